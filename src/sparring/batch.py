@@ -1,0 +1,157 @@
+"""What travels through one training step.
+
+Dimension names used everywhere: B queries, K candidates per query, G candidate lists in a
+batch (G divides B), N entities, R relations, T triples, d embedding width.
+"""
+
+from dataclasses import dataclass, replace
+from typing import Protocol, runtime_checkable
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Queries:
+    """B questions "which entity completes (anchor, relation, ?)".
+
+    Relation ids run over [0, 2R): id r asks for the tail of r, id r + R asks for its head.
+    There is no side flag anywhere else in the library.
+    """
+
+    anchor: Int[Tensor, "B"]
+    relation: Int[Tensor, "B"]
+    answer: Int[Tensor, "B"]
+    weight: Float[Tensor, "B"]
+
+    def __len__(self) -> int:
+        return self.anchor.shape[0]
+
+    def __getitem__(self, rows: slice | Tensor) -> "Queries":
+        """The chosen queries, in the order asked for."""
+        return Queries(
+            self.anchor[rows], self.relation[rows], self.answer[rows], self.weight[rows]
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Negatives:
+    """K wrong answers offered to each of B queries.
+
+    Attributes:
+        ids: candidate entities. Queries g*B/G .. (g+1)*B/G - 1 share list g.
+        mask: True where the candidate counts; never at the query's own answer.
+        weight: non-negative factor on the candidate's share of the loss.
+        false_negative: estimated probability that the candidate is in truth a fact.
+        trace: log-probability of the draw under the sampler that made it, with gradients to
+            its parameters; zero where nothing learns. The only field with gradients.
+        log_q: makes importance sums unbiased: for any f, the mean over draws of
+            sum_k mask_k f(ids_k) / (K exp(log_q_k)) is the sum of f over all candidates the
+            sampler may offer. For independent draws it is the log-probability of the id.
+            None if the sampler cannot state it.
+        answer_log_q: the same density at the query's answer; None if it cannot be stated.
+    """
+
+    ids: Int[Tensor, "G K"]
+    mask: Bool[Tensor, "B K"]
+    weight: Float[Tensor, "B K"]
+    false_negative: Float[Tensor, "B K"]
+    trace: Float[Tensor, "B K"]
+    log_q: Float[Tensor, "B K"] | None = None
+    answer_log_q: Float[Tensor, "B"] | None = None
+
+    @classmethod
+    def offer(
+        cls,
+        queries: Queries,
+        ids: Int[Tensor, "G K"],
+        log_q: Float[Tensor, "B K"] | None = None,
+        answer_log_q: Float[Tensor, "B"] | None = None,
+        trace: Float[Tensor, "B K"] | None = None,
+    ) -> "Negatives":
+        """Offer `ids` to `queries`, hiding each query's own answer."""
+        mask = by_query(ids, len(queries)) != grouped(queries.answer, len(ids)).unsqueeze(2)
+        mask = mask.flatten(0, 1)
+        zero = queries.weight.new_zeros(()).expand(mask.shape)
+        one = queries.weight.new_ones(()).expand(mask.shape)
+        return cls(ids, mask, one, zero, zero if trace is None else trace, log_q, answer_log_q)
+
+    @classmethod
+    def join(cls, parts: list["Negatives"], batch: int) -> "Negatives":
+        """Lists side by side. The density of the joint list is for the caller to state."""
+        ids = torch.cat([per_query(part.ids, batch) for part in parts], 1)
+        fields = {
+            name: torch.cat([getattr(part, name) for part in parts], 1) for name in PER_CANDIDATE
+        }
+        return cls(ids, **fields)
+
+    def choose(self, pick: Int[Tensor, "B J"]) -> "Negatives":
+        """The picked columns of each row. A choice among candidates has no known density."""
+        ids = per_query(self.ids, len(pick)).gather(1, pick)
+        return Negatives(
+            ids, **{name: getattr(self, name).gather(1, pick) for name in PER_CANDIDATE}
+        )
+
+
+PER_CANDIDATE = ("mask", "weight", "false_negative", "trace")
+
+
+@dataclass(frozen=True, eq=False)
+class Feedback:
+    """What the main model made of the negatives it was offered.
+
+    Attributes:
+        positive: scores of the answers, detached.
+        negative: scores of the candidates, detached.
+        push: d loss / d negative score per query: how hard each negative pushed the model.
+    """
+
+    queries: Queries
+    negatives: Negatives
+    positive: Float[Tensor, "B"]
+    negative: Float[Tensor, "B K"]
+    push: Float[Tensor, "B K"]
+
+    def columns(self, start: int, stop: int) -> "Feedback":
+        """The part that concerns candidates start .. stop - 1."""
+        pick = torch.arange(start, stop, device=self.push.device).expand(len(self.queries), -1)
+        return replace(
+            self,
+            negatives=self.negatives.choose(pick),
+            negative=self.negative[:, start:stop],
+            push=self.push[:, start:stop],
+        )
+
+
+@runtime_checkable
+class Scorer(Protocol):
+    """Scores any candidates for a fixed batch of queries; higher is more plausible."""
+
+    def __call__(self, ids: Int[Tensor, "G K"]) -> Float[Tensor, "B K"]: ...
+
+
+def grouped(rows: Tensor, groups: int) -> Tensor:
+    """View of B rows as [G, B/G, ...]: the queries that share each candidate list.
+
+    Raises:
+        ValueError: if the number of groups does not divide the batch.
+    """
+    if len(rows) % groups:
+        raise ValueError(
+            f"{groups} candidate lists cannot be shared evenly by {len(rows)} queries"
+        )
+    return rows.unflatten(0, (groups, len(rows) // groups))
+
+
+def by_query(ids: Int[Tensor, "G K"], batch: int) -> Int[Tensor, "G b K"]:
+    """Candidate lists as seen by each query of their group, without copying."""
+    groups, width = ids.shape
+    if batch % groups:
+        raise ValueError(f"{groups} candidate lists cannot be shared evenly by {batch} queries")
+    return ids.unsqueeze(1).expand(groups, batch // groups, width)
+
+
+def per_query(ids: Int[Tensor, "G K"], batch: int) -> Int[Tensor, "B K"]:
+    """Spell out grouped candidate lists, one row per query."""
+    return by_query(ids, batch).reshape(batch, ids.shape[1])

@@ -1,0 +1,112 @@
+"""Is it known? What are the answers? Both as binary searches in one sorted tensor."""
+
+import torch
+from jaxtyping import Bool, Int
+from torch import Tensor, nn
+
+from sparring.batch import Queries, per_query
+
+
+class FactIndex(nn.Module):
+    """Answers "is (anchor, relation, id) known?" for whole batches at once, exactly.
+
+    Each fact is the integer (anchor * 2R + relation) * N + id, stored once per side and
+    sorted, so membership and listing are both binary searches, on any device.
+
+    Raises:
+        ValueError: if N * N * 2R does not fit into 63 bits.
+    """
+
+    facts: Int[Tensor, "F"]
+    gap: Int[Tensor, "F"]
+
+    def __init__(self, triples: Int[Tensor, "T 3"], num_entities: int, num_relations: int):
+        super().__init__()
+        if num_entities**2 * 2 * num_relations >= 2**63:
+            raise ValueError(
+                f"{num_entities} entities and {num_relations} relations overflow a 64-bit fact key"
+            )
+        self.num_entities, self.num_relations = num_entities, num_relations
+        head, relation, tail = triples.long().unbind(1)
+        tails = self._key(head, relation) * num_entities + tail
+        heads = self._key(tail, relation + num_relations) * num_entities + head
+        facts = torch.cat([tails, heads]).unique(sorted=True)
+        self.register_buffer("facts", facts, persistent=False)
+
+    def _key(self, anchor: Tensor, relation: Tensor) -> Tensor:
+        return anchor * (2 * self.num_relations) + relation
+
+    def _span(self, queries: Queries) -> tuple[Int[Tensor, "B"], Int[Tensor, "B"]]:
+        """Where each query's answers start and stop in `facts`."""
+        low = self._key(queries.anchor, queries.relation) * self.num_entities
+        return (
+            torch.searchsorted(self.facts, low),
+            torch.searchsorted(self.facts, low + self.num_entities),
+        )
+
+    def count(self, queries: Queries) -> Int[Tensor, "B"]:
+        """Number of known answers of each query."""
+        start, stop = self._span(queries)
+        return stop - start
+
+    def contains(self, queries: Queries, ids: Int[Tensor, "G K"]) -> Bool[Tensor, "B K"]:
+        """True where (anchor, relation, id) is known."""
+        if not len(self.facts):
+            return torch.zeros(len(queries), ids.shape[1], dtype=torch.bool, device=ids.device)
+        if len(ids) == len(queries) or ids.is_cuda:
+            return self._search(queries, ids)
+        return self._mark(queries, ids)
+
+    def _search(self, queries: Queries, ids: Int[Tensor, "G K"]) -> Bool[Tensor, "B K"]:
+        """One search per candidate: cheapest for own lists."""
+        key = self._key(queries.anchor, queries.relation).unsqueeze(1)
+        wanted = torch.add(per_query(ids, len(queries)), key, alpha=self.num_entities)
+        spot = torch.searchsorted(self.facts, wanted).clamp_(max=len(self.facts) - 1)
+        return self.facts[spot] == wanted
+
+    def _mark(self, queries: Queries, ids: Int[Tensor, "G K"]) -> Bool[Tensor, "B K"]:
+        """Two searches per known answer: cheapest for shared lists, which are long."""
+        groups, width = ids.shape
+        row, entity = self.answers(queries)
+        first = torch.arange(groups, device=ids.device).unsqueeze(1) * self.num_entities
+        listed, place = (ids + first).flatten().sort()
+        wanted = (row // (len(queries) // groups)) * self.num_entities + entity
+        start = torch.searchsorted(listed, wanted)
+        times = torch.searchsorted(listed, wanted, right=True) - start
+        hit, spot = _expand(start, times)
+        known = torch.zeros(len(queries), width, dtype=torch.bool, device=ids.device)
+        known[row[hit], place[spot] % width] = True
+        return known
+
+    def answers(self, queries: Queries) -> tuple[Int[Tensor, "A"], Int[Tensor, "A"]]:
+        """All known answers as (row of the batch, entity) pairs, ordered by row and entity."""
+        start, stop = self._span(queries)
+        row, spot = _expand(start, stop - start)
+        return row, self.facts[spot] % self.num_entities
+
+    def unknown(self, queries: Queries, rank: Int[Tensor, "B K"]) -> Int[Tensor, "B K"]:
+        """The entity with the given rank (from 0) among those that are *not* known answers.
+
+        The j-th non-answer is j plus the number of answers a_i with a_i - i <= j, and a_i - i
+        grows with i: one more binary search, no rejection. Ranks at or beyond the number of
+        non-answers give ids at or beyond N.
+        """
+        if not hasattr(self, "gap"):
+            query = self.facts // self.num_entities
+            place = torch.arange(len(self.facts), device=self.facts.device)
+            first = torch.searchsorted(self.facts, query * self.num_entities)
+            self.register_buffer("gap", self.facts - (place - first), persistent=False)
+        start, stop = self._span(queries)
+        low = (self._key(queries.anchor, queries.relation) * self.num_entities).unsqueeze(1)
+        spot = torch.searchsorted(self.gap, low + rank, right=True)
+        below = torch.minimum(spot, stop.unsqueeze(1)) - start.unsqueeze(1)
+        return rank + below.clamp_(min=0)
+
+
+def _expand(
+    start: Int[Tensor, "M"], times: Int[Tensor, "M"]
+) -> tuple[Int[Tensor, "A"], Int[Tensor, "A"]]:
+    """Spell out runs: item i stands times[i] times, with positions start[i], start[i] + 1, ..."""
+    item = torch.arange(len(times), device=times.device).repeat_interleave(times)
+    step = torch.arange(len(item), device=times.device) - (times.cumsum(0) - times)[item]
+    return item, start[item] + step

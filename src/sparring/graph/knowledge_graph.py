@@ -1,0 +1,102 @@
+"""What is known, and what training may see of it."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from sparring.graph.facts import FactIndex
+from sparring.graph.vocabulary import Vocabulary
+
+SPLITS = ("train", "valid", "test")
+
+
+@dataclass(frozen=True, eq=False)
+class TrainGraph:
+    """The only view of a graph that models and samplers are given.
+
+    Attributes:
+        entity_type: (entity, type) pairs given with the data; None where there are none.
+    """
+
+    triples: Int[Tensor, "T 3"]
+    num_entities: int
+    num_relations: int
+    entity_type: Int[Tensor, "P 2"] | None = None
+
+    @cached_property
+    def known(self) -> FactIndex:
+        return FactIndex(self.triples, self.num_entities, self.num_relations)
+
+    @cached_property
+    def degree(self) -> Float[Tensor, "N"]:
+        """Training triples that mention each entity; a self-loop counts twice."""
+        ends = self.triples[:, [0, 2]].flatten()
+        return torch.bincount(ends, minlength=self.num_entities).float()
+
+    def to(self, device: str | torch.device) -> "TrainGraph":
+        pairs = None if self.entity_type is None else self.entity_type.to(device)
+        return TrainGraph(
+            self.triples.to(device), self.num_entities, self.num_relations, pairs
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class KnowledgeGraph:
+    """Vocabulary and splits. Ids are positions in `entities` and `relations`.
+
+    Attributes:
+        types: names of the entity types that `entity_type` speaks of.
+        entity_type: (entity, type) pairs; None where the data has none.
+        notes: what the reader had to say: dropped rows, overlaps, unseen names, by count.
+
+    Raises:
+        ValueError: if a triple lies outside the vocabulary.
+    """
+
+    name: str
+    entities: Vocabulary
+    relations: Vocabulary
+    train: Int[Tensor, "T 3"]
+    valid: Int[Tensor, "V 3"]
+    test: Int[Tensor, "S 3"]
+    types: tuple[str, ...] = ()
+    entity_type: Int[Tensor, "P 2"] | None = None
+    notes: Mapping[str, int] = field(default_factory=dict)
+
+    def __post_init__(self):
+        limit = torch.tensor([len(self.entities), len(self.relations), len(self.entities)])
+        for split in SPLITS:
+            triples = getattr(self, split)
+            outside = ((triples < 0) | (triples >= limit)).any(1)
+            if outside.any():
+                row = int(outside.nonzero()[0])
+                raise ValueError(
+                    f"{split} triple {row} is {triples[row].tolist()}, outside the vocabulary of "
+                    f"{len(self.entities)} entities and {len(self.relations)} relations"
+                )
+
+    @cached_property
+    def training(self) -> TrainGraph:
+        return TrainGraph(self.train, len(self.entities), len(self.relations), self.entity_type)
+
+    @cached_property
+    def known(self) -> FactIndex:
+        """Facts of all splits: for evaluation and audit only."""
+        everything = torch.cat([self.train, self.valid, self.test])
+        return FactIndex(everything, len(self.entities), len(self.relations))
+
+    @cached_property
+    def content_hash(self) -> str:
+        """BLAKE2 digest of names and triples; equal for equal content in equal order."""
+        digest = hashlib.blake2b(digest_size=16)
+        for names in (self.entities, self.relations):
+            digest.update(names.digest())
+        for split in SPLITS:
+            digest.update(f"{split}{len(getattr(self, split))}".encode())
+            digest.update(getattr(self, split).long().contiguous().numpy().data)
+        return digest.hexdigest()

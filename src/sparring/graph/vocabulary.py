@@ -1,0 +1,114 @@
+"""Names and ids, both ways, with the readable label of each name."""
+
+import difflib
+import hashlib
+from collections.abc import Iterator, Sequence
+
+import polars as pl
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+
+class UnknownNameError(KeyError):
+    """A name that is not in the vocabulary; says which names are near."""
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+class Vocabulary(Sequence[str]):
+    """Distinct names; the id of a name is its position. Names are kept as they are.
+
+    Args:
+        names: distinct names; "nan", "NULL" and "1" are names like any other.
+        labels: readable label of each name, in the same order; the names where None.
+        kind: the word for one name in messages, such as "entity".
+
+    Raises:
+        ValueError: if a name occurs twice.
+    """
+
+    def __init__(
+        self,
+        names: pl.Series | Sequence[str],
+        labels: pl.Series | Sequence[str] | None = None,
+        kind: str = "entity",
+    ):
+        self.names = _strings(names)
+        self.labels = self.names if labels is None else _strings(labels)
+        self.kind = kind
+        if len(self.labels) != len(self.names):
+            raise ValueError(f"{len(self.labels)} labels for {len(self.names)} names")
+        self._table = pl.DataFrame({"name": self.names}).with_row_index("id")
+        if self.names.n_unique() != len(self.names):
+            twice = self.names.filter(self.names.is_duplicated())[0]
+            raise ValueError(f"{kind} {twice!r} occurs more than once in the vocabulary")
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __getitem__(self, index):
+        picked = self.names[index]
+        return tuple(picked) if isinstance(picked, pl.Series) else picked
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.names)
+
+    def label(self, index: int) -> str:
+        """The readable label of an id."""
+        return self.labels[index]
+
+    def ids(self, names: Sequence[str]) -> Int[Tensor, "M"]:
+        """Ids of names or, where a name is unknown, of a label that only one entity has.
+
+        Raises:
+            UnknownNameError: for the first name found in neither, with the nearest names.
+        """
+        asked = pl.DataFrame({"name": _strings(names)})
+        found = asked.join(self._table, on="name", how="left", maintain_order="left")["id"]
+        missing = found.is_null().arg_true().to_list()
+        if not missing:
+            return torch.from_numpy(found.cast(pl.Int64).to_numpy().copy())
+        ids = found.cast(pl.Int64).to_list()
+        for row in missing:
+            ids[row] = self._by_label(asked["name"][row])
+        return torch.tensor(ids, dtype=torch.long)
+
+    def id(self, name: str) -> int:
+        """Id of one name; see `ids`."""
+        return int(self.ids([name])[0])
+
+    def _by_label(self, label: str) -> int:
+        rows = (self.labels == label).arg_true()
+        if len(rows) == 1:
+            return int(rows[0])
+        if len(rows) > 1:
+            raise UnknownNameError(
+                f"{len(rows)} {self.kind} names carry the label {label!r}: "
+                f"{', '.join(self.names[rows[:5]])}; use the name instead of the label"
+            )
+        near = self.nearest(label)
+        hint = f"; did you mean {' or '.join(map(repr, near))}?" if near else ""
+        raise UnknownNameError(f"unknown {self.kind} {label!r}{hint}")
+
+    def nearest(self, name: str, count: int = 3) -> list[str]:
+        """Names that look like `name`, best first."""
+        low = name.lower()
+        inside = self.names.filter(
+            self.names.str.to_lowercase().str.contains(low, literal=True)
+            | self.labels.str.to_lowercase().str.contains(low, literal=True)
+        )
+        close = difflib.get_close_matches(name, self.names[:50_000].to_list(), n=count)
+        return list(dict.fromkeys([*close, *inside[:count]]))[:count]
+
+    def digest(self) -> bytes:
+        """BLAKE2 digest of the names in order."""
+        digest = hashlib.blake2b(digest_size=16)
+        digest.update("\0".join(self.names).encode())
+        return digest.digest()
+
+
+def _strings(names: pl.Series | Sequence[str]) -> pl.Series:
+    series = names if isinstance(names, pl.Series) else pl.Series("name", list(names), pl.String)
+    return series.cast(pl.String).rename("name")
