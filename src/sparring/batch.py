@@ -30,9 +30,7 @@ class Queries:
 
     def __getitem__(self, rows: slice | Tensor) -> "Queries":
         """The chosen queries, in the order asked for."""
-        return Queries(
-            self.anchor[rows], self.relation[rows], self.answer[rows], self.weight[rows]
-        )
+        return Queries(self.anchor[rows], self.relation[rows], self.answer[rows], self.weight[rows])
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,23 +102,28 @@ class Feedback:
     Attributes:
         positive: scores of the answers, detached.
         negative: scores of the candidates, detached.
-        push: d loss / d negative score per query: how hard each negative pushed the model.
+        gradient: d loss / d negative score.
     """
 
     queries: Queries
     negatives: Negatives
     positive: Float[Tensor, "B"]
     negative: Float[Tensor, "B K"]
-    push: Float[Tensor, "B K"]
+    gradient: Float[Tensor, "B K"]
+
+    @property
+    def push(self) -> Float[Tensor, "B K"]:
+        """How hard each negative pushed the model, whatever the batch size."""
+        return self.gradient * len(self.queries)
 
     def columns(self, start: int, stop: int) -> "Feedback":
         """The part that concerns candidates start .. stop - 1."""
-        pick = torch.arange(start, stop, device=self.push.device).expand(len(self.queries), -1)
+        pick = torch.arange(start, stop, device=self.negative.device).expand(len(self.queries), -1)
         return replace(
             self,
             negatives=self.negatives.choose(pick),
             negative=self.negative[:, start:stop],
-            push=self.push[:, start:stop],
+            gradient=self.gradient[:, start:stop],
         )
 
 
@@ -138,9 +141,7 @@ def grouped(rows: Tensor, groups: int) -> Tensor:
         ValueError: if the number of groups does not divide the batch.
     """
     if len(rows) % groups:
-        raise ValueError(
-            f"{groups} candidate lists cannot be shared evenly by {len(rows)} queries"
-        )
+        raise ValueError(f"{groups} candidate lists cannot be shared evenly by {len(rows)} queries")
     return rows.unflatten(0, (groups, len(rows) // groups))
 
 

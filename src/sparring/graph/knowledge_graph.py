@@ -40,9 +40,7 @@ class TrainGraph:
 
     def to(self, device: str | torch.device) -> "TrainGraph":
         pairs = None if self.entity_type is None else self.entity_type.to(device)
-        return TrainGraph(
-            self.triples.to(device), self.num_entities, self.num_relations, pairs
-        )
+        return TrainGraph(self.triples.to(device), self.num_entities, self.num_relations, pairs)
 
 
 @dataclass(frozen=True, eq=False)

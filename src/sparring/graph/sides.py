@@ -1,0 +1,101 @@
+"""Which end of each triple to ask about, and how much each question weighs."""
+
+from abc import ABC, abstractmethod
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from sparring.batch import Queries
+from sparring.graph.knowledge_graph import TrainGraph
+
+
+def ask(triples: Int[Tensor, "B 3"], head: Bool[Tensor, "B"], num_relations: int) -> Queries:
+    """Turn triples into queries, asking for the head where `head` is True."""
+    h, r, t = triples.unbind(1)
+    return Queries(
+        anchor=torch.where(head, t, h),
+        relation=r + num_relations * head,
+        answer=torch.where(head, h, t),
+        weight=torch.ones(len(triples), device=triples.device),
+    )
+
+
+def both_queries(triples: Int[Tensor, "B 3"], num_relations: int) -> Queries:
+    """Two queries per triple: all tails, then all heads."""
+    head = torch.arange(2, device=triples.device).bool().repeat_interleave(len(triples))
+    return ask(triples.repeat(2, 1), head, num_relations)
+
+
+class Sides(nn.Module, ABC):
+    """Turns triples into queries.
+
+    Args:
+        subsampling: queries weigh (answers of the query + answers of its mirror image + 4) to
+            minus this power, scaled to mean 1 in each batch; 0.5 in Sun et al., 2019, 0 for
+            equal weights.
+    """
+
+    def __init__(self, graph: TrainGraph, *, subsampling: float = 0.0):
+        super().__init__()
+        self.num_relations, self.subsampling = graph.num_relations, subsampling
+        self.known = graph.known
+
+    @abstractmethod
+    def forward(self, triples: Int[Tensor, "T 3"], rng: torch.Generator) -> Queries:
+        """The queries of these triples."""
+
+    def weighted(self, queries: Queries) -> Queries:
+        if not self.subsampling:
+            return queries
+        mirror = Queries(
+            queries.answer,
+            (queries.relation + self.num_relations) % (2 * self.num_relations),
+            queries.anchor,
+            queries.weight,
+        )
+        often = (self.known.count(queries) + self.known.count(mirror) + 4).float()
+        weight = often**-self.subsampling
+        return Queries(queries.anchor, queries.relation, queries.answer, weight / weight.mean())
+
+
+class BothSides(Sides):
+    """Two queries per triple: its tail, then its head."""
+
+    def forward(self, triples, rng):
+        return self.weighted(both_queries(triples, self.num_relations))
+
+
+class ChosenSide(Sides):
+    """One query per triple, for its head or its tail with equal probability."""
+
+    def __init__(self, graph: TrainGraph, *, subsampling: float = 0.0):
+        super().__init__(graph, subsampling=subsampling)
+        self.register_buffer("rate", self.head_rate(graph), persistent=False)
+
+    def head_rate(self, graph: TrainGraph) -> Float[Tensor, "R"]:
+        """Probability of asking for the head, by relation."""
+        return torch.full((graph.num_relations,), 0.5)
+
+    def forward(self, triples, rng):
+        head = torch.bernoulli(self.rate[triples[:, 1]], generator=rng).bool()
+        return self.weighted(ask(triples, head, self.num_relations))
+
+
+class BernoulliSide(ChosenSide):
+    """One query per triple, more often for the side with few answers (Wang et al., 2014).
+
+    The head of relation r is asked for with probability tph / (tph + hpt), where tph is tails
+    per head and hpt heads per tail; relations without a training triple get 0.5.
+    """
+
+    def head_rate(self, graph):
+        count = torch.bincount(graph.triples[:, 1], minlength=graph.num_relations).float()
+        heads = graph.triples[:, :2].unique(dim=0)[:, 1]
+        tails = graph.triples[:, 1:].unique(dim=0)[:, 0]
+        per_head = count / torch.bincount(heads, minlength=graph.num_relations)
+        per_tail = count / torch.bincount(tails, minlength=graph.num_relations)
+        return (per_head / (per_head + per_tail)).nan_to_num(0.5)
+
+
+SIDES = {"bernoulli": BernoulliSide, "both": BothSides, "chosen": ChosenSide}

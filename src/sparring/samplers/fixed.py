@@ -1,0 +1,163 @@
+"""Samplers whose density does not depend on what the main model thinks."""
+
+import math
+from dataclasses import replace
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from sparring.batch import Negatives
+from sparring.graph.knowledge_graph import TrainGraph
+from sparring.samplers.base import NegativeSampler
+
+
+class Uniform(NegativeSampler):
+    """Every entity with equal probability (Bordes et al., 2013).
+
+    Args:
+        groups: candidate lists per batch, each shared by an equal part of its queries; None
+            gives each query a list of its own.
+    """
+
+    def __init__(self, graph: TrainGraph, *, k: int, groups: int | None = None):
+        super().__init__(k)
+        if groups is not None and groups < 1:
+            raise ValueError(f"a batch needs at least one candidate list; got groups={groups}")
+        self.num_entities, self.groups = graph.num_entities, groups
+
+    def sample(self, queries, score, rng):
+        shape = (self.groups or len(queries), self.k)
+        ids = torch.randint(self.num_entities, shape, generator=rng, device=queries.anchor.device)
+        return self.offer(queries, ids)
+
+    def log_prob(self, queries, ids):
+        log_q = queries.weight.new_full((), -math.log(self.num_entities))
+        return log_q.expand(len(queries), ids.shape[1])
+
+
+class UniformUnknown(NegativeSampler):
+    """Every entity that is no known answer of the query, with equal probability.
+
+    Exact and without rejection: a rank among the unknown entities is drawn and looked up. A
+    query whose answers are all entities gets no candidate that counts.
+    """
+
+    def __init__(self, graph: TrainGraph, *, k: int):
+        super().__init__(k)
+        self.known = graph.known
+        self.num_entities = graph.num_entities
+
+    def sample(self, queries, score, rng):
+        free = (self.num_entities - self.known.count(queries)).unsqueeze(1)
+        lot = torch.rand(
+            len(queries), self.k, generator=rng, device=free.device, dtype=torch.double
+        )
+        rank = (lot * free).long().clamp_(max=self.num_entities - 1)
+        ids = self.known.unknown(queries, rank)
+        full = ids >= self.num_entities
+        drawn = self.offer(queries, ids.masked_fill(full, 0))
+        return replace(drawn, mask=drawn.mask & ~full)
+
+    def log_prob(self, queries, ids):
+        free = (self.num_entities - self.known.count(queries)).clamp(min=1)
+        log_q = -free.to(queries.weight.dtype).log().unsqueeze(1)
+        return log_q.expand(-1, ids.shape[1]).masked_fill(
+            self.known.contains(queries, ids), -torch.inf
+        )
+
+
+class Popular(NegativeSampler):
+    """Entities in proportion to (training) degree ** power (Mikolov et al., 2013).
+
+    Args:
+        groups: candidate lists per batch; None gives each query its own.
+    """
+
+    def __init__(
+        self, graph: TrainGraph, *, k: int, power: float = 0.75, groups: int | None = None
+    ):
+        super().__init__(k)
+        self.groups = groups
+        mass = graph.degree.double() ** power
+        share = mass / mass.sum()
+        self.register_buffer("log_share", share.log().float(), persistent=False)
+        self.register_buffer("upto", share.cumsum(0), persistent=False)
+
+    def sample(self, queries, score, rng):
+        shape = (self.groups or len(queries), self.k)
+        lot = torch.rand(shape, generator=rng, device=queries.anchor.device, dtype=torch.double)
+        ids = torch.searchsorted(self.upto, lot * self.upto[-1], right=True)
+        return self.offer(queries, ids.clamp_(max=len(self.upto) - 1))
+
+    def log_prob(self, queries, ids):
+        return by_popularity(self.log_share, len(queries), ids)
+
+
+class InBatch(NegativeSampler):
+    """Answers of other queries of the batch, drawn without replacement and shared by all.
+
+    The stated density is that of answers in the training graph, on both sides together.
+    """
+
+    def __init__(self, graph: TrainGraph, *, k: int):
+        super().__init__(k)
+        share = graph.degree.double() / graph.degree.sum()
+        self.register_buffer("log_share", share.log().float(), persistent=False)
+
+    def sample(self, queries, score, rng):
+        if len(queries) < self.k:
+            raise ValueError(
+                f"in-batch negatives need a batch of at least k={self.k} queries; "
+                f"got {len(queries)}"
+            )
+        order = torch.randperm(len(queries), generator=rng, device=queries.answer.device)
+        return self.offer(queries, queries.answer[order[: self.k]].unsqueeze(0))
+
+    def log_prob(self, queries, ids):
+        return by_popularity(self.log_share, len(queries), ids)
+
+
+class AllEntities(NegativeSampler):
+    """Every entity once: full softmax or 1vsAll (Lacroix et al., 2018)."""
+
+    def __init__(self, graph: TrainGraph):
+        super().__init__(k=graph.num_entities)
+        everyone = torch.arange(graph.num_entities).unsqueeze(0)
+        self.register_buffer("everyone", everyone, persistent=False)
+
+    def sample(self, queries, score, rng):
+        return self.offer(queries, self.everyone)
+
+    def log_prob(self, queries, ids):
+        log_q = queries.weight.new_full((), -math.log(self.k))
+        return log_q.expand(len(queries), ids.shape[1])
+
+
+class KvsAll(AllEntities):
+    """Every entity that is no known answer; a query's negatives count once per epoch.
+
+    A query with A known answers comes by A times per epoch, so each time its negatives weigh
+    1 / A, and the epoch's sum is that of Dettmers et al., 2018.
+    """
+
+    states_density = False
+
+    def __init__(self, graph: TrainGraph):
+        super().__init__(graph)
+        self.known = graph.known
+
+    def sample(self, queries, score, rng):
+        drawn = Negatives.offer(queries, self.everyone)
+        row, entity = self.known.answers(queries)
+        mask = drawn.mask.index_put((row, entity), drawn.mask.new_zeros(()))
+        answers = self.known.count(queries).clamp(min=1).unsqueeze(1)
+        return replace(drawn, mask=mask, weight=drawn.weight / answers)
+
+    def log_prob(self, queries, ids):
+        return None
+
+
+def by_popularity(log_share: Float[Tensor, "N"], batch: int, ids) -> Float[Tensor, "B K"]:
+    rows = log_share[ids]
+    return rows.unsqueeze(1).expand(-1, batch // len(ids), -1).reshape(batch, ids.shape[1])

@@ -1,0 +1,74 @@
+"""Optimisers by name, and the one that touches only the rows of the batch."""
+
+from collections.abc import Iterable
+
+import torch
+from torch import nn
+
+
+class RowwiseAdagrad(torch.optim.Optimizer):
+    """Adagrad with one accumulator per row, the mean of squared gradients over the row.
+
+    With sparse gradients, only rows that the batch mentions are read or written, and the state
+    is one number per row. Dense gradients are accepted too (Gupta et al., 2014).
+
+    Args:
+        eps: added to the root of the accumulator.
+    """
+
+    def __init__(self, params: Iterable[nn.Parameter], lr: float = 0.1, eps: float = 1e-8):
+        if lr <= 0:
+            raise ValueError(f"the learning rate must be above 0; got {lr}")
+        super().__init__(params, {"lr": lr, "eps": eps})
+
+    @torch.no_grad()
+    def step(self, closure=None):
+        for group in self.param_groups:
+            for parameter in group["params"]:
+                if parameter.grad is not None:
+                    self._update(parameter, group["lr"], group["eps"])
+
+    def _update(self, parameter: nn.Parameter, lr: float, eps: float) -> None:
+        state = self.state[parameter]
+        rows = parameter.shape[:1] if parameter.dim() > 1 else parameter.shape
+        if not state:
+            state["sum"] = torch.zeros(rows, device=parameter.device, dtype=torch.float32)
+        grad = parameter.grad
+        if grad.is_sparse:
+            grad = grad.coalesce()
+            row, value = grad.indices()[0], grad.values()
+            state["sum"].index_add_(0, row, _row_mean(value**2))
+            scale = -lr / (state["sum"][row].sqrt() + eps)
+            parameter.index_add_(0, row, value * _as_rows(scale, value).to(value.dtype))
+        else:
+            state["sum"] += _row_mean(grad**2)
+            scale = -lr / (state["sum"].sqrt() + eps)
+            parameter.add_(grad * _as_rows(scale, grad).to(grad.dtype))
+
+
+def _row_mean(squared: torch.Tensor) -> torch.Tensor:
+    return squared.float() if squared.dim() < 2 else squared.float().flatten(1).mean(1)
+
+
+def _as_rows(scale: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
+    return scale.reshape(scale.shape + (1,) * (like.dim() - scale.dim()))
+
+
+def adam(
+    params: list[nn.Parameter], *, lr: float = 1e-3, beta1: float = 0.9, beta2: float = 0.999
+) -> torch.optim.Optimizer:
+    """Adam with dense gradients (Kingma & Ba, 2015)."""
+    return torch.optim.Adam(params, lr=lr, betas=(beta1, beta2), fused=True)
+
+
+def adagrad(params: list[nn.Parameter], *, lr: float = 0.1) -> torch.optim.Optimizer:
+    """Adagrad with one accumulator per number (Duchi et al., 2011)."""
+    return torch.optim.Adagrad(params, lr=lr)
+
+
+def rowwise_adagrad(params: list[nn.Parameter], *, lr: float = 0.1) -> torch.optim.Optimizer:
+    """Adagrad with one accumulator per row; for big tables, with `sparse` models."""
+    return RowwiseAdagrad(params, lr=lr)
+
+
+OPTIMIZERS = {"adagrad": adagrad, "adam": adam, "rowwise-adagrad": rowwise_adagrad}

@@ -1,0 +1,60 @@
+"""One training step, in the order in which it happens."""
+
+import torch
+from jaxtyping import Int
+from torch import Tensor, nn
+
+from sparring.batch import Feedback
+from sparring.graph.sides import Sides
+from sparring.losses import Loss
+from sparring.models.base import MainModel
+from sparring.samplers.base import NegativeSampler
+
+
+class TrainingStep(nn.Module):
+    """Main model, sampler, loss and sides: what one step trains together.
+
+    A module, so that moving it to a device or saving its state takes everything along.
+
+    Raises:
+        ValueError: if the loss needs a density that the sampler does not state.
+    """
+
+    def __init__(self, model: MainModel, sampler: NegativeSampler, loss: Loss, sides: Sides):
+        super().__init__()
+        if loss.needs_density and not sampler.states_density:
+            raise ValueError(
+                f"{type(loss).__name__} corrects for the density of its negatives, but "
+                f"{type(sampler).__name__} states none; use another loss or sampler"
+            )
+        self.model, self.sampler, self.loss, self.sides = model, sampler, loss, sides
+
+    def trained(self) -> list[nn.Parameter]:
+        """What the main optimiser updates; a sampler's own parameters are its own affair."""
+        parts = [*self.model.parameters(), *self.loss.parameters()]
+        return [parameter for parameter in parts if parameter.requires_grad]
+
+    def forward(
+        self,
+        triples: Int[Tensor, "T 3"],
+        optimizer: torch.optim.Optimizer,
+        rng: torch.Generator,
+    ) -> dict[str, Tensor]:
+        """Learn from these triples; return scalars worth logging, still on the device."""
+        queries = self.sides(triples, rng)
+        score = self.model(queries)  # the encoder runs here, once
+
+        negatives = self.sampler.sample(queries, torch.no_grad()(score), rng)
+        positive = score(queries.answer.unsqueeze(1)).squeeze(1)
+        negative = score(negatives.ids)
+        negative.retain_grad()
+
+        loss = self.loss(positive, negative, negatives, queries.weight)
+        optimizer.zero_grad()
+        (loss + self.model.penalty(queries)).backward()
+        optimizer.step()
+        self.model.after_step()
+
+        gradient = negative.grad if negative.grad is not None else torch.zeros_like(negative)
+        seen = Feedback(queries, negatives, positive.detach(), negative.detach(), gradient)
+        return {"loss": loss.detach(), **self.sampler.observe(seen)}
