@@ -38,7 +38,10 @@ class TrainGraph:
         ends = self.triples[:, [0, 2]].flatten()
         return torch.bincount(ends, minlength=self.num_entities).float()
 
-    def to(self, device: str | torch.device) -> "TrainGraph":
+    def to(self, device: torch.device) -> "TrainGraph":
+        """The same graph on another device."""
+        if self.triples.device == device:
+            return self
         pairs = None if self.entity_type is None else self.entity_type.to(device)
         return TrainGraph(self.triples.to(device), self.num_entities, self.num_relations, pairs)
 

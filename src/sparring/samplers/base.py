@@ -21,6 +21,7 @@ class NegativeSampler(nn.Module, ABC):
 
     needs_scores = False  # True where `sample` calls `score`
     states_density = True  # False where `log_q` is None
+    extra_scores = 0  # scores per query asked of the main model beyond the k offered
 
     def __init__(self, k: int):
         super().__init__()
@@ -64,6 +65,7 @@ class SamplerWrapper(NegativeSampler, ABC):
         super().__init__(inner.k if k is None else k)
         self.inner = inner
         self.needs_scores, self.states_density = inner.needs_scores, inner.states_density
+        self.extra_scores = inner.extra_scores
 
     def log_prob(self, queries, ids):
         return self.inner.log_prob(queries, ids)

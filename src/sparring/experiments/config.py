@@ -1,0 +1,157 @@
+"""One TOML file per experiment, checked before anything is built."""
+
+import dataclasses
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sparring.experiments.build import ConfigError, Table, checked, refuse_unknown, resolve
+from sparring.experiments.graphs import GraphSource
+from sparring.graph.sides import SIDES
+from sparring.losses import LOSSES
+from sparring.models import MODELS
+from sparring.samplers import SAMPLERS
+from sparring.training import OPTIMIZERS, SCHEDULES, FitOptions
+
+
+@dataclass(frozen=True)
+class EvaluateOptions:
+    """How the trained model is judged.
+
+    Attributes:
+        split: "test" or "valid".
+        max_scores: scores held at once.
+        bootstrap: resamples behind each interval; 0 for no intervals.
+    """
+
+    split: str = "test"
+    max_scores: int = 2**25
+    bootstrap: int = 1000
+
+
+@dataclass(frozen=True)
+class General:
+    """What holds for the whole run.
+
+    Attributes:
+        seed: root of all random streams.
+        device: "cpu", "cuda" or another device that PyTorch knows.
+        threads: CPU threads; 0 leaves PyTorch's own choice.
+    """
+
+    seed: int = 0
+    device: str = "cpu"
+    threads: int = 0
+
+
+PARTS: dict[str, tuple[Table, dict[str, Any]]] = {
+    "sides": (SIDES, {"name": "both"}),
+    "model": (MODELS, {}),
+    "sampler": (SAMPLERS, {}),
+    "loss": (LOSSES, {}),
+    "optimizer": (OPTIMIZERS, {"name": "adam"}),
+    "schedule": (SCHEDULES, {"name": "constant"}),
+}
+PLAIN = {"graph": GraphSource, "train": FitOptions, "evaluate": EvaluateOptions}
+
+
+@dataclass(frozen=True)
+class Config:
+    """A checked experiment; every default is spelled out.
+
+    Attributes:
+        parts: the resolved table of each pluggable part.
+    """
+
+    general: General
+    graph: GraphSource
+    train: FitOptions
+    evaluate: EvaluateOptions
+    parts: Mapping[str, Mapping[str, Any]]
+
+    def as_dict(self) -> dict[str, Any]:
+        """The whole configuration as nested tables."""
+        plain = {name: dataclasses.asdict(getattr(self, name)) for name in PLAIN}
+        return {**dataclasses.asdict(self.general), **plain, **self.parts}
+
+
+def read_config(path: Path, overrides: Sequence[str] = ()) -> Config:
+    """Read an experiment file and apply `path=value` overrides.
+
+    Raises:
+        ConfigError: with file and place, for anything that cannot work.
+    """
+    try:
+        tables = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(f"there is no experiment file {path}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: {error}") from error
+    for override in overrides:
+        override_value(tables, override)
+    try:
+        return check_config(tables)
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from error
+
+
+def override_value(tables: dict[str, Any], override: str) -> None:
+    """Apply one `model.dim=100`; the value is TOML, or a bare word taken as a string.
+
+    Raises:
+        ConfigError: if the override has no `=` or its path leads through a plain value.
+    """
+    path, equals, text = override.partition("=")
+    if not equals or not path.strip():
+        raise ConfigError(f"an override has the form path=value; got {override!r}")
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = text.strip()
+    *parents, key = path.strip().split(".")
+    table = tables
+    for parent in parents:
+        table = table.setdefault(parent, {})
+        if not isinstance(table, dict):
+            raise ConfigError(f"override {override!r}: {parent!r} is a value, not a table")
+    table[key] = value
+
+
+def check_config(tables: Mapping[str, Any]) -> Config:
+    """Nested tables, checked and with every default filled in.
+
+    Raises:
+        ConfigError: for unknown or missing keys and values that cannot work.
+    """
+    general = {field.name for field in dataclasses.fields(General)}
+    refuse_unknown(tables, [*general, *PLAIN, *PARTS], "experiment")
+    plain = {
+        name: _plain(kind, tables.get(name, {}), name)
+        for name, kind in (("general", General), *PLAIN.items())
+        if name != "general"
+    }
+    top = {key: value for key, value in tables.items() if key in general}
+    parts = {}
+    for name, (table, default) in PARTS.items():
+        spec = tables.get(name, default)
+        if not isinstance(spec, Mapping):
+            raise ConfigError(f"[{name}] is a table with a name; got {spec!r}")
+        parts[name] = resolve(spec if "name" in spec else {**default, **spec}, table, name)
+    return Config(general=_plain(General, top, "experiment"), parts=parts, **plain)
+
+
+def _plain(kind: type, spec: Any, where: str) -> Any:
+    """A frozen dataclass from a table."""
+    if not isinstance(spec, Mapping):
+        raise ConfigError(f"[{where}] is a table; got {spec!r}")
+    fields = {field.name: field for field in dataclasses.fields(kind)}
+    refuse_unknown(spec, fields, where)
+    values = {
+        key: checked(value, fields[key].type, f"{where}.{key}") for key, value in spec.items()
+    }
+    try:
+        return kind(**values)
+    except ValueError as error:
+        raise ConfigError(f"[{where}] {error}") from error

@@ -1,0 +1,47 @@
+"""Which graph an experiment is about."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from sparring.datasets.benchmarks import load_benchmark
+from sparring.datasets.embedded import load_embedded
+from sparring.graph.knowledge_graph import KnowledgeGraph
+from sparring.graph.read import read_graph
+
+
+@dataclass(frozen=True)
+class GraphSource:
+    """A graph by name or by path.
+
+    Attributes:
+        name: "atlas" for the graph that comes with the package, or a known benchmark.
+        path: a folder with train, valid and test, or one file of triples; stands before `name`.
+        unseen: what to do with entities and relations of valid and test that training lacks:
+            "keep", "drop" or "error".
+        valid, test: shares split off where `path` is a single file.
+        split_seed: seed of that split.
+    """
+
+    name: str = ""
+    path: str = ""
+    unseen: str = "keep"
+    valid: float = 0.05
+    test: float = 0.05
+    split_seed: int = 0
+
+    def __post_init__(self):
+        if not (self.name or self.path):
+            raise ValueError('say which graph: name = "atlas" or path = "folder"')
+
+
+def load_graph(source: GraphSource) -> KnowledgeGraph:
+    """The graph that a source speaks of."""
+    if source.path:
+        return read_graph(
+            Path(source.path),
+            unseen=source.unseen,
+            split=SplitRule(valid=source.valid, test=source.test, seed=source.split_seed),
+        )
+    if source.name == "atlas":
+        return load_embedded()
+    return load_benchmark(source.name)

@@ -1,0 +1,107 @@
+"""Who hears about a training's progress: a log file, TensorBoard, a progress bar."""
+
+import json
+from pathlib import Path
+from typing import Protocol
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from sparring.training import Record
+
+
+class Listener(Protocol):
+    """Told of every record in order, then closed."""
+
+    def __call__(self, record: Record) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class JsonLines:
+    """One JSON object per record, appended to a file.
+
+    Args:
+        after: step of the checkpoint that training goes on from; later lines are dropped,
+            because they are about to be written again.
+    """
+
+    def __init__(self, path: Path, after: int = 0):
+        lines = path.read_text().splitlines() if path.exists() and after else []
+        kept = [line for line in lines if _step(line) <= after]
+        path.write_text("".join(f"{line}\n" for line in kept))
+        self.file = path.open("a")
+
+    def __call__(self, record: Record) -> None:
+        row = {
+            "kind": record.kind,
+            "epoch": round(record.epoch, 4),
+            "step": record.step,
+            "cpu_seconds": round(record.cpu_seconds, 2),
+            **record.values,
+        }
+        self.file.write(json.dumps(row) + "\n")
+        self.file.flush()
+
+    def close(self) -> None:
+        self.file.close()
+
+
+def _step(line: str) -> float:
+    try:
+        row = json.loads(line)
+    except ValueError:  # a line cut short by a crash
+        return float("inf")
+    return float("inf") if row["kind"] == "end" else row["step"]
+
+
+class TensorBoard:
+    """The same numbers for TensorBoard, under "training" and "validation"."""
+
+    def __init__(self, folder: Path):
+        # imported here: it takes a second, and most commands do not need it
+        from torch.utils.tensorboard.writer import SummaryWriter
+
+        self.writer = SummaryWriter(str(folder))
+
+    def __call__(self, record: Record) -> None:
+        group = {"progress": "training", "validation": "validation"}.get(record.kind)
+        for name, value in record.values.items() if group else ():
+            self.writer.add_scalar(f"{group}/{name}", value, record.step)
+
+    def close(self) -> None:
+        self.writer.close()
+
+
+class Bar:
+    """A progress bar with loss, best validation MRR, triples per second and time left."""
+
+    def __init__(self, console: Console, name: str, steps: int, batch: int):
+        self.batch = batch
+        self.progress = Progress(
+            TextColumn("[bold]{task.description}"),
+            BarColumn(),
+            TextColumn("{task.percentage:>3.0f}%"),
+            TextColumn("loss {task.fields[loss]}  MRR {task.fields[mrr]}"),
+            TextColumn("{task.fields[rate]}"),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+            console=console,
+        )
+        self.task = self.progress.add_task(name, total=steps, loss="-", mrr="-", rate="")
+        self.progress.start()
+
+    def __call__(self, record: Record) -> None:
+        shown = {}
+        if record.kind == "progress":
+            shown["loss"] = f"{record.values['loss']:.4f}"
+        if record.kind == "validation":
+            shown["mrr"] = f"{record.values['mrr']:.4f}"
+        self.progress.update(self.task, completed=record.step, **shown)
+        speed = self.progress.tasks[0].speed
+        if speed:
+            self.progress.update(self.task, rate=f"{speed * self.batch:,.0f} triples/s")
+
+    def close(self) -> None:
+        self.progress.stop()
