@@ -46,6 +46,11 @@ def attention(
     return share / share.sum(1, keepdim=True).clamp(min=torch.finfo(share.dtype).tiny)
 
 
+def wide(scores: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
+    """Scores in float32 or better, so that losses do not round as coarsely as a model may."""
+    return scores.to(torch.promote_types(scores.dtype, torch.float32))
+
+
 def average(rows: Float[Tensor, "B"], weight: Float[Tensor, "B"]) -> Float[Tensor, ""]:
     """Mean by weight."""
     return (rows * weight).sum() / weight.sum()
@@ -65,6 +70,7 @@ class Logistic(Loss):
         self.margin, self.temperature = margin, temperature
 
     def forward(self, positive, negative, negatives, weight):
+        positive, negative = wide(positive), wide(negative)
         share = attention(negative, negatives, self.temperature)
         right = F.softplus(-positive - self.margin)
         wrong = (share * F.softplus(negative + self.margin)).sum(1)
@@ -82,6 +88,7 @@ class SummedLogistic(Loss):
     """Binary cross-entropy where every negative counts in full, as with 1vsAll and KvsAll."""
 
     def forward(self, positive, negative, negatives, weight):
+        positive, negative = wide(positive), wide(negative)
         share = negatives.weight * negatives.mask
         return average(F.softplus(-positive) + (share * F.softplus(negative)).sum(1), weight)
 
@@ -98,6 +105,7 @@ class MarginRanking(Loss):
         self.margin, self.temperature = margin, temperature
 
     def forward(self, positive, negative, negatives, weight):
+        positive, negative = wide(positive), wide(negative)
         share = attention(negative, negatives, self.temperature)
         gap = F.relu(negative - positive.unsqueeze(1) + self.margin)
         return average((share * gap).sum(1), weight)
@@ -143,6 +151,7 @@ class Softmax(Loss):
         self.needs_density = correction != "none"
 
     def forward(self, positive, negative, negatives, weight):
+        positive, negative = wide(positive), wide(negative)
         cold = (-self.log_temperature).exp()
         positive, negative = positive * cold, negative * cold
         positive, negative = positive - self.lift(negatives), negative - self.shift(negatives)

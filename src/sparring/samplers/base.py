@@ -42,6 +42,14 @@ class NegativeSampler(nn.Module, ABC):
         """Log of (expected counted appearances of each id in the list / k); None if unknown."""
         return None
 
+    def answer_log_prob(self, queries: Queries) -> Float[Tensor, "B"] | None:
+        """`log_prob` of each query's answer; where it is barred, as if it alone were not.
+
+        Always finite, since a loss that corrects the answer's score by it would else be blind.
+        """
+        stated = self.log_prob(queries, queries.answer.unsqueeze(1))
+        return None if stated is None else stated.squeeze(1)
+
     def observe(self, feedback: Feedback) -> dict[str, Tensor]:
         """Learn from one step of the main model; return scalars worth logging."""
         return {}
@@ -49,12 +57,12 @@ class NegativeSampler(nn.Module, ABC):
     def offer(self, queries: Queries, ids: Int[Tensor, "G K"]) -> Negatives:
         """`ids` as negatives, with the density that `log_prob` states."""
         log_q = self.log_prob(queries, ids)
-        answer = self.log_prob(queries, queries.answer.unsqueeze(1))
+        answer = self.answer_log_prob(queries)
         return Negatives.offer(
             queries,
             ids,
             None if log_q is None else log_q.detach(),
-            None if answer is None else answer.squeeze(1).detach(),
+            None if answer is None else answer.detach(),
         )
 
 
@@ -69,6 +77,9 @@ class SamplerWrapper(NegativeSampler, ABC):
 
     def log_prob(self, queries, ids):
         return self.inner.log_prob(queries, ids)
+
+    def answer_log_prob(self, queries):
+        return self.inner.answer_log_prob(queries)
 
     def observe(self, feedback):
         return self.inner.observe(feedback)

@@ -3,10 +3,10 @@
 from dataclasses import replace
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Shaped
 from torch import Tensor
 
-from sparring.batch import Queries, per_query
+from sparring.batch import PER_CANDIDATE, Queries, Scorer, per_query
 from sparring.graph.knowledge_graph import TrainGraph
 from sparring.samplers.base import NegativeSampler, SamplerWrapper
 
@@ -38,30 +38,43 @@ class RedrawKnown(SamplerWrapper):
         self.known, self.rounds = graph.known, rounds
 
     def sample(self, queries, score, rng):
-        drawn = self.inner.sample(queries, score, rng)
-        ids, trace = per_query(drawn.ids, len(queries)), drawn.trace
-        bad = ~drawn.mask | self.known.contains(queries, ids)
+        kept = self._draw(queries, score, rng)
         for _ in range(self.rounds):
-            fresh = self.inner.sample(queries, score, rng)
-            again = per_query(fresh.ids, len(queries))
-            ids, trace = torch.where(bad, again, ids), torch.where(bad, fresh.trace, trace)
-            bad = bad & (~fresh.mask | self.known.contains(queries, again))
-        offered = self.offer(queries, ids)
-        return replace(offered, mask=offered.mask & ~bad, trace=trace)
+            fresh = self._draw(queries, score, rng)
+            kept = {name: torch.where(kept["mask"], kept[name], fresh[name]) for name in kept}
+        return replace(self.offer(queries, kept["ids"]), **kept)
+
+    def _draw(
+        self, queries: Queries, score: Scorer, rng: torch.Generator
+    ) -> dict[str, Shaped[Tensor, "B K"]]:
+        """Own lists of the inner sampler, in which known facts do not count."""
+        drawn = self.inner.sample(queries, score, rng)
+        fields = {name: getattr(drawn, name) for name in PER_CANDIDATE}
+        fields["ids"] = per_query(drawn.ids, len(queries))
+        fields["mask"] = drawn.mask & ~self.known.contains(queries, drawn.ids)
+        return fields
 
     def log_prob(self, queries, ids):
         inner = self.inner.log_prob(queries, ids)
         if inner is None:
             return None
+        lifted = inner + self._lift(queries).unsqueeze(1)
+        return lifted.masked_fill(self.known.contains(queries, ids), -torch.inf)
+
+    def answer_log_prob(self, queries):
+        inner = self.inner.answer_log_prob(queries)
+        return None if inner is None else inner + self._lift(queries)
+
+    def _lift(self, queries: Queries) -> Float[Tensor, "B"]:
+        """How much more often redrawing offers an unknown entity, as a logarithm."""
         taken = self._mass_of_known(queries)
-        kept = torch.log1p(-(taken ** (self.rounds + 1))) - torch.log1p(-taken)
-        known = self.known.contains(queries, ids)
-        return (inner + kept.unsqueeze(1)).masked_fill(known, -torch.inf)
+        return torch.log1p(-(taken ** (self.rounds + 1))) - torch.log1p(-taken)
 
     def _mass_of_known(self, queries: Queries) -> Float[Tensor, "B"]:
         """Probability that one draw of the inner sampler is a known answer."""
         row, entity = self.known.answers(queries)
-        mass = self.inner.log_prob(queries[row], entity.unsqueeze(1))
-        share = mass.squeeze(1).exp()
+        # only asked for where the inner sampler states a density
+        log_mass: Tensor = self.inner.log_prob(queries[row], entity.unsqueeze(1))  # pyright: ignore
+        share = log_mass.squeeze(1).exp()
         total = share.new_zeros(len(queries)).index_add(0, row, share)
         return total.clamp(max=1 - torch.finfo(share.dtype).eps)

@@ -4,7 +4,7 @@ import math
 from dataclasses import replace
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from sparring.batch import Negatives
@@ -60,11 +60,12 @@ class UniformUnknown(NegativeSampler):
         return replace(drawn, mask=drawn.mask & ~full)
 
     def log_prob(self, queries, ids):
+        log_q = self.answer_log_prob(queries).unsqueeze(1).expand(-1, ids.shape[1])
+        return log_q.masked_fill(self.known.contains(queries, ids), -torch.inf)
+
+    def answer_log_prob(self, queries):
         free = (self.num_entities - self.known.count(queries)).clamp(min=1)
-        log_q = -free.to(queries.weight.dtype).log().unsqueeze(1)
-        return log_q.expand(-1, ids.shape[1]).masked_fill(
-            self.known.contains(queries, ids), -torch.inf
-        )
+        return -free.to(queries.weight.dtype).log()
 
 
 class Popular(NegativeSampler):
@@ -73,6 +74,9 @@ class Popular(NegativeSampler):
     Args:
         groups: candidate lists per batch; None gives each query its own.
     """
+
+    log_share: Float[Tensor, "N"]
+    upto: Float[Tensor, "N"]
 
     def __init__(
         self, graph: TrainGraph, *, k: int, power: float = 0.75, groups: int | None = None
@@ -100,6 +104,8 @@ class InBatch(NegativeSampler):
     The stated density is that of answers in the training graph, on both sides together.
     """
 
+    log_share: Float[Tensor, "N"]
+
     def __init__(self, graph: TrainGraph, *, k: int):
         super().__init__(k)
         share = graph.degree.double() / graph.degree.sum()
@@ -120,6 +126,8 @@ class InBatch(NegativeSampler):
 
 class AllEntities(NegativeSampler):
     """Every entity once: full softmax or 1vsAll (Lacroix et al., 2018)."""
+
+    everyone: Int[Tensor, "1 N"]
 
     def __init__(self, graph: TrainGraph):
         super().__init__(k=graph.num_entities)
@@ -158,6 +166,9 @@ class KvsAll(AllEntities):
         return None
 
 
-def by_popularity(log_share: Float[Tensor, "N"], batch: int, ids) -> Float[Tensor, "B K"]:
+def by_popularity(
+    log_share: Float[Tensor, "N"], batch: int, ids: Int[Tensor, "G K"]
+) -> Float[Tensor, "B K"]:
+    """Each candidate's share, looked up once per list."""
     rows = log_share[ids]
     return rows.unsqueeze(1).expand(-1, batch // len(ids), -1).reshape(batch, ids.shape[1])
