@@ -3,6 +3,7 @@
 import difflib
 import importlib
 import inspect
+import re
 import types
 import typing
 from collections.abc import Callable, Iterable, Mapping
@@ -85,14 +86,16 @@ def find(spec: Mapping[str, Any], table: Table, where: str) -> Callable[..., Any
     if "name" not in spec:
         raise ConfigError(f"[{where}] has no name; known: {', '.join(sorted(table))}")
     name = spec["name"]
-    if isinstance(name, str) and ":" in name:
+    if not isinstance(name, str):
+        raise ConfigError(f"[{where}] a name is a string; got {name!r}")
+    if ":" in name:
         module, _, attribute = name.partition(":")
         try:
             return getattr(importlib.import_module(module), attribute)
         except (ImportError, AttributeError) as error:
             raise ConfigError(f"[{where}] cannot import {name!r}: {error}") from error
     if name not in table:
-        raise ConfigError(f"[{where}] unknown name {name!r}; {_suggestion(str(name), table)}")
+        raise ConfigError(f"[{where}] unknown name {name!r}; {_suggestion(name, table)}")
     return table[name]
 
 
@@ -114,17 +117,22 @@ def checked(value: Any, annotation: Any, place: str) -> Any:
     """
     if annotation is inspect.Parameter.empty or _fits(value, annotation):
         return float(value) if annotation is float else value
-    expected = getattr(annotation, "__name__", str(annotation))
-    raise ConfigError(f"[{place}] expects {expected}; got {value!r}")
+    raise ConfigError(f"[{place}] expects {in_words(annotation)}; got {value!r}")
 
 
 def options_of(maker: Callable[..., Any], supplied: Iterable[str] = ()) -> dict[str, str]:
     """Each option with its type and default in words, for listings."""
-    words = {}
-    for key, option in _options(maker, supplied).items():
-        kind = getattr(option.annotation, "__name__", str(option.annotation))
-        words[key] = kind if _required(option) else f"{kind} = {option.default!r}"
-    return words
+    return {
+        key: in_words(option.annotation) + ("" if _required(option) else f" = {option.default!r}")
+        for key, option in _options(maker, supplied).items()
+    }
+
+
+def in_words(annotation: Any) -> str:
+    """A type as people write it, without the modules that its names live in."""
+    if typing.get_origin(annotation) is typing.Literal:
+        return "one of " + ", ".join(map(repr, typing.get_args(annotation)))
+    return re.sub(r"(\w+\.)+(?=\w)", "", inspect.formatannotation(annotation))
 
 
 def _options(
@@ -144,6 +152,8 @@ def _fits(value: Any, annotation: Any) -> bool:
         return any(_fits(value, part) for part in typing.get_args(annotation))
     if annotation in (None, type(None)):
         return value is None
+    if typing.get_origin(annotation) is typing.Literal:
+        return value in typing.get_args(annotation)
     if typing.get_origin(annotation) is list:
         inner = typing.get_args(annotation)[0]
         return isinstance(value, list) and all(_fits(item, inner) for item in value)

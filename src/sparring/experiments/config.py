@@ -5,7 +5,7 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from sparring.experiments.build import ConfigError, Table, checked, refuse_unknown, resolve
 from sparring.experiments.graphs import GraphSource
@@ -15,20 +15,26 @@ from sparring.models import MODELS
 from sparring.samplers import SAMPLERS
 from sparring.training import OPTIMIZERS, SCHEDULES, FitOptions
 
+Split = Literal["test", "valid"]
+
 
 @dataclass(frozen=True)
 class EvaluateOptions:
     """How the trained model is judged.
 
     Attributes:
-        split: "test" or "valid".
         max_scores: scores held at once.
-        bootstrap: resamples behind each interval; 0 for no intervals.
+        bootstrap: resamples behind each interval.
     """
 
-    split: str = "test"
+    split: Split = "test"
     max_scores: int = 2**25
     bootstrap: int = 1000
+
+    def __post_init__(self):
+        for name in ("max_scores", "bootstrap"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1; got {getattr(self, name)}")
 
 
 @dataclass(frozen=True)
@@ -44,6 +50,10 @@ class General:
     seed: int = 0
     device: str = "cpu"
     threads: int = 0
+
+    def __post_init__(self):
+        if self.threads < 0:
+            raise ValueError(f"threads must not be negative; got {self.threads}")
 
 
 PARTS: dict[str, tuple[Table, dict[str, Any]]] = {
@@ -83,18 +93,30 @@ def read_config(path: Path, overrides: Sequence[str] = ()) -> Config:
     Raises:
         ConfigError: with file and place, for anything that cannot work.
     """
-    try:
-        tables = tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ConfigError(f"there is no experiment file {path}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: {error}") from error
-    for override in overrides:
-        override_value(tables, override)
+    tables = read_tables(path, overrides)
     try:
         return check_config(tables)
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from error
+
+
+def read_tables(path: Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
+    """The tables of a TOML file with `path=value` overrides applied, not checked yet.
+
+    Raises:
+        ConfigError: if the file cannot be read, or an override not be applied.
+    """
+    try:
+        tables = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(f"there is no experiment file {path}") from None
+    except IsADirectoryError:
+        raise ConfigError(f"{path} is a folder; an experiment is a TOML file") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: {error}") from error
+    for override in overrides:
+        override_value(tables, override)
+    return tables
 
 
 def override_value(tables: dict[str, Any], override: str) -> None:
@@ -119,6 +141,23 @@ def override_value(tables: dict[str, Any], override: str) -> None:
     table[key] = value
 
 
+def merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """`base` with the entries of `over` in place of its own, table by table.
+
+    A table that names another part replaces the whole table, because the options of one part
+    mean nothing to another.
+    """
+    both = dict(base)
+    for key, value in over.items():
+        below = both.get(key)
+        if isinstance(value, Mapping) and isinstance(below, Mapping):
+            same = value.get("name", below.get("name")) == below.get("name")
+            both[key] = merged(below, value) if same else value
+        else:
+            both[key] = value
+    return both
+
+
 def check_config(tables: Mapping[str, Any]) -> Config:
     """Nested tables, checked and with every default filled in.
 
@@ -127,11 +166,7 @@ def check_config(tables: Mapping[str, Any]) -> Config:
     """
     general = {field.name for field in dataclasses.fields(General)}
     refuse_unknown(tables, [*general, *PLAIN, *PARTS], "experiment")
-    plain = {
-        name: _plain(kind, tables.get(name, {}), name)
-        for name, kind in (("general", General), *PLAIN.items())
-        if name != "general"
-    }
+    plain = {name: _plain(kind, tables.get(name, {}), name) for name, kind in PLAIN.items()}
     top = {key: value for key, value in tables.items() if key in general}
     parts = {}
     for name, (table, default) in PARTS.items():

@@ -5,8 +5,10 @@ from pathlib import Path
 
 from sparring.datasets.benchmarks import load_benchmark
 from sparring.datasets.embedded import load_embedded
+from sparring.graph.judge import Unseen
 from sparring.graph.knowledge_graph import KnowledgeGraph
 from sparring.graph.read import read_graph
+from sparring.graph.split import SplitRule
 
 
 @dataclass(frozen=True)
@@ -15,16 +17,16 @@ class GraphSource:
 
     Attributes:
         name: "atlas" for the graph that comes with the package, or a known benchmark.
-        path: a folder with train, valid and test, or one file of triples; stands before `name`.
-        unseen: what to do with entities and relations of valid and test that training lacks:
-            "keep", "drop" or "error".
+        path: a folder with train, valid and test, or one file of triples, as seen from the
+            working directory; stands before `name`.
+        unseen: what to do with triples of valid and test whose names train lacks.
         valid, test: shares split off where `path` is a single file.
         split_seed: seed of that split.
     """
 
     name: str = ""
     path: str = ""
-    unseen: str = "keep"
+    unseen: Unseen = "keep"
     valid: float = 0.05
     test: float = 0.05
     split_seed: int = 0
@@ -37,11 +39,9 @@ class GraphSource:
 def load_graph(source: GraphSource) -> KnowledgeGraph:
     """The graph that a source speaks of."""
     if source.path:
-        return read_graph(
-            Path(source.path),
-            unseen=source.unseen,
-            split=SplitRule(valid=source.valid, test=source.test, seed=source.split_seed),
-        )
+        rule = SplitRule(valid=source.valid, test=source.test, seed=source.split_seed)
+        path = Path(source.path)
+        return read_graph(path, unseen=source.unseen, split=rule if path.is_file() else None)
     if source.name == "atlas":
         return load_embedded()
     return load_benchmark(source.name)

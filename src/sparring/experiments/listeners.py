@@ -56,13 +56,17 @@ def _step(line: str) -> float:
 
 
 class TensorBoard:
-    """The same numbers for TensorBoard, under "training" and "validation"."""
+    """The same numbers for TensorBoard, under "training" and "validation".
 
-    def __init__(self, folder: Path):
+    Args:
+        after: as in `JsonLines`.
+    """
+
+    def __init__(self, folder: Path, after: int = 0):
         # imported here: it takes a second, and most commands do not need it
         from torch.utils.tensorboard.writer import SummaryWriter
 
-        self.writer = SummaryWriter(str(folder))
+        self.writer = SummaryWriter(str(folder), purge_step=after + 1 if after else None)
 
     def __call__(self, record: Record) -> None:
         group = {"progress": "training", "validation": "validation"}.get(record.kind)
@@ -74,9 +78,24 @@ class TensorBoard:
 
 
 class Bar:
-    """A progress bar with loss, best validation MRR, triples per second and time left."""
+    """A progress bar with loss, last validation MRR, triples per second and time left.
 
-    def __init__(self, console: Console, name: str, steps: int, batch: int):
+    Args:
+        steps: of the whole training; `done` of them before.
+        batch: triples per step.
+        keep: leave the full bar on the screen.
+    """
+
+    def __init__(
+        self,
+        console: Console,
+        name: str,
+        *,
+        steps: int,
+        batch: int,
+        done: int = 0,
+        keep: bool = True,
+    ):
         self.batch = batch
         self.progress = Progress(
             TextColumn("[bold]{task.description}"),
@@ -88,8 +107,11 @@ class Bar:
             TextColumn("left"),
             TimeRemainingColumn(),
             console=console,
+            transient=not keep,
         )
-        self.task = self.progress.add_task(name, total=steps, loss="-", mrr="-", rate="")
+        self.task = self.progress.add_task(
+            name, total=steps, completed=done, loss="-", mrr="-", rate=""
+        )
         self.progress.start()
 
     def __call__(self, record: Record) -> None:

@@ -1,26 +1,21 @@
 """One experiment, end to end: train, judge, and leave a record."""
 
-import ctypes
 import json
-import platform
-import signal
-import subprocess
-import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from sparring.breakdown import Breakdown, breakdown
 from sparring.evaluation import Evaluation, evaluate
-from sparring.experiments.build import build
-from sparring.experiments.config import PARTS, Config, check_config
+from sparring.experiments.build import ConfigError, build
+from sparring.experiments.config import PARTS, Config, check_config, override_value
 from sparring.experiments.graphs import load_graph
+from sparring.experiments.host import keep_freed_memory, provenance, stopped_by_signals
 from sparring.experiments.listeners import JsonLines, Listener
-from sparring.graph.knowledge_graph import KnowledgeGraph
+from sparring.graph.knowledge_graph import SPLITS, KnowledgeGraph
 from sparring.seeds import Seeds
 from sparring.training import Fit, TrainingStep, checkpoint
 from sparring.training.checkpoint import write_atomically
@@ -32,7 +27,7 @@ class RunError(RuntimeError):
 
 @dataclass(frozen=True)
 class Run:
-    """A run folder: `config.json`, `log.jsonl`, checkpoints, ranks and `result.json`.
+    """A run folder, from `config.json` over `log.jsonl` and checkpoints to `result.json`.
 
     Raises:
         RunError: where a file is asked for that is not there.
@@ -40,9 +35,12 @@ class Run:
 
     folder: Path
 
-    def config(self) -> Config:
-        """The resolved configuration the run was started with."""
-        return check_config(self._json("config.json"))
+    def config(self, overrides: Sequence[str] = ()) -> Config:
+        """The resolved configuration the run was started with, changed where asked."""
+        tables = self._json("config.json")
+        for override in overrides:
+            override_value(tables, override)
+        return check_config(tables)
 
     def result(self) -> dict[str, Any]:
         """What the finished run reported."""
@@ -57,11 +55,35 @@ class Run:
         self._path("ranks.json")
         return Evaluation(**checkpoint.load(self.folder, "ranks"))
 
+    def trained(self, config: Config, graph: KnowledgeGraph) -> TrainingStep:
+        """Model and sampler as the best epoch left them, or the last where none was validated.
+
+        Args:
+            config: the run's own, or what `config` made of it.
+
+        Raises:
+            RunError: if the graph is another one than the run was trained on.
+            CheckpointError: if the checkpoint is missing or altered.
+        """
+        self._path("config.json")
+        refuse_other_graph(self.folder, graph)
+        name = "best" if checkpoint.exists(self.folder, "best") else "last"
+        state = checkpoint.load(self.folder, name)
+        step, _ = assemble(config, graph)
+        step.load_state_dict(state["step"])
+        return step.eval()
+
+    def finished(self) -> bool:
+        """Is there a result?"""
+        return (self.folder / "result.json").exists()
+
     def _path(self, name: str) -> Path:
         path = self.folder / name
-        if not path.exists():
-            raise RunError(f"{self.folder} has no {name}: it is not the folder of a finished run")
-        return path
+        if path.exists():
+            return path
+        if (self.folder / "config.json").exists():
+            raise RunError(f"{self.folder} has no {name}: the run is not finished")
+        raise RunError(f"{self.folder} is not the folder of a run: it has no config.json")
 
     def _json(self, name: str) -> dict[str, Any]:
         return json.loads(self._path(name).read_text())
@@ -71,8 +93,11 @@ def assemble(config: Config, graph: KnowledgeGraph) -> tuple[TrainingStep, Seeds
     """Model, sampler, loss and sides of an experiment, initialised under its seed.
 
     They see the training view of the graph, and nothing else.
+
+    Raises:
+        ConfigError: if a part refuses its options, or two parts do not go together.
     """
-    device = torch.device(config.general.device)
+    device = device_of(config)
     seeds = Seeds(config.general.seed)
     torch.manual_seed(seeds.number("parameters"))
     training = graph.training.to(device)
@@ -80,12 +105,32 @@ def assemble(config: Config, graph: KnowledgeGraph) -> tuple[TrainingStep, Seeds
         name: build(config.parts[name], PARTS[name][0], name, graph=training)
         for name in ("model", "sampler", "loss", "sides")
     }
-    return TrainingStep(**made).to(device), seeds
+    try:
+        step = TrainingStep(**made)
+    except ValueError as error:
+        raise ConfigError(f"[loss] {error}") from error
+    return step.to(device), seeds
+
+
+def device_of(config: Config) -> torch.device:
+    """The device that an experiment runs on.
+
+    Raises:
+        ConfigError: if PyTorch does not know it, or this machine lacks it.
+    """
+    name = config.general.device
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise ConfigError(f'[device] cannot use {name!r}: {reason}; try "cpu"') from error
+    return device
 
 
 def prepare(config: Config, graph: KnowledgeGraph, folder: Path) -> Fit:
     """Everything that trains, ready to run or to resume."""
-    device = torch.device(config.general.device)
+    device = device_of(config)
     step, seeds = assemble(config, graph)
     optimizer = build(
         config.parts["optimizer"], PARTS["optimizer"][0], "optimizer", params=step.trained()
@@ -124,12 +169,16 @@ def run(
     Raises:
         RunError: if the folder holds a run that must not be overwritten or continued.
     """
-    _claim(config, folder, resume)
+    refuse_claimed(folder, config, resume)
     keep_freed_memory()
     if config.general.threads:
         torch.set_num_threads(config.general.threads)
     graph = load_graph(config.graph) if graph is None else graph
+    refuse_other_graph(folder, graph)
     fit = prepare(config, graph, folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(folder / "config.json", config.as_dict())
+    write_json(folder / "graph.json", identity(graph))
     if resume and checkpoint.exists(folder, "last"):
         fit.resume()
     told = [JsonLines(folder / "log.jsonl", after=fit.progress.step), *listeners(fit)]
@@ -145,15 +194,16 @@ def run(
         return None
     best = fit.load_best()
     ranks = judge(fit.step, graph, config)
-    result = {**summary(config, graph, fit, best), **measures(ranks)}
     checkpoint.save(folder, "ranks", vars(ranks))
+    write_json(folder / "breakdown.json", in_parts(ranks, graph, config).to_dict())
+    result = {**summary(config, graph, fit, best), **measures(ranks)}
     write_json(folder / "result.json", result)
     return result
 
 
 def judge(step: TrainingStep, graph: KnowledgeGraph, config: Config) -> Evaluation:
     """Filtered ranks on the split that the experiment is judged on."""
-    device = torch.device(config.general.device)
+    device = device_of(config)
     triples = getattr(graph, config.evaluate.split).to(device)
     return evaluate(
         step.model, triples, graph.known.to(device), max_scores=config.evaluate.max_scores
@@ -164,6 +214,12 @@ def measures(ranks: Evaluation) -> dict[str, float]:
     """The numbers that a result is quoted by."""
     hits = {f"hits@{k}": ranks.hits(k) for k in (1, 3, 10)}
     return {"mrr": ranks.mrr(), **hits, "mr": ranks.mr(), "amri": ranks.amri()}
+
+
+def in_parts(ranks: Evaluation, graph: KnowledgeGraph, config: Config) -> Breakdown:
+    """The ranks by side, cardinality, degree and relation, under the run's own seed."""
+    rng = Seeds(config.general.seed).fresh("breakdown")
+    return breakdown(ranks, graph, rng=rng, replicates=config.evaluate.bootstrap)
 
 
 def summary(config: Config, graph: KnowledgeGraph, fit: Fit, best: int) -> dict[str, Any]:
@@ -190,96 +246,85 @@ def summary(config: Config, graph: KnowledgeGraph, fit: Fit, best: int) -> dict[
     }
 
 
-def provenance() -> dict[str, Any]:
-    """Which code ran where: commit, versions and processor."""
-    return {
-        "commit": _commit(),
-        "versions": {
-            "python": platform.python_version(),
-            "torch": torch.__version__,
-            "sparring": version("sparring"),
-        },
-        "cpu": _processor(),
+RECORDED = (
+    *("dataset", "split", "model", "dim", "sampler", "loss", "k", "scored_per_query", "seed"),
+    *("epochs", "mrr", "hits@1", "hits@3", "hits@10", "cpu_seconds", "threads"),
+)
+
+
+def as_record(result: Mapping[str, Any], config: str, overrides: Sequence[str]) -> dict[str, Any]:
+    """A result as a study keeps it: what is quoted first, then everything else.
+
+    Args:
+        config: the experiment file, as a path that means something to others.
+    """
+    first = {name: result[name] for name in RECORDED}
+    return {**first, "config": config, "commit": result["commit"], "overrides": [*overrides]} | {
+        name: value for name, value in result.items() if name not in first
     }
-
-
-@contextmanager
-def stopped_by_signals(stop: Callable[[], None]) -> Iterator[None]:
-    """Let Ctrl-C and a polite kill end training after the step under way.
-
-    A second Ctrl-C interrupts at once.
-    """
-
-    def handle(number, frame):
-        stop()
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-
-    if threading.current_thread() is not threading.main_thread():
-        yield  # only the main thread may set handlers
-        return
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        for number in before:
-            signal.signal(number, handle)
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-def keep_freed_memory() -> None:
-    """Ask glibc to reuse big blocks instead of returning them to the system after every use.
-
-    Steps allocate and free the same few big tensors; fresh pages for each cost up to a quarter
-    of a step's time. Elsewhere than on glibc this does nothing.
-    """
-    try:
-        mallopt = ctypes.CDLL(None).mallopt
-    except (AttributeError, OSError, TypeError):
-        return
-    trim_threshold, mmap_threshold = -1, -3
-    mallopt(mmap_threshold, 2**30)
-    mallopt(trim_threshold, 2**31 - 1)
 
 
 def write_json(path: Path, content: Any) -> None:
     """Write JSON that people can read, in one atomic step."""
-    write_atomically(path, (json.dumps(content, indent=2) + "\n").encode())
+    write_atomically(path, (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode())
 
 
-def _claim(config: Config, folder: Path, resume: bool) -> None:
-    path = folder / "config.json"
-    if path.exists():
-        before, now = json.loads(path.read_text()), config.as_dict()
-        if not resume:
-            raise RunError(
-                f"{folder} holds a run already; add --resume to go on with it, or name "
-                "another folder"
-            )
-        changed = sorted(key for key in now if before.get(key) != now[key])
-        if changed:
-            raise RunError(
-                f"{folder} was started with another configuration: {', '.join(changed)} differ; "
-                "resume with the old one, or name another folder"
-            )
-    folder.mkdir(parents=True, exist_ok=True)
-    write_json(path, config.as_dict())
+def refuse_claimed(folder: Path, config: Config, resume: bool) -> None:
+    """Make sure that a folder is free, or holds the run that is to be resumed.
+
+    Raises:
+        RunError: if it holds a run already and is not to be resumed, or that of another config.
+    """
+    if not (folder / "config.json").exists():
+        return
+    if not resume:
+        raise RunError(
+            f"{folder} holds a run already; add --resume to go on with it, or name another folder"
+        )
+    if changed := differences(config, Run(folder)):
+        raise RunError(
+            f"{folder} was started with another configuration: {', '.join(changed)} differ; "
+            "resume with the old one, or name another folder"
+        )
 
 
-def _commit() -> str | None:
-    """The commit of the source tree, marked where files differ from it; None outside of git."""
-    here = Path(__file__).parent
-    command = ["git", "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]
-    try:
-        done = subprocess.run(command, cwd=here, capture_output=True, text=True, check=True)
-    except (OSError, subprocess.CalledProcessError):
-        return None
-    return done.stdout.strip()
+def differences(config: Config, run: Run) -> list[str]:
+    """The tables in which a configuration differs from the one that a run was started with."""
+    before, now = run.config().as_dict(), json.loads(json.dumps(config.as_dict()))
+    return sorted(key for key in now if before[key] != now[key])
 
 
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    return next((line.partition(": ")[2] for line in lines if line.startswith("model name")), "")
+def identity(graph: KnowledgeGraph) -> dict[str, Any]:
+    """What tells a graph from another one."""
+    sizes = {split: len(getattr(graph, split)) for split in SPLITS}
+    return {
+        "name": graph.name,
+        "content_hash": graph.content_hash,
+        "entities": len(graph.entities),
+        "relations": len(graph.relations),
+        **sizes,
+    }
+
+
+def other_graph(folder: Path, graph: KnowledgeGraph) -> list[str]:
+    """In what a graph differs from the one that a folder's run was started on; empty if equal."""
+    path = folder / "graph.json"
+    if not path.exists():
+        return []
+    before, now = json.loads(path.read_text()), identity(graph)
+    if before["content_hash"] == now["content_hash"]:
+        return []
+    return [f"{key} {before[key]} -> {now[key]}" for key in now if before[key] != now[key]]
+
+
+def refuse_other_graph(folder: Path, graph: KnowledgeGraph) -> None:
+    """Make sure that ids mean the same as when a folder's run was started.
+
+    Raises:
+        RunError: if the graph is another one.
+    """
+    if changed := other_graph(folder, graph):
+        raise RunError(
+            f"{folder} was trained on another graph: {', '.join(changed)}; restore the old files, "
+            "or train anew in another folder"
+        )
