@@ -22,6 +22,7 @@ class NegativeSampler(nn.Module, ABC):
     needs_scores = False  # True where `sample` calls `score`
     states_density = True  # False where `log_q` is None
     extra_scores = 0  # scores per query asked of the main model beyond the k offered
+    schedulable: tuple[str, ...] = ()  # numeric attributes that may change while training
 
     def __init__(self, k: int):
         super().__init__()
@@ -54,6 +55,9 @@ class NegativeSampler(nn.Module, ABC):
         """Learn from one step of the main model; return scalars worth logging."""
         return {}
 
+    def watch(self, model: nn.Module) -> None:
+        """Meet the main model, once, before training. Its scores are enough for most samplers."""
+
     def offer(self, queries: Queries, ids: Int[Tensor, "G K"]) -> Negatives:
         """`ids` as negatives, with the density that `log_prob` states."""
         log_q = self.log_prob(queries, ids)
@@ -83,3 +87,6 @@ class SamplerWrapper(NegativeSampler, ABC):
 
     def observe(self, feedback):
         return self.inner.observe(feedback)
+
+    def watch(self, model):
+        self.inner.watch(model)

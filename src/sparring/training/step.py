@@ -28,6 +28,7 @@ class TrainingStep(nn.Module):
                 f"{type(sampler).__name__} states none; use another loss or sampler"
             )
         self.model, self.sampler, self.loss, self.sides = model, sampler, loss, sides
+        sampler.watch(model)
 
     def trained(self) -> list[nn.Parameter]:
         """What the main optimiser updates; a sampler's own parameters are its own affair."""
