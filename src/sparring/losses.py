@@ -153,14 +153,14 @@ class Softmax(Loss):
     def forward(self, positive, negative, negatives, weight):
         positive, negative = wide(positive), wide(negative)
         cold = (-self.log_temperature).exp()
-        positive, negative = positive * cold, negative * cold
-        positive, negative = positive - self.lift(negatives), negative - self.shift(negatives)
-        share = negatives.weight * negatives.mask
-        logit = (negative + share.log()).masked_fill(share == 0, -torch.inf)
-        # a row of -inf only would give NaN gradients
-        empty = (share == 0).all(1)
-        everyone = logit.masked_fill(empty.unsqueeze(1), 0.0).logsumexp(1)
-        return average(F.softplus(everyone.masked_fill(empty, -torch.inf) - positive), weight)
+        positive = positive * cold - self.lift(negatives)
+        # log of a share of 0 is -inf: what does not count adds nothing to the sum
+        bias = (negatives.weight * negatives.mask).log() - self.shift(negatives)
+        # a row of -inf only would give NaN gradients; the lowest number adds nothing either
+        empty = bias.amax(1) == -torch.inf
+        bias[:, 0] = torch.where(empty, torch.finfo(bias.dtype).min, bias[:, 0])
+        everyone = torch.addcmul(bias, negative, cold).logsumexp(1)
+        return average(F.softplus(everyone - positive), weight)
 
     def shift(self, negatives: Negatives) -> Tensor | float:
         """What to take off the scores of negatives."""

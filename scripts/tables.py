@@ -1,0 +1,60 @@
+"""Fill the tables of README and docs from the committed results.
+
+    python scripts/tables.py            rewrite what stands between the markers
+    python scripts/tables.py --check    fail if that would change anything
+
+A table stands between `<!-- table: results/<study> -->` and `<!-- end of table -->`.
+"""
+
+import json
+import re
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+PLACE = re.compile(r"(<!-- table: (\S+) -->\n).*?(<!-- end of table -->)", re.DOTALL)
+COLUMNS = {
+    "data set": lambda r: r["dataset"],
+    "model": lambda r: r["model"],
+    "dim": lambda r: r["dim"],
+    "sampler": lambda r: r["sampler"],
+    "K": lambda r: r["k"],
+    "loss": lambda r: r["loss"],
+    "MRR": lambda r: f"{r['mrr']:.4f}",
+    "Hits@1": lambda r: f"{r['hits@1']:.4f}",
+    "Hits@3": lambda r: f"{r['hits@3']:.4f}",
+    "Hits@10": lambda r: f"{r['hits@10']:.4f}",
+    "epochs": lambda r: r["epochs"],
+    "CPU s": lambda r: f"{r['cpu_seconds']:,.0f}",
+    "config": lambda r: f"`{r['config']}`",
+}
+
+
+def table(folder: Path) -> str:
+    """One Markdown row per result file, in order of file names."""
+    results = [json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))]
+    rows = [list(COLUMNS), ["---"] * len(COLUMNS)]
+    rows += [[str(cell(result)) for cell in COLUMNS.values()] for result in results]
+    return "".join(f"| {' | '.join(row)} |\n" for row in rows)
+
+
+def filled(text: str) -> str:
+    """The text with every marked table made anew."""
+    return PLACE.sub(lambda place: place[1] + table(ROOT / place[2]) + place[3], text)
+
+
+def main(check: bool) -> int:
+    stale = 0
+    for path in [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]:
+        before = path.read_text()
+        after = filled(before)
+        if after != before:
+            stale += 1
+            print(f"{'stale' if check else 'written'}: {path.relative_to(ROOT)}")
+            if not check:
+                path.write_text(after)
+    return int(check and stale > 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main("--check" in sys.argv[1:]))
