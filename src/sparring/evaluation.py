@@ -1,10 +1,12 @@
 """Exact filtered ranking, in bounded memory."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float, Int
-from torch import Tensor
+from torch import Tensor, nn
 
 from sparring.batch import Queries, Scorer
 from sparring.graph.facts import FactIndex
@@ -43,9 +45,12 @@ class Evaluation:
         return self.rank.mean().item()
 
     def amri(self) -> float:
-        """Adjusted mean rank index: 1 is perfect, 0 is chance (Berrendorf et al., 2020)."""
-        chance = (self.candidates.double() - 1).mean() / 2
-        return 1 - ((self.rank - 1).mean() / chance).item()
+        """Adjusted mean rank index: 1 is perfect, 0 is chance (Berrendorf et al., 2020).
+
+        0 also where no answer has a rival: then chance and perfection are the same.
+        """
+        chance = (self.candidates.double() - 1).mean().item() / 2
+        return 1 - (self.rank - 1).mean().item() / chance if chance else 0.0
 
 
 def filtered_rank(
@@ -70,32 +75,53 @@ def filtered_rank(
 
     everyone = torch.arange(known.num_entities, device=queries.anchor.device).unsqueeze(0)
     starts = range(0, known.num_entities, chunk)
-    blocks = {}
-    target = torch.empty(0)
-    for start in starts:
-        scores = score(everyone[:, start : start + chunk])
-        _refuse_nan(queries, scores)
-        here = ((queries.answer >= start) & (queries.answer < start + chunk)).unsqueeze(1)
-        spot = (queries.answer.unsqueeze(1) - start).clamp(0, scores.shape[1] - 1)
-        found = scores.gather(1, spot)
-        target = torch.where(here, found, target) if len(target) else found
-        blocks = {start: scores}
+    block = lambda start: score(everyone[:, start : start + chunk])
+    if len(starts) == 1:
+        whole = block(0)
+        block = lambda start: whole
+    nothing = torch.zeros((), device=queries.anchor.device)
+    target = sum((_of_answer(queries, block(start), start) for start in starts), nothing)
 
-    better = torch.zeros_like(candidates)
-    tied = torch.zeros_like(candidates)
+    above = torch.zeros_like(candidates)
+    at_least = torch.zeros_like(candidates)
     for start in starts:
-        scores = blocks.get(start)
-        if scores is None:
-            scores = score(everyone[:, start : start + chunk])
         inside = (entity >= start) & (entity < start + chunk)
-        scores[row[inside], entity[inside] - start] = torch.nan  # neither better nor tied
-        better += (scores > target).sum(1)
-        tied += (scores == target).sum(1)
-        blocks = {}
-    return 1 + better + (tied - 1).double() / 2, candidates  # the answer ties with itself
+        hidden = (row[inside], entity[inside] - start)
+        more, same_or_more = _count(block(start), target, hidden)
+        above += more
+        at_least += same_or_more
+    best, worst = 1 + above, at_least  # the answer ties with itself
+    return (best + worst).double() / 2, candidates
 
 
-def _refuse_nan(queries: Queries, scores: Float[Tensor, "B n"]) -> None:
+def _of_answer(queries: Queries, scores: Float[Tensor, "B n"], start: int) -> Float[Tensor, "B 1"]:
+    """The answer's score where it lies in the block that begins at `start`, else 0."""
+    refuse_nan(queries, scores)
+    spot = queries.answer.unsqueeze(1) - start
+    here = (spot >= 0) & (spot < scores.shape[1])
+    return scores.gather(1, spot.clamp(0, scores.shape[1] - 1)).where(here, 0)
+
+
+def _count(
+    scores: Float[Tensor, "B n"], target: Float[Tensor, "B 1"], hidden: tuple[Tensor, Tensor]
+) -> tuple[Int[Tensor, "B"], Int[Tensor, "B"]]:
+    """How many score above the target, and how many at least as high, but for the hidden."""
+    row, rival, rows = hidden[0], scores[hidden], len(scores)
+    above = (scores > target).sum(1, dtype=torch.int32)
+    at_least = (scores >= target).sum(1, dtype=torch.int32)
+    bar = target.squeeze(1)[row]
+    return (
+        above - torch.bincount(row[rival > bar], minlength=rows),
+        at_least - torch.bincount(row[rival >= bar], minlength=rows),
+    )
+
+
+def refuse_nan(queries: Queries, scores: Float[Tensor, "B n"]) -> None:
+    """Do nothing, unless a score is NaN.
+
+    Raises:
+        FloatingPointError: if a score is NaN; says how many queries have one, and the first.
+    """
     broken = scores.amax(1).isnan()  # the maximum of a row with a NaN is NaN
     if broken.any():
         first = int(broken.nonzero()[0])
@@ -105,7 +131,34 @@ def _refuse_nan(queries: Queries, scores: Float[Tensor, "B n"]) -> None:
         )
 
 
-@torch.no_grad()
+def fitting(batch: int, max_scores: int, num_entities: int) -> tuple[int, int]:
+    """Queries per batch and entities per chunk, so that at most `max_scores` are held at once.
+
+    All entities are scored in one chunk unless that would leave fewer than 64 queries.
+
+    Raises:
+        ValueError: if `batch` or `max_scores` is below 1.
+    """
+    for name, value in (("batch", batch), ("max_scores", max_scores)):
+        if value < 1:
+            raise ValueError(f"{name} must be at least 1; got {value}")
+    rows = min(batch, max(max_scores // num_entities, min(64, max_scores)))
+    return rows, min(num_entities, max_scores // rows)
+
+
+@contextmanager
+def judging(model: nn.Module) -> Iterator[None]:
+    """No gradients and no dropout; afterwards every part is in the mode it came in."""
+    modes = [(part, part.training) for part in model.modules()]
+    model.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        for part, mode in modes:
+            part.training = mode
+
+
 def evaluate(
     model: MainModel,
     triples: Int[Tensor, "T 3"],
@@ -119,30 +172,22 @@ def evaluate(
     Args:
         known: facts that do not count as rivals: those of all splits.
         batch: queries encoded together, at most.
-        max_scores: scores held at once, at most (but at least one per query): N is cut into
-            chunks where a batch of rows would not fit.
+        max_scores: scores held at once, at most: N is cut into chunks where a batch of at least
+            64 rows would not fit.
 
     Raises:
-        ValueError: if there are no triples or `max_scores` is below 1.
+        ValueError: if there are no triples, or `batch` or `max_scores` is below 1.
         FloatingPointError: if a score is NaN.
     """
     if not len(triples):
         raise ValueError("there are no triples to evaluate on")
-    if max_scores < 1:
-        raise ValueError(f"max_scores must be at least 1; got {max_scores}")
-    fitting = max(max_scores // known.num_entities, min(64, max_scores))
-    rows = min(batch, fitting)
-    chunk = max(1, max_scores // rows)
+    rows, chunk = fitting(batch, max_scores, known.num_entities)
     queries = both_queries(triples, known.num_relations)
-    training = model.training
-    model.eval()
-    try:
-        parts = []
+    parts = []
+    with judging(model):
         for start in range(0, len(queries), rows):
             some = queries[start : start + rows]
             parts.append(filtered_rank(some, model(some), known, chunk=chunk))
-    finally:
-        model.train(training)
     rank, candidates = (torch.cat(column) for column in zip(*parts))
     return Evaluation(
         queries.anchor, queries.relation, queries.answer, rank, candidates, known.num_relations
