@@ -22,9 +22,7 @@ class Uniform(NegativeSampler):
 
     def __init__(self, graph: TrainGraph, *, k: int, groups: int | None = None):
         super().__init__(k)
-        if groups is not None and groups < 1:
-            raise ValueError(f"a batch needs at least one candidate list; got groups={groups}")
-        self.num_entities, self.groups = graph.num_entities, groups
+        self.num_entities, self.groups = graph.num_entities, at_least_one(groups)
 
     def sample(self, queries, score, rng):
         shape = (self.groups or len(queries), self.k)
@@ -82,7 +80,7 @@ class Popular(NegativeSampler):
         self, graph: TrainGraph, *, k: int, power: float = 0.75, groups: int | None = None
     ):
         super().__init__(k)
-        self.groups = groups
+        self.groups = at_least_one(groups)
         mass = graph.degree.double() ** power
         share = mass / mass.sum()
         self.register_buffer("log_share", share.log().float(), persistent=False)
@@ -164,6 +162,12 @@ class KvsAll(AllEntities):
 
     def log_prob(self, queries, ids):
         return None
+
+
+def at_least_one(groups: int | None) -> int | None:
+    if groups is not None and groups < 1:
+        raise ValueError(f"a batch needs at least one candidate list; got groups={groups}")
+    return groups
 
 
 def by_popularity(
