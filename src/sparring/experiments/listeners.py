@@ -2,14 +2,15 @@
 
 import json
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from sparring.training import Record
+from sparring.training import Fit, Record
 
 
+@runtime_checkable
 class Listener(Protocol):
     """Told of every record in order, then closed."""
 
@@ -28,7 +29,7 @@ class JsonLines:
 
     def __init__(self, path: Path, after: int = 0):
         lines = path.read_text().splitlines() if path.exists() and after else []
-        kept = [line for line in lines if _step(line) <= after]
+        kept = [line for line in lines if _before(line, after)]
         path.write_text("".join(f"{line}\n" for line in kept))
         self.file = path.open("a")
 
@@ -47,12 +48,13 @@ class JsonLines:
         self.file.close()
 
 
-def _step(line: str) -> float:
+def _before(line: str, step: int) -> bool:
+    """Does a line tell of training up to a step?"""
     try:
         row = json.loads(line)
-    except ValueError:  # a line cut short by a crash
-        return float("inf")
-    return float("inf") if row["kind"] == "end" else row["step"]
+    except ValueError:  # cut short by a crash
+        return False
+    return row["kind"] != "end" and row["step"] <= step
 
 
 class TensorBoard:
@@ -127,3 +129,13 @@ class Bar:
 
     def close(self) -> None:
         self.progress.stop()
+
+
+def watchers(fit: Fit, console: Console | None, name: str, *, keep: bool = True) -> list[Listener]:
+    """TensorBoard in the folder of a training and, given a console, a progress bar there."""
+    done = fit.progress.step
+    told: list[Listener] = [TensorBoard(fit.folder / "tensorboard", after=done)]
+    if console is not None:
+        bar = Bar(console, name, steps=fit.steps, batch=fit.batch, done=done, keep=keep)
+        told.append(bar)
+    return told

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from sparring.breakdown import Breakdown, breakdown
+from sparring.breakdown import Breakdown, Row, breakdown
 from sparring.evaluation import Evaluation, evaluate
 from sparring.experiments.build import ConfigError, build
 from sparring.experiments.config import PARTS, Config, check_config, override_value
@@ -54,6 +54,11 @@ class Run:
         """The filtered ranks behind the result."""
         self._path("ranks.json")
         return Evaluation(**checkpoint.load(self.folder, "ranks"))
+
+    def parts(self) -> Breakdown:
+        """The result by side, cardinality, degree and relation."""
+        found = self._json("breakdown.json")
+        return Breakdown(**{**found, "rows": tuple(Row(**row) for row in found["rows"])})
 
     def trained(self, config: Config, graph: KnowledgeGraph) -> TrainingStep:
         """Model and sampler as the best epoch left them, or the last where none was validated.

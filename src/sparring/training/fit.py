@@ -192,7 +192,8 @@ class Fit:
             checkpoint.save(self.folder, "best", {"epoch": epoch, "step": self.step.state_dict()})
         else:
             progress.since_best += 1
-        progress.validations.append({"epoch": epoch, "cpu_seconds": progress.cpu_seconds, **values})
+        told = {"epoch": float(epoch), "cpu_seconds": progress.cpu_seconds, **values}
+        progress.validations.append(told)
         return self._record("validation", values)
 
     def save(self) -> None:

@@ -1,0 +1,60 @@
+"""The `sparring` command; each subcommand is a file in `commands`.
+
+Nothing here imports PyTorch, so that `sparring --help` answers at once.
+"""
+
+import logging
+import os
+import sys
+from importlib.metadata import version
+from typing import Annotated
+
+import typer
+from rich.logging import RichHandler
+
+from sparring.experiments.commands import compare, evaluate, listing, run
+from sparring.experiments.commands.console import err, line
+from sparring.experiments.commands.failures import Commands
+
+app = typer.Typer(
+    cls=Commands,
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def show_version(asked: bool) -> None:
+    if asked:
+        line(f"sparring {version('sparring')}")
+        raise typer.Exit
+
+
+@app.callback(epilog="Exit codes: 0 done, 1 failed, 2 misused, 130 stopped by Ctrl-C.")
+def sparring(
+    shown: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=show_version, is_eager=True, help="Show the version and exit."
+        ),
+    ] = False,
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Show the traceback of any mistake.")
+    ] = False,
+):
+    """Train knowledge graph completion models against good opponents."""
+    handler = RichHandler(console=err, show_time=False, show_path=False)
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[handler])
+
+
+app.command("run")(run.run)
+app.command("compare")(compare.compare)
+app.command("evaluate")(evaluate.evaluate)
+app.command("list")(listing.list_parts)
+
+
+def main() -> None:
+    """Run the command line; parts outside the library are found in the working directory."""
+    sys.path.insert(0, os.getcwd())
+    app()

@@ -1,0 +1,36 @@
+"""`sparring list`: the parts that an experiment can name."""
+
+from typing import Annotated, Literal
+
+import typer
+from rich.text import Text
+
+from sparring.experiments.commands.console import as_json, out
+from sparring.experiments.commands.options import Json
+
+Kind = Literal["models", "samplers", "losses", "sides", "optimizers", "schedules"]
+
+
+def list_parts(
+    kind: Annotated[
+        Kind | None, typer.Argument(help="List only these.", show_default=False)
+    ] = None,
+    json: Json = False,
+):
+    """List models, samplers, losses, sides, optimisers and schedules with their options.
+
+    Each option stands with its type and default as it would in an experiment file.
+    """
+    from sparring.experiments.listing import FAMILIES, parts
+
+    found = {name: parts(name) for name in ([kind] if kind else FAMILIES)}
+    if json:
+        as_json({name: [vars(part) for part in family] for name, family in found.items()})
+        return
+    for name, family in found.items():
+        out.print(Text(name, style="bold underline"))
+        for part in family:
+            out.print(Text.assemble("  ", (part.name, "bold cyan")), Text(f"  {part.summary}"))
+            for option, words in part.options.items():
+                out.print(Text(f"      {option}: {words}", style="dim"))
+        out.print()

@@ -1,0 +1,28 @@
+import pytest
+
+from sparring.experiments.graphs import GraphSource, load_graph
+
+
+def test_a_folder_is_read_with_its_own_splits(circle):
+    graph = load_graph(GraphSource(path=str(circle)))
+    assert [len(graph.train), len(graph.valid), len(graph.test)] == [52, 10, 10]
+
+
+def test_a_single_file_is_split_as_asked(circle):
+    graph = load_graph(GraphSource(path=str(circle / "train.tsv"), valid=0.1, test=0.2))
+    assert [len(graph.train), len(graph.valid), len(graph.test)] == [37, 5, 10]
+
+
+def test_the_split_of_a_file_depends_on_its_seed(circle):
+    path = str(circle / "train.tsv")
+    one, other = (load_graph(GraphSource(path=path, split_seed=seed)) for seed in (0, 1))
+    assert one.content_hash != other.content_hash
+
+
+def test_atlas_comes_with_the_package():
+    assert len(load_graph(GraphSource(name="atlas")).train) > 0
+
+
+def test_a_graph_must_be_named():
+    with pytest.raises(ValueError, match="say which graph"):
+        GraphSource()

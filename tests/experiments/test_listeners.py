@@ -1,0 +1,90 @@
+import io
+import json
+
+from rich.console import Console
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from sparring.experiments.listeners import Bar, JsonLines, TensorBoard
+from sparring.training import Record
+
+
+def progress(step: int, loss: float = 0.5) -> Record:
+    return Record("progress", step / 10, step, 1.0, {"loss": loss})
+
+
+def validation(step: int, mrr: float) -> Record:
+    return Record("validation", step / 10, step, 1.0, {"mrr": mrr})
+
+
+def steps(path) -> list[int]:
+    return [json.loads(line)["step"] for line in path.read_text().splitlines()]
+
+
+def logged(listener, *records):
+    for record in records:
+        listener(record)
+    listener.close()
+
+
+def test_each_record_is_a_line(tmp_path):
+    path = tmp_path / "log.jsonl"
+    logged(JsonLines(path), progress(5, loss=0.25))
+    row = {"kind": "progress", "epoch": 0.5, "step": 5, "cpu_seconds": 1.0, "loss": 0.25}
+    assert json.loads(path.read_text()) == row
+
+
+def test_lines_after_the_checkpoint_are_dropped(tmp_path):
+    path = tmp_path / "log.jsonl"
+    logged(JsonLines(path), progress(5), progress(10), progress(15))
+    logged(JsonLines(path, after=10), progress(20))
+    assert steps(path) == [5, 10, 20]
+
+
+def test_a_new_run_starts_an_empty_log(tmp_path):
+    path = tmp_path / "log.jsonl"
+    logged(JsonLines(path), progress(5))
+    logged(JsonLines(path), progress(1))
+    assert steps(path) == [1]
+
+
+def test_a_line_cut_short_is_dropped(tmp_path):
+    path = tmp_path / "log.jsonl"
+    logged(JsonLines(path), progress(5))
+    path.write_text(path.read_text() + '{"kind": "prog')
+    logged(JsonLines(path, after=5))
+    assert steps(path) == [5]
+
+
+def test_the_end_of_a_stopped_training_is_no_end(tmp_path):
+    path = tmp_path / "log.jsonl"
+    logged(JsonLines(path), progress(5), Record("end", 0.5, 5, 1.0, {"stopped": 1.0}))
+    logged(JsonLines(path, after=5))
+    assert steps(path) == [5]
+
+
+def test_tensorboard_receives_training_and_validation(tmp_path):
+    logged(TensorBoard(tmp_path), progress(5, loss=0.25), validation(5, mrr=0.5))
+    read = EventAccumulator(str(tmp_path)).Reload()
+    values = {tag: read.Scalars(tag)[0].value for tag in read.Tags()["scalars"]}
+    assert values == {"training/loss": 0.25, "validation/mrr": 0.5}
+
+
+def test_tensorboard_forgets_what_came_after_the_checkpoint(tmp_path):
+    logged(TensorBoard(tmp_path), progress(5), progress(10))
+    logged(TensorBoard(tmp_path, after=5), progress(6))
+    read = EventAccumulator(str(tmp_path)).Reload()
+    assert [event.step for event in read.Scalars("training/loss")] == [5, 6]
+
+
+def test_the_bar_shows_loss_and_mrr():
+    screen = io.StringIO()
+    console = Console(file=screen, width=120)
+    logged(Bar(console, "small", steps=10, batch=4), progress(10, loss=0.25), validation(10, 0.5))
+    assert "small" in screen.getvalue()
+    assert "loss 0.2500  MRR 0.5000" in screen.getvalue()
+
+
+def test_a_resumed_bar_begins_where_training_stopped():
+    bar = Bar(Console(file=io.StringIO()), "small", steps=10, batch=4, done=5)
+    bar.close()
+    assert bar.progress.tasks[0].percentage == 50

@@ -1,0 +1,224 @@
+import json
+
+import pytest
+import torch
+
+from sparring.experiments.build import ConfigError
+from sparring.experiments.config import check_config
+from sparring.experiments.run import RECORDED, Run, RunError, as_record, assemble, prepare, run
+from sparring.training import CheckpointError, DivergedError, checkpoint
+
+
+class StopAt:
+    """Asks to stop once so many steps are done."""
+
+    def __init__(self, fit, step):
+        self.fit, self.step = fit, step
+
+    def __call__(self, record):
+        if record.step >= self.step:
+            self.fit.stop()
+
+    def close(self):
+        pass
+
+
+def stopped_at(step):
+    return lambda fit: [StopAt(fit, step)]
+
+
+def changed(tables, **parts):
+    return check_config({**tables, **parts})
+
+
+def test_a_run_reports_what_it_trained_and_how_well(config, tmp_path):
+    result = run(config, tmp_path / "run")
+    told = {name: result[name] for name in ("dataset", "model", "dim", "sampler", "k", "epochs")}
+    assert told == {
+        "dataset": "circle",
+        "model": "distmult",
+        "dim": 8,
+        "sampler": "uniform",
+        "k": 4,
+        "epochs": 6,
+    }
+    assert 0 < result["hits@1"] <= result["mrr"] <= 1 or result["hits@1"] == 0 < result["mrr"]
+
+
+def test_the_result_is_kept_in_the_folder(config, tmp_path):
+    assert run(config, tmp_path / "run") == Run(tmp_path / "run").result()
+
+
+def test_the_configuration_is_kept_in_the_folder(config, finished):
+    assert finished.config() == config
+
+
+def test_a_kept_configuration_can_be_changed(finished):
+    assert finished.config(["device=meta"]).general.device == "meta"
+
+
+def test_the_ranks_are_kept_in_the_folder(finished):
+    assert finished.ranks().mrr() == finished.result()["mrr"]
+
+
+def test_the_log_is_kept_in_the_folder(finished):
+    assert [row["epoch"] for row in finished.log() if row["kind"] == "validation"] == [2, 4, 6]
+
+
+def test_the_result_in_parts_is_kept_in_the_folder(finished):
+    overall = next(row for row in finished.parts().rows if row.group == "overall")
+    assert overall.mrr == pytest.approx(finished.result()["mrr"])
+
+
+def test_the_best_epoch_is_judged(finished):
+    best = max(
+        (row for row in finished.log() if row["kind"] == "validation"), key=lambda r: r["mrr"]
+    )
+    assert finished.result()["best_epoch"] == best["epoch"]
+
+
+def test_the_same_seed_gives_the_same_ranks(config, finished, tmp_path):
+    assert run(config, tmp_path / "again")["mrr"] == finished.result()["mrr"]
+
+
+def test_another_seed_gives_other_parameters(tables, config, graph):
+    one, other = (assemble(changed(tables, seed=s), graph)[0].model.entity.weight for s in (1, 2))
+    assert not torch.equal(one, other)
+
+
+@pytest.mark.parametrize("step", [2, 4, 9])
+def test_a_resumed_run_is_bit_for_bit_the_unbroken_one(config, finished, tmp_path, step):
+    folder = tmp_path / "broken"
+    assert run(config, folder, listeners=stopped_at(step)) is None
+    result = run(config, folder, resume=True)
+    assert result["mrr"] == finished.result()["mrr"]
+    one, other = (checkpoint.load(at, "last") for at in (folder, finished.folder))
+    for name, tensor in one["step"].items():
+        assert torch.equal(tensor, other["step"][name]), name
+
+
+def test_a_resumed_log_is_that_of_the_unbroken_run(config, finished, tmp_path):
+    folder = tmp_path / "broken"
+    run(config, folder, listeners=stopped_at(5))
+    run(config, folder, resume=True)
+    kept = [{**row, "cpu_seconds": 0} for row in Run(folder).log() if row["kind"] != "end"]
+    assert kept == [{**row, "cpu_seconds": 0} for row in finished.log() if row["kind"] != "end"]
+
+
+def test_a_stopped_run_has_no_result(config, tmp_path):
+    run(config, tmp_path / "run", listeners=stopped_at(3))
+    with pytest.raises(RunError, match=r"has no result\.json: the run is not finished"):
+        Run(tmp_path / "run").result()
+
+
+def test_resuming_nothing_starts(config, finished, tmp_path):
+    assert run(config, tmp_path / "new", resume=True)["mrr"] == finished.result()["mrr"]
+
+
+def test_resuming_a_finished_run_changes_nothing(config, finished):
+    before = finished.result()
+    after = run(config, finished.folder, resume=True)
+    assert after["mrr"] == before["mrr"] and after["epochs"] == before["epochs"]
+
+
+def test_a_run_is_not_overwritten(config, finished):
+    with pytest.raises(RunError, match="holds a run already; add --resume to go on with it"):
+        run(config, finished.folder)
+
+
+def test_a_run_is_not_resumed_with_another_configuration(tables, finished):
+    config = changed(tables, model={"name": "distmult", "dim": 4})
+    with pytest.raises(RunError, match="started with another configuration: model differ"):
+        run(config, finished.folder, resume=True)
+
+
+def test_a_run_is_not_resumed_on_another_graph(config, finished, other_graph):
+    with pytest.raises(RunError, match=r"trained on another graph: content_hash .*train 52 -> 53"):
+        run(config, finished.folder, resume=True, graph=other_graph)
+
+
+def test_a_folder_without_a_run_is_told_apart(tmp_path):
+    with pytest.raises(RunError, match="is not the folder of a run: it has no config"):
+        Run(tmp_path).config()
+
+
+def test_a_configuration_that_cannot_be_built_leaves_no_folder(tables, tmp_path):
+    config = changed(tables, sampler={"name": "uniform", "k": 0})
+    with pytest.raises(ConfigError, match=r"\[sampler\] a sampler must offer at least one"):
+        run(config, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_loss_and_a_sampler_that_do_not_go_together_are_refused(tables, graph):
+    config = changed(
+        tables, sampler={"name": "kvs-all"}, loss={"name": "softmax", "correction": "negatives"}
+    )
+    with pytest.raises(ConfigError, match=r"\[loss\] Softmax corrects for the density"):
+        assemble(config, graph)
+
+
+def test_an_unknown_device_is_refused(tables, graph):
+    config = changed(tables, device="abacus")
+    with pytest.raises(ConfigError, match=r"\[device\] cannot use 'abacus': .*try \"cpu\""):
+        assemble(config, graph)
+
+
+def test_threads_are_set_as_asked(tables, tmp_path):
+    before = torch.get_num_threads()
+    try:
+        assert run(changed(tables, threads=before + 1), tmp_path / "run")["threads"] == before + 1
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_a_diverging_run_fails_with_the_remedy(tables, tmp_path):
+    config = changed(tables, optimizer={"name": "adam", "lr": 1e30})
+    with pytest.raises(DivergedError, match="Lower the learning rate"):
+        run(config, tmp_path / "run")
+
+
+def test_a_trained_model_is_that_of_the_best_epoch(config, finished, graph):
+    best = checkpoint.load(finished.folder, "best")["step"]["model.entity.weight"]
+    assert torch.equal(finished.trained(config, graph).model.entity.weight, best)
+
+
+def test_without_validation_the_last_epoch_counts(tables, tmp_path, graph):
+    config = changed(tables, train={**tables["train"], "validate_every": 0})
+    run(config, tmp_path / "run", graph=graph)
+    last = checkpoint.load(tmp_path / "run", "last")["step"]["model.entity.weight"]
+    assert torch.equal(Run(tmp_path / "run").trained(config, graph).model.entity.weight, last)
+
+
+def test_a_run_that_was_never_saved_has_no_trained_model(config, finished, graph):
+    for name in ("best.json", "last.json"):
+        (finished.folder / name).unlink()
+    with pytest.raises(CheckpointError, match=r"there is no checkpoint .*last\.json"):
+        finished.trained(config, graph)
+
+
+def test_a_trained_model_is_not_used_on_another_graph(config, finished, other_graph):
+    with pytest.raises(RunError, match="restore the old files, or train anew"):
+        finished.trained(config, other_graph)
+
+
+def test_a_record_begins_with_what_is_quoted(finished):
+    record = as_record(finished.result(), "experiments/small.toml", ["seed=3"])
+    assert list(record)[: len(RECORDED) + 3] == [*RECORDED, "config", "commit", "overrides"]
+
+
+def test_a_record_holds_all_of_the_result(finished):
+    record = as_record(finished.result(), "experiments/small.toml", ["seed=3"])
+    assert record | {"config": 0, "overrides": 0} == finished.result() | {
+        "config": 0,
+        "overrides": 0,
+    }
+
+
+def test_a_prepared_training_has_no_graph_beyond_the_training_view(config, tmp_path, graph):
+    fit = prepare(config, graph, tmp_path)
+    assert torch.equal(fit.triples, graph.train)
+
+
+def test_the_graph_is_described_in_the_folder(finished):
+    kept = json.loads((finished.folder / "graph.json").read_text())
+    assert (kept["name"], kept["entities"], kept["train"]) == ("circle", 24, 52)
