@@ -18,19 +18,28 @@ class Queries:
 
     Relation ids run over [0, 2R): id r asks for the tail of r, id r + R asks for its head.
     There is no side flag anywhere else in the library.
+
+    Attributes:
+        weight: factor on the query's share of the loss.
+        negative_weight: the same for its negatives, where they weigh otherwise than its answer;
+            None where they do not.
     """
 
     anchor: Int[Tensor, "B"]
     relation: Int[Tensor, "B"]
     answer: Int[Tensor, "B"]
     weight: Float[Tensor, "B"]
+    negative_weight: Float[Tensor, "B"] | None = None
 
     def __len__(self) -> int:
         return self.anchor.shape[0]
 
     def __getitem__(self, rows: slice | Tensor) -> "Queries":
         """The chosen queries, in the order asked for."""
-        return Queries(self.anchor[rows], self.relation[rows], self.answer[rows], self.weight[rows])
+        other = None if self.negative_weight is None else self.negative_weight[rows]
+        return Queries(
+            self.anchor[rows], self.relation[rows], self.answer[rows], self.weight[rows], other
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,7 +50,9 @@ class Negatives:
         ids: candidate entities. Queries g*B/G .. (g+1)*B/G - 1 share list g.
         mask: True where the candidate counts; never at the query's own answer.
         weight: non-negative factor on the candidate's share of the loss.
-        false_negative: estimated probability that the candidate is in truth a fact.
+        false_negative: estimated probability that the candidate is in truth a fact. Where it is
+            1 and mask False, the candidate is a known fact, there to be compared with; the
+            weights of these make sums over them stand for all known answers of the query.
         trace: log-probability of the draw under the sampler that made it, with gradients to
             its parameters; zero where nothing learns. The only field with gradients.
         log_q: makes importance sums unbiased: for any f, the mean over draws of
@@ -49,6 +60,7 @@ class Negatives:
             sampler may offer. For independent draws it is the log-probability of the id.
             None if the sampler cannot state it.
         answer_log_q: the same density at the query's answer; None if it cannot be stated.
+        query_weight: `negative_weight` of the queries.
     """
 
     ids: Int[Tensor, "G K"]
@@ -58,6 +70,7 @@ class Negatives:
     trace: Float[Tensor, "B K"]
     log_q: Float[Tensor, "B K"] | None = None
     answer_log_q: Float[Tensor, "B"] | None = None
+    query_weight: Float[Tensor, "B"] | None = None
 
     @classmethod
     def offer(
@@ -73,7 +86,8 @@ class Negatives:
         mask = mask.flatten(0, 1)
         zero = queries.weight.new_zeros(()).expand(mask.shape)
         one = queries.weight.new_ones(()).expand(mask.shape)
-        return cls(ids, mask, one, zero, zero if trace is None else trace, log_q, answer_log_q)
+        trace = zero if trace is None else trace
+        return cls(ids, mask, one, zero, trace, log_q, answer_log_q, queries.negative_weight)
 
     @classmethod
     def join(cls, parts: list["Negatives"], batch: int) -> "Negatives":
@@ -82,14 +96,13 @@ class Negatives:
         fields = {
             name: torch.cat([getattr(part, name) for part in parts], 1) for name in PER_CANDIDATE
         }
-        return cls(ids, **fields)
+        return cls(ids, **fields, query_weight=parts[0].query_weight)
 
     def choose(self, pick: Int[Tensor, "B J"]) -> "Negatives":
         """The picked columns of each row. A choice among candidates has no known density."""
         ids = per_query(self.ids, len(pick)).gather(1, pick)
-        return Negatives(
-            ids, **{name: getattr(self, name).gather(1, pick) for name in PER_CANDIDATE}
-        )
+        fields = {name: getattr(self, name).gather(1, pick) for name in PER_CANDIDATE}
+        return Negatives(ids, **fields, query_weight=self.query_weight)
 
 
 PER_CANDIDATE = ("mask", "weight", "false_negative", "trace")

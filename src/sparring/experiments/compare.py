@@ -15,6 +15,7 @@ from sparring.experiments.build import ConfigError, checked, refuse_unknown
 from sparring.experiments.config import PARTS, Config, check_config, merged, read_tables
 from sparring.experiments.graphs import load_graph
 from sparring.experiments.listeners import Listener
+from sparring.experiments.offers import audited, examples
 from sparring.experiments.run import (
     Run,
     RunError,
@@ -25,6 +26,7 @@ from sparring.experiments.run import (
     write_json,
 )
 from sparring.graph.knowledge_graph import KnowledgeGraph
+from sparring.graph.read import read_triples
 from sparring.seeds import Seeds
 from sparring.training import Fit
 
@@ -38,11 +40,13 @@ class ComparisonPlan:
     Attributes:
         variants: the configuration of each label, in the order of the file; the first one is
             what the others are measured against.
+        extra: file of further true triples, for the audit; empty for none.
     """
 
     name: str
     seeds: tuple[int, ...]
     variants: Mapping[str, Config]
+    extra: str = ""
 
     def config(self, label: str, seed: int) -> Config:
         """The experiment of one variant and one seed."""
@@ -134,10 +138,23 @@ def compare(
             config, place.folder, graph=graph, resume=True, listeners=told
         ):
             return None
+        _look(config, graph, place, plan.extra)
     by_label = {label: [runs[label, seed] for seed in plan.seeds] for label in plan.variants}
     comparison = Comparison(folder, graph, plan, by_label)
     write_json(folder / "comparison.json", comparison.numbers())
     return comparison
+
+
+def _look(config: Config, graph: KnowledgeGraph, place: Run, extra: str) -> None:
+    """Leave an audit and examples of what the trained run's sampler offers."""
+    if (place.folder / "negatives.json").exists():
+        return
+    extra_true = read_triples(graph, extra) if extra else None
+    step = place.trained(config, graph)
+    found = audited(step, graph, config, model=step.model, extra_true=extra_true)
+    write_json(place.folder / "audit.json", found.to_dict())
+    shown = examples(step, graph, config, extra_true=extra_true)
+    write_json(place.folder / "negatives.json", shown)
 
 
 def _settle(config: Config, graph: KnowledgeGraph, place: Run, fresh: bool) -> None:
@@ -163,7 +180,8 @@ def over_seeds(values: Sequence[float]) -> dict[str, Any]:
 def read_comparison(path: Path, overrides: Sequence[str] = ()) -> ComparisonPlan:
     """Read a comparison: an experiment file with a table `compare`.
 
-    `[compare]` holds `seeds`, and a table `variants` of labels. Each variant holds what differs
+    `[compare]` holds `seeds`, `extra` (a file of true triples that are in no split, for the
+    audit), and a table `variants` of labels. Each variant holds what differs
     from the rest of the file: any part, or `train`. A table that names another part replaces
     the whole table; otherwise tables are merged key by key.
 
@@ -183,7 +201,7 @@ def check_comparison(name: str, tables: Mapping[str, Any]) -> ComparisonPlan:
     table = tables.get("compare")
     if not isinstance(table, Mapping):
         raise ConfigError("[compare] is missing: a table with seeds and variants")
-    refuse_unknown(table, ["seeds", "variants"], "compare")
+    refuse_unknown(table, ["seeds", "variants", "extra"], "compare")
     seeds = checked(table.get("seeds", [0]), list[int], "compare.seeds")
     if not seeds or len(set(seeds)) < len(seeds):
         raise ConfigError(f"[compare.seeds] lists different seeds, at least one; got {seeds}")
@@ -194,6 +212,7 @@ def check_comparison(name: str, tables: Mapping[str, Any]) -> ComparisonPlan:
         name,
         tuple(seeds),
         {label: _variant(base, label, over) for label, over in variants.items()},
+        checked(table.get("extra", ""), str, "compare.extra"),
     )
 
 

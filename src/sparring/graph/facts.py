@@ -84,6 +84,12 @@ class FactIndex(nn.Module):
         row, spot = _expand(start, stop - start)
         return row, self.facts[spot] % self.num_entities
 
+    def answer(self, queries: Queries, rank: Int[Tensor, "B K"]) -> Int[Tensor, "B K"]:
+        """The known answer with the given rank (from 0); beyond the last one, any entity."""
+        start, _ = self._span(queries)
+        spot = (start.unsqueeze(1) + rank).clamp(max=len(self.facts) - 1)
+        return self.facts[spot] % self.num_entities
+
     def unknown(self, queries: Queries, rank: Int[Tensor, "B K"]) -> Int[Tensor, "B K"]:
         """The entity with the given rank (from 0) among those that are *not* known answers.
 

@@ -1,6 +1,7 @@
 """Which end of each triple to ask about, and how much each question weighs."""
 
 from abc import ABC, abstractmethod
+from dataclasses import replace
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -27,18 +28,29 @@ def both_queries(triples: Int[Tensor, "B 3"], num_relations: int) -> Queries:
     return ask(triples.repeat(2, 1), head, num_relations)
 
 
+KINDS = ("base", "freq", "uniq")
+
+
 class Sides(nn.Module, ABC):
     """Turns triples into queries.
 
     Args:
-        subsampling: queries weigh (answers of the query + answers of its mirror image + 4) to
-            minus this power, scaled to mean 1 in each batch; 0.5 in Sun et al., 2019, 0 for
-            equal weights.
+        subsampling: queries weigh their count to minus this power, scaled to mean 1 in each
+            batch; 0.5 in Sun et al., 2019, 0 for equal weights.
+        kind: which count. "base": answers of the query + answers of its mirror image + 4, the
+            stand-in for how often a fact occurs. "uniq": answers of the query. "freq": the
+            former for the answer, the latter for the negatives (Kamigaito & Hayashi, 2022).
+
+    Raises:
+        ValueError: for a kind of another name.
     """
 
-    def __init__(self, graph: TrainGraph, *, subsampling: float = 0.0):
+    def __init__(self, graph: TrainGraph, *, subsampling: float = 0.0, kind: str = "base"):
         super().__init__()
+        if kind not in KINDS:
+            raise ValueError(f"subsampling is of kind {', '.join(KINDS)}; got {kind!r}")
         self.num_relations, self.subsampling = graph.num_relations, subsampling
+        self.kind = kind
         self.known = graph.known
 
     @abstractmethod
@@ -48,15 +60,26 @@ class Sides(nn.Module, ABC):
     def weighted(self, queries: Queries) -> Queries:
         if not self.subsampling:
             return queries
+        of_fact, of_query = self._of_fact(queries), self._rarity(self.known.count(queries))
+        right, wrong = {
+            "base": (of_fact, None),
+            "freq": (of_fact, of_query),
+            "uniq": (of_query, None),
+        }[self.kind]
+        return replace(queries, weight=right, negative_weight=wrong)
+
+    def _of_fact(self, queries: Queries) -> Float[Tensor, "B"]:
         mirror = Queries(
             queries.answer,
             (queries.relation + self.num_relations) % (2 * self.num_relations),
             queries.anchor,
             queries.weight,
         )
-        often = (self.known.count(queries) + self.known.count(mirror) + 4).float()
-        weight = often**-self.subsampling
-        return Queries(queries.anchor, queries.relation, queries.answer, weight / weight.mean())
+        return self._rarity(self.known.count(queries) + self.known.count(mirror) + 4)
+
+    def _rarity(self, count: Int[Tensor, "B"]) -> Float[Tensor, "B"]:
+        weight = count.clamp(min=1).float() ** -self.subsampling
+        return weight / weight.mean()
 
 
 class BothSides(Sides):
@@ -69,8 +92,8 @@ class BothSides(Sides):
 class ChosenSide(Sides):
     """One query per triple, for its head or its tail with equal probability."""
 
-    def __init__(self, graph: TrainGraph, *, subsampling: float = 0.0):
-        super().__init__(graph, subsampling=subsampling)
+    def __init__(self, graph: TrainGraph, *, subsampling: float = 0.0, kind: str = "base"):
+        super().__init__(graph, subsampling=subsampling, kind=kind)
         self.register_buffer("rate", self.head_rate(graph), persistent=False)
 
     def head_rate(self, graph: TrainGraph) -> Float[Tensor, "R"]:

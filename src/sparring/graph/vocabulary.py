@@ -59,20 +59,26 @@ class Vocabulary(Sequence[str]):
         """The readable label of an id."""
         return self.labels[index]
 
+    def find(self, names: pl.Series | Sequence[str]) -> pl.Series:
+        """Ids of names, in order; null where a name is unknown."""
+        asked = pl.DataFrame({"name": _strings(names)})
+        found = asked.join(self._table, on="name", how="left", maintain_order="left")
+        return found["id"].cast(pl.Int64)
+
     def ids(self, names: Sequence[str]) -> Int[Tensor, "M"]:
         """Ids of names or, where a name is unknown, of a label that only one entity has.
 
         Raises:
             UnknownNameError: for the first name found in neither, with the nearest names.
         """
-        asked = pl.DataFrame({"name": _strings(names)})
-        found = asked.join(self._table, on="name", how="left", maintain_order="left")["id"]
+        asked = _strings(names)
+        found = self.find(asked)
         missing = found.is_null().arg_true().to_list()
         if not missing:
-            return torch.from_numpy(found.cast(pl.Int64).to_numpy().copy())
-        ids = found.cast(pl.Int64).to_list()
+            return torch.from_numpy(found.to_numpy().copy())
+        ids = found.to_list()
         for row in missing:
-            ids[row] = self._by_label(asked["name"][row])
+            ids[row] = self._by_label(asked[row])
         return torch.tensor(ids, dtype=torch.long)
 
     def id(self, name: str) -> int:

@@ -1,4 +1,4 @@
-"""What a sampler offers to a few test queries, in words."""
+"""What the sampler of an experiment offers: audited, and to a few test queries in words."""
 
 from typing import Any
 
@@ -6,44 +6,74 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
+from sparring.audit import Audit, audit
 from sparring.batch import Queries, per_query
+from sparring.experiments.config import Config
 from sparring.graph.facts import FactIndex
 from sparring.graph.knowledge_graph import KnowledgeGraph
 from sparring.graph.sides import both_queries
+from sparring.models.base import MainModel
+from sparring.seeds import Seeds
 from sparring.training import TrainingStep
 
+MOST_SCORES = 2**22
 MARKS = ("", "known", "withheld", "answer")
+
+
+def audited(
+    step: TrainingStep,
+    graph: KnowledgeGraph,
+    config: Config,
+    *,
+    model: MainModel | None,
+    extra_true: Int[Tensor, "X 3"] | None = None,
+) -> Audit:
+    """Audit the sampler on batches like those of its training, under the experiment's seed.
+
+    Args:
+        model: judges how hard the negatives are; see `audit`.
+        extra_true: further facts, known from elsewhere.
+    """
+    return audit(
+        step.sampler,
+        graph,
+        rng=Seeds(config.general.seed).fresh("audit", step_device(step)),
+        model=model,
+        extra_true=extra_true,
+        batch=min(config.train.batch, len(graph.train)),
+        max_scores=MOST_SCORES,
+    )
 
 
 def examples(
     step: TrainingStep,
     graph: KnowledgeGraph,
+    config: Config,
     *,
-    rng: torch.Generator,
-    batch: int,
     extra_true: Int[Tensor, "X 3"] | None = None,
     queries: int = 6,
     candidates: int = 12,
 ) -> list[dict[str, Any]]:
     """Negatives offered to test queries, those that the model takes for most plausible first.
 
-    Each query is a dict of its `anchor`, `relation` and `answer` by label; what is `asked` for,
+    The queries are the same for every sampler and seed. Each is a dict of its `anchor`, `relation` and `answer` by label; what is `asked` for,
     "tail" or "head"; how many candidates were `drawn`, and how many of them are `known` and
     `withheld`; and the `candidates`. Each candidate is a dict of its `entity` by label; its
     `mark`, "known" for a training fact, "withheld" for a fact that training does not see,
     "answer" for the query's own answer, else empty; whether it `counts`; and its `score`.
 
     Args:
-        rng: on the device of the step; the queries depend on it alone, not on the sampler.
-        batch: triples drawn for at once, which matters to samplers that use the batch.
         extra_true: further facts, known from elsewhere.
         queries, candidates: how many of each to show, at most.
     """
-    order = torch.randperm(len(graph.test), generator=rng, device=rng.device)
-    triples = graph.test.to(rng.device)[order.repeat(-(-batch // len(order)))[:batch]]
+    device = step_device(step)
+    batch = min(config.train.batch, len(graph.train))
+    order = torch.randperm(len(graph.test), generator=Seeds(0).fresh("examples"))
+    triples = graph.test[order.repeat(-(-batch // len(order)))[:batch]].to(device)
+    rng = Seeds(config.general.seed).fresh("examples", device)
     asked = both_queries(triples, len(graph.relations))
     shown = range(min(queries, len(graph.test), batch))
-    rows = torch.tensor([i + batch * (i % 2) for i in shown], device=rng.device)  # take turns
+    rows = torch.tensor([i + batch * (i % 2) for i in shown], device=device)  # take turns
     with torch.no_grad():
         drawn = step.sampler.sample(asked, step.model(asked), rng)
         some, ids = asked[rows], per_query(drawn.ids, len(asked))[rows]
@@ -90,6 +120,11 @@ def marks(
         mark[facts.to(ids.device).contains(queries, ids)] = place
     mark[ids == queries.answer.unsqueeze(1)] = 3
     return mark
+
+
+def step_device(step: TrainingStep) -> torch.device:
+    """Where the parameters are."""
+    return next(step.parameters()).device
 
 
 def _in_words(graph: KnowledgeGraph, queries: Queries, row: int) -> dict[str, str]:

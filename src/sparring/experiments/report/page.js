@@ -1,0 +1,85 @@
+// Figures name their colours as CSS variables, so one set of figures serves both themes.
+(() => {
+  const root = document.documentElement;
+  const figures = JSON.parse(document.getElementById("figures").textContent);
+  const boxes = [...document.querySelectorAll(".figure")];
+  const hidden = new Set();
+  const NARROW = 560; // pixels; below, long labels go above their rows
+  const config = { responsive: true, displayModeBar: false, displaylogo: false, scrollZoom: false };
+
+  const coloured = (part, css) => {
+    if (typeof part === "string") {
+      return part.replace(/^var\((--[\w-]+)\)$/, (_, name) => css.getPropertyValue(name).trim());
+    }
+    if (Array.isArray(part)) return part.map((item) => coloured(item, css));
+    if (part === null || typeof part !== "object") return part;
+    return Object.fromEntries(Object.entries(part).map(([key, item]) => [key, coloured(item, css)]));
+  };
+
+  const draw = (box) => {
+    const views = figures[box.dataset.figure];
+    const { data, layout } = coloured(views[box.dataset.view].figure, getComputedStyle(root));
+    for (const trace of data) trace.visible = !hidden.has(trace.meta?.variant);
+    if (box.clientWidth < NARROW && layout.meta?.longTicks) {
+      layout.yaxis.ticklabelposition = "inside top";
+      layout.yaxis.ticklen = 0;
+      layout.height *= 1.25;
+    }
+    box.style.height = `${layout.height}px`;
+    Plotly.react(box, data, layout, config);
+  };
+
+  const drawAll = () => boxes.forEach(draw);
+
+  let width = innerWidth;
+  addEventListener("resize", () => {
+    if ((width < NARROW) !== (innerWidth < NARROW)) drawAll();
+    width = innerWidth;
+  });
+
+  for (const tabs of document.querySelectorAll(".tabs")) {
+    const box = document.getElementById(tabs.dataset.shows);
+    const buttons = [...tabs.querySelectorAll("button")];
+    const choose = (place) => {
+      buttons.forEach((button, i) => {
+        button.setAttribute("aria-selected", i === place);
+        button.tabIndex = i === place ? 0 : -1;
+      });
+      box.dataset.view = place;
+      draw(box);
+    };
+    buttons.forEach((button, i) => {
+      button.addEventListener("click", () => choose(i));
+      button.addEventListener("keydown", (event) => {
+        const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
+        if (!step) return;
+        const next = (i + step + buttons.length) % buttons.length;
+        choose(next);
+        buttons[next].focus();
+      });
+    });
+  }
+
+  for (const button of document.querySelectorAll(".variants button")) {
+    button.addEventListener("click", () => {
+      const variant = Number(button.dataset.variant);
+      if (!hidden.delete(variant)) hidden.add(variant);
+      button.setAttribute("aria-pressed", !hidden.has(variant));
+      drawAll();
+    });
+  }
+
+  const system = matchMedia("(prefers-color-scheme: dark)");
+  const show = (theme) => {
+    root.dataset.theme = theme;
+    document.querySelector(".theme span").textContent = theme === "dark" ? "Light" : "Dark";
+    drawAll();
+  };
+  document.querySelector(".theme").addEventListener("click", () => {
+    const theme = root.dataset.theme === "dark" ? "light" : "dark";
+    try { localStorage.setItem("sparring-theme", theme); } catch { /* not kept, then */ }
+    show(theme);
+  });
+  system.addEventListener("change", () => show(chosenTheme()));
+  show(root.dataset.theme);
+})();

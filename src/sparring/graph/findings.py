@@ -1,0 +1,111 @@
+"""What is wrong with the files of a graph, where, and what to do about it."""
+
+import logging
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Literal
+
+logger = logging.getLogger(__name__)
+
+EXAMPLES = 5
+
+
+class GraphError(ValueError):
+    """A graph that cannot be read as it is: a `Finding` or a sentence, with the remedy."""
+
+
+@dataclass(frozen=True)
+class Example:
+    """One place where a problem shows.
+
+    Attributes:
+        place: such as "line 17"; empty where the file as a whole is meant.
+        value: what stands there, shortened.
+    """
+
+    place: str = ""
+    value: str = ""
+
+    def __str__(self) -> str:
+        return ": ".join(filter(None, [self.place, self.value]))
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One kind of problem in one file.
+
+    Attributes:
+        problem: what is wrong, in words that fit every place.
+        remedy: what to do about it.
+        count: how often it occurs; `examples` shows the first few.
+        severity: an "error" keeps the graph from being read; a "warning" or a "note" does not.
+    """
+
+    file: str
+    problem: str
+    remedy: str
+    examples: tuple[Example, ...] = ()
+    count: int = 1
+    severity: Literal["error", "warning", "note"] = "error"
+
+    def __str__(self) -> str:
+        if self.count == 1 and len(self.examples) == 1:
+            (only,) = self.examples
+            where = f"{self.file}, {only.place}" if only.place else self.file
+            what = f"{self.problem}: {only.value}" if only.value else self.problem
+            return f"{where}: {what}; {self.remedy}"
+        shown = "; ".join(map(str, self.examples))
+        more = "; ..." if len(self.examples) < self.count else ""
+        listed = f" ({shown}{more})" if shown else ""
+        return f"{self.file}: {self.problem}, {self.count} in all{listed}; {self.remedy}"
+
+
+Report = Callable[[Finding], None]
+
+
+class Strict:
+    """Raises at the first error; logs everything else and counts it in `notes`.
+
+    Raises:
+        GraphError: for the first finding that is an error.
+    """
+
+    def __init__(self):
+        self.notes: Counter[str] = Counter()
+
+    def __call__(self, finding: Finding) -> None:
+        if finding.severity == "error":
+            raise GraphError(finding)
+        self.notes[finding.problem] += finding.count
+        level = logging.WARNING if finding.severity == "warning" else logging.INFO
+        logger.log(level, "%s", replace(finding, examples=finding.examples[:1]))
+
+
+class Collect:
+    """Keeps every finding, one per file and problem, with its first few examples."""
+
+    def __init__(self):
+        self._found: dict[tuple[str, str], Finding] = {}
+
+    @property
+    def findings(self) -> list[Finding]:
+        return list(self._found.values())
+
+    def __call__(self, finding: Finding) -> None:
+        key = (finding.file, finding.problem)
+        before = self._found.get(key)
+        if before is None:
+            self._found[key] = replace(finding, examples=finding.examples[:EXAMPLES])
+            return
+        self._found[key] = replace(
+            before,
+            count=before.count + finding.count,
+            examples=(before.examples + finding.examples)[:EXAMPLES],
+        )
+
+
+def shown(value: object, width: int = 80) -> str:
+    """A value as it stands in a message: quoted, and cut where it is long."""
+    text = repr(value)
+    return text if len(text) <= width else f"{text[: width - 3]}..."

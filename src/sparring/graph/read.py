@@ -1,0 +1,157 @@
+"""Files in, a checked KnowledgeGraph out.
+
+A graph is a folder with the tables `train`, `valid` and `test`, or one file and a rule that
+splits it. Tables are text (.tsv or .txt with tabs, .csv), plain, .gz or .zst; or Parquet, of
+names, or of ids whose names the tables `entities` and `relations` give; or RDF (.nt, .ttl).
+The tables `labels`, `relation_labels` and `entity_types` may lie next to them.
+"""
+
+import logging
+from dataclasses import replace
+from pathlib import Path
+
+import polars as pl
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+from sparring.graph.files import READABLE, contents, find, required
+from sparring.graph.findings import Collect, Finding, GraphError, Report, Strict
+from sparring.graph.judge import Unseen, tell_overlaps, with_unseen, without_duplicates
+from sparring.graph.knowledge_graph import SPLITS, KnowledgeGraph
+from sparring.graph.labels import labels, types
+from sparring.graph.rows import Draft, draft
+from sparring.graph.split import SplitRule
+from sparring.graph.tables import TRIPLE, frames, triple_frames
+from sparring.graph.vocabulary import Vocabulary
+
+logger = logging.getLogger(__name__)
+
+
+def read_graph(
+    path: str | Path,
+    *,
+    unseen: Unseen = "keep",
+    split: SplitRule | None = None,
+    name: str | None = None,
+) -> KnowledgeGraph:
+    """Read a folder of splits, or one file that `split` splits.
+
+    Names are kept as they are: blanks count, and nan, NULL and 1 are names. Ids number them in
+    order of their code points, or as the tables `entities` and `relations` say. Duplicates are
+    dropped from train. What was odd but bearable is logged and counted in `notes`.
+
+    Args:
+        unseen: what to do with triples of valid and test whose names train lacks.
+        name: name of the graph; that of the folder or file where None.
+
+    Raises:
+        GraphError: for the first defect, with file, line, value and remedy.
+    """
+    path, report = required(Path(path)), Strict()
+    if path.is_file() and split is None:
+        remedy = "pass split=SplitRule(valid=0.05, test=0.05), or a folder of three files"
+        raise GraphError(Finding(str(path), "one file, and no rule that splits it", remedy))
+    if path.is_dir() and split is not None:
+        remedy = "leave split out, or pass the one file that is to be split"
+        raise GraphError(Finding(str(path), "a folder has splits of its own", remedy))
+    read = _judged(path, report)
+    read = with_unseen(read, unseen, report) if split is None else _split(read, split)
+    folder = _folder(path)
+    type_names, entity_type = types(folder, read.entities, read.kind, report)
+    entity_label = labels(folder, "labels", read.entities, report)
+    relation_label = labels(folder, "relation_labels", read.relations, report)
+    return KnowledgeGraph(
+        name or (path.name.split(".")[0] if path.is_file() else path.absolute().name),
+        Vocabulary(read.entities, entity_label),
+        Vocabulary(read.relations, relation_label, "relation"),
+        *(read.splits[part].triples for part in SPLITS),
+        types=type_names,
+        entity_type=entity_type,
+        notes=dict(report.notes),
+    )
+
+
+def check_folder(path: str | Path) -> list[Finding]:
+    """Everything that is wrong or odd with a folder of splits, or with one file of facts.
+
+    Each finding counts one kind of problem in one file and shows its first few places.
+    """
+    path, report = Path(path), Collect()
+    try:
+        read = _judged(required(path), report)
+        with_unseen(read, "keep", report)
+        types(_folder(path), read.entities, read.kind, report)
+        labels(_folder(path), "labels", read.entities, report)
+        labels(_folder(path), "relation_labels", read.relations, report)
+    except GraphError as error:
+        report(error.args[0])
+    return report.findings
+
+
+def read_triples(
+    graph: KnowledgeGraph, path: str | Path, *, label: str | None = None
+) -> Int[Tensor, "T 3"]:
+    """Triples of a further file, such as known truths or curated negatives, as ids of the graph.
+
+    Rows with names or ids that the graph does not know are left out and their number is logged.
+
+    Args:
+        label: the file has a fourth column, and only the rows with this label in it are wanted.
+
+    Raises:
+        GraphError: for the first defect, with file, line, value and remedy.
+    """
+    path, report = required(Path(path)), Strict()
+    if label is None:
+        parts = triple_frames(path, report)
+    else:
+        labelled = frames(path, (*TRIPLE, "label"), report)
+        parts = (frame.filter(frame["label"] == label) for frame in labelled)
+    found = [_known_ids(graph, part) for part in parts]
+    triples = torch.cat([torch.zeros(0, 3, dtype=torch.long), *(ids for ids, _ in found)])
+    if strange := sum(count for _, count in found):
+        logger.warning("%s: %d rows with names unknown to %s left out", path, strange, graph.name)
+    return triples
+
+
+def _folder(path: Path) -> Path:
+    """Where labels and types may lie."""
+    return path.parent if path.is_file() else path
+
+
+def _judged(path: Path, report: Report) -> Draft:
+    files = {"train": path} if path.is_file() else _files(path, report)
+    read = without_duplicates(draft(files, _folder(path), report), report)
+    tell_overlaps(read, report)
+    return read
+
+
+def _files(folder: Path, report: Report) -> dict[str, Path]:
+    """The file of each split that has one."""
+    found = {split: find(folder, split, report) for split in SPLITS}
+    for split, path in found.items():
+        if path is None:
+            remedy = f"expected train, valid and test, each as {READABLE}; found {contents(folder)}"
+            report(Finding(str(folder), f"no file {split}", remedy))
+    return {split: path for split, path in found.items() if path is not None}
+
+
+def _split(read: Draft, rule: SplitRule) -> Draft:
+    rows = read.splits["train"]
+    parts = rule.rows(rows.triples, len(read.entities), len(read.relations))
+    return replace(read, splits={name: rows.pick(part) for name, part in zip(SPLITS, parts)})
+
+
+def _known_ids(graph: KnowledgeGraph, frame: pl.DataFrame) -> tuple[Int[Tensor, "T 3"], int]:
+    """Ids of the rows that the graph has names for, and the number of the other rows."""
+    names = (graph.entities, graph.relations, graph.entities)
+    columns = [
+        ids.cast(pl.Int64).set((ids < 0) | (ids >= len(known)), None)
+        if ids.dtype.is_integer()
+        else known.find(ids)
+        for ids, known in zip(frame.select(TRIPLE), names)
+    ]
+    table = pl.DataFrame(columns)
+    ids = table.drop_nulls()
+    return torch.from_numpy(ids.to_numpy().copy()), len(table) - len(ids)

@@ -1,0 +1,120 @@
+"""What a loss is, and the sums that losses share."""
+
+from abc import ABC, abstractmethod
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from sparring.batch import Negatives
+
+
+class Loss(nn.Module, ABC):
+    """Compares the scores of right and wrong answers; sees no model, sampler or config.
+
+    Candidates count in proportion to `negatives.weight * negatives.mask`; a query without any
+    gets no gradient from its negatives. The result is the mean over queries, by their weight.
+    """
+
+    needs_density = False  # True where `negatives.log_q` must be stated
+
+    @abstractmethod
+    def forward(
+        self,
+        positive: Float[Tensor, "B"],
+        negative: Float[Tensor, "B K"],
+        negatives: Negatives,
+        weight: Float[Tensor, "B"],
+    ) -> Float[Tensor, ""]:
+        """The loss of one batch."""
+
+
+def wide(scores: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
+    """Scores in float32 or better, so that losses do not round as coarsely as a model may."""
+    return scores.to(torch.promote_types(scores.dtype, torch.float32))
+
+
+def average(rows: Float[Tensor, "B"], weight: Float[Tensor, "B"]) -> Float[Tensor, ""]:
+    """Mean by weight."""
+    return (rows * weight).sum() / weight.sum()
+
+
+def both_terms(
+    right: Float[Tensor, "B"],
+    wrong: Float[Tensor, "B"],
+    negatives: Negatives,
+    weight: Float[Tensor, "B"],
+) -> Float[Tensor, ""]:
+    """Mean of right answers plus mean of wrong ones, each by the weight of its own."""
+    if negatives.query_weight is None:
+        return average(right + wrong, weight)
+    return average(right, weight) + average(wrong, negatives.query_weight)
+
+
+def counted(negatives: Negatives) -> Float[Tensor, "B K"]:
+    """How much each candidate counts; 0 where it does not."""
+    return negatives.weight * negatives.mask
+
+
+def known_facts(negatives: Negatives) -> Float[Tensor, "B K"]:
+    """Weight of the candidates that are there as known facts, 0 for all others."""
+    return negatives.weight * (~negatives.mask & (negatives.false_negative == 1))
+
+
+def attention(
+    negative: Float[Tensor, "B K"], negatives: Negatives, temperature: float
+) -> Float[Tensor, "B K"]:
+    """Each row's share per negative: proportional to weight * exp(temperature * score).
+
+    Shares sum to 1 per row, or to 0 where a row has no usable negative. They carry no gradient.
+    """
+    return tilted(counted(negatives), negative, temperature)
+
+
+def tilted(
+    share: Float[Tensor, "B K"], score: Float[Tensor, "B K"], temperature: float
+) -> Float[Tensor, "B K"]:
+    """Shares in proportion to share * exp(temperature * score), without gradient."""
+    if temperature:
+        tilt = (temperature * score.detach()).masked_fill(share == 0, -torch.inf)
+        top = tilt.amax(1, keepdim=True).clamp(min=torch.finfo(tilt.dtype).min)
+        share = share * (tilt - top).exp()
+    return share / share.sum(1, keepdim=True).clamp(min=torch.finfo(share.dtype).tiny)
+
+
+def log_total(
+    bias: Float[Tensor, "B K"], score: Float[Tensor, "B K"], scale: Float[Tensor, ""]
+) -> Float[Tensor, "B"]:
+    """Log of the sum of exp(bias + scale * score), and the lowest number for rows of nothing.
+
+    Args:
+        bias: -inf for what does not count; a fresh tensor, which is changed.
+    """
+    # a row of -inf only would give NaN gradients; the lowest number adds nothing either
+    bias[:, 0] = torch.where(nothing(bias), torch.finfo(bias.dtype).min, bias[:, 0])
+    return torch.addcmul(bias, score, scale).logsumexp(1)
+
+
+def nothing(bias: Float[Tensor, "B K"]) -> Bool[Tensor, "B"]:
+    """True for rows of which nothing counts."""
+    return bias.amax(1) == -torch.inf
+
+
+def log_mean(share: Float[Tensor, "B K"], score: Float[Tensor, "B K"]) -> Float[Tensor, "B"]:
+    """Log of the mean of exp(score) by share; the lowest number for rows of nothing."""
+    total = share.sum(1, keepdim=True).clamp(min=torch.finfo(share.dtype).tiny)
+    return log_total((share / total).log(), score, score.new_ones(()))
+
+
+def log_minus(more: Float[Tensor, "B"], less: Float[Tensor, "B"]) -> Float[Tensor, "B"]:
+    """Log of exp(more) - exp(less); -inf, without gradient, where that is not above 0."""
+    above = less < more
+    apart = torch.where(above, less - more, -1.0)
+    return torch.where(above, more + (-torch.expm1(apart)).log(), -torch.inf)
+
+
+def stated(density: Float[Tensor, "..."] | None, what: str, instead: str) -> Float[Tensor, "..."]:
+    """The density, or an error that says what is missing and what to do instead."""
+    if density is None:
+        raise ValueError(f"{what}, which this sampler does not state; {instead}")
+    return density

@@ -1,0 +1,133 @@
+"""What every loss promises."""
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from sparring.batch import Negatives
+from sparring.losses import Loss
+from sparring.testing.worlds import close
+
+
+def check_loss(loss: Loss, *, hard_labels: bool = True) -> None:
+    """Raise AssertionError unless the loss keeps the contract of `Loss`.
+
+    Args:
+        hard_labels: a step never lowers a right answer and never raises a wrong one. False for
+            losses that mean to, as with smoothed labels.
+    """
+    case = Case()
+    value, right, wrong = case.judge(loss)
+    assert value.dtype == torch.float32, "the loss of float32 scores is not float32"
+    assert right.any() and wrong.any(), "nothing is learned from these scores"
+    _check_what_counts(loss, case)
+    if hard_labels:
+        _check_directions(loss, case)
+    _check_extremes(loss, case)
+    _check_precision(loss, case)
+    blind = replace(case.negatives, log_q=None, answer_log_q=None)
+    if not loss.needs_density:
+        again = case.judge(loss, negatives=blind)[0]
+        assert torch.equal(value, again), "needs_density is False, but the density matters"
+
+
+class Case:
+    """Scores of 6 queries and 5 candidates each, about a third of which do not count."""
+
+    def __init__(self):
+        rng = torch.Generator().manual_seed(4)
+        shape = (6, 5)
+        self.positive = torch.randn(6, generator=rng)
+        self.negative = torch.randn(shape, generator=rng)
+        self.weight = torch.rand(6, generator=rng) + 0.5
+        mask = torch.rand(shape, generator=rng) < 0.6
+        mask[:, 0], mask[0, 1] = True, False
+        self.log_q = -3 * torch.rand(shape, generator=rng)
+        self.answer_log_q = -3 * torch.rand(6, generator=rng)
+        self.negatives = Negatives(
+            ids=torch.randint(20, shape, generator=rng),
+            mask=mask,
+            weight=torch.rand(shape, generator=rng) + 0.5,
+            false_negative=torch.zeros(shape),
+            trace=torch.zeros(shape),
+            log_q=self.log_q,
+            answer_log_q=self.answer_log_q,
+        )
+
+    def judge(self, loss: Loss, **changes) -> tuple[Tensor, Tensor, Tensor]:
+        """The loss, and its gradients at positive and negative scores."""
+        given = vars(self) | changes
+        scores = [given[name].clone().requires_grad_() for name in ("positive", "negative")]
+        value = loss(*scores, given["negatives"], given["weight"])
+        assert value.shape == (), "the loss is not a single number"
+        value.backward()
+        right, wrong = (torch.zeros_like(x) if x.grad is None else x.grad for x in scores)
+        return value.detach(), right, wrong
+
+
+def _check_what_counts(loss: Loss, case: Case) -> None:
+    mask = case.negatives.mask
+    plain = case.judge(loss)
+    assert not plain[2][~mask].any(), "a masked candidate gets a gradient"
+    for other in (50.0, -50.0, 1e9):
+        moved = case.judge(loss, negative=case.negative.masked_fill(~mask, other))
+        assert all(map(close, moved, plain)), "a masked candidate has influence"
+
+    never = replace(case.negatives, log_q=case.log_q.masked_fill(~mask, -torch.inf))
+    got = case.judge(loss, negatives=never)
+    assert all(map(close, got, plain)), "the density of a masked candidate has influence"
+    weightless = replace(
+        case.negatives, mask=torch.ones_like(mask), weight=case.negatives.weight * mask
+    )
+    got = case.judge(loss, negatives=weightless)
+    assert all(map(close, got, plain)), "weight 0 differs from mask False"
+
+    order = torch.tensor([3, 0, 4, 1, 2])
+    turned = case.negatives.choose(order.expand(6, -1))
+    turned = replace(turned, log_q=case.log_q[:, order], answer_log_q=case.answer_log_q)
+    again = case.judge(loss, negative=case.negative[:, order], negatives=turned)
+    assert close(again[0], plain[0]), "the order of candidates matters"
+
+    quiet = case.weight * (torch.arange(6) != 2)
+    silent = case.judge(loss, weight=quiet)
+    assert not silent[1][2].any() and not silent[2][2].any(), "a query of weight 0 gets a gradient"
+    loud = case.negative.index_fill(0, torch.tensor([2]), 70.0)
+    assert close(case.judge(loss, negative=loud, weight=quiet)[0], silent[0]), (
+        "a query of weight 0 has influence"
+    )
+
+
+def _check_directions(loss: Loss, case: Case) -> None:
+    for scale in (0.1, 1.0, 10.0):
+        _, right, wrong = case.judge(
+            loss, positive=scale * case.positive, negative=scale * case.negative
+        )
+        assert (right <= 0).all(), "a step lowers a right answer"
+        assert (wrong >= 0).all(), "a step raises a wrong answer"
+
+
+def _check_extremes(loss: Loss, case: Case) -> None:
+    for right in (1e9, -1e9):
+        for wrong in (1e9, -1e9):
+            got = case.judge(
+                loss,
+                positive=torch.full_like(case.positive, right),
+                negative=torch.full_like(case.negative, wrong),
+            )
+            assert all(part.isfinite().all() for part in got), (
+                f"not finite for a right answer at {right:g} and wrong ones at {wrong:g}"
+            )
+    mask = case.negatives.mask.clone()
+    mask[1] = False
+    got = case.judge(loss, negatives=replace(case.negatives, mask=mask))
+    assert all(part.isfinite().all() for part in got), "not finite without usable negatives"
+    assert not got[2][1].any(), "a gradient at negatives none of which count"
+
+
+def _check_precision(loss: Loss, case: Case) -> None:
+    right, wrong = case.positive.bfloat16(), case.negative.bfloat16()
+    got = case.judge(loss, positive=right, negative=wrong)[0]
+    exact = case.judge(loss, positive=right.float(), negative=wrong.float())[0]
+    assert got.dtype == torch.float32, "the loss of bfloat16 scores is not float32"
+    assert torch.equal(got, exact), "the loss of bfloat16 scores is computed in bfloat16"

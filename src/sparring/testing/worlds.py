@@ -1,0 +1,51 @@
+"""Small graphs, queries and scorers that contracts are checked on."""
+
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from sparring.batch import Queries, Scorer, per_query
+from sparring.graph.knowledge_graph import TrainGraph
+from sparring.graph.sides import both_queries
+
+
+def tiny_graph(num_entities: int = 11, num_relations: int = 3, size: int = 40) -> TrainGraph:
+    """A random graph of at most `size` distinct triples, always the same one."""
+    rng = torch.Generator().manual_seed(1)
+    columns = [
+        torch.randint(n, (size,), generator=rng)
+        for n in (num_entities, num_relations, num_entities)
+    ]
+    return TrainGraph(torch.stack(columns, 1).unique(dim=0), num_entities, num_relations)
+
+
+def tiny_queries(graph: TrainGraph, batch: int = 24) -> Queries:
+    """Both queries of batch / 2 training triples, spread evenly over the graph."""
+    step = len(graph.triples) / (batch // 2)
+    rows = (torch.arange(batch // 2) * step).long()
+    return both_queries(graph.triples[rows], graph.num_relations)
+
+
+def table_scorer(table: Float[Tensor, "B N"]) -> Scorer:
+    """A scorer that looks scores up, one row per query."""
+    return lambda ids: table.gather(1, per_query(ids, len(table)))
+
+
+def close(one: Tensor, two: Tensor) -> bool:
+    """Equal up to float32 rounding of sums in another order."""
+    return torch.allclose(one, two, rtol=1e-4, atol=1e-5)
+
+
+@contextmanager
+def untouched_random_state() -> Iterator[None]:
+    """Raise AssertionError if the block draws from a global random stream."""
+    states = torch.get_rng_state(), random.getstate(), repr(np.random.get_state())
+    yield
+    assert torch.equal(states[0], torch.get_rng_state()), "used torch's global random state"
+    assert states[1] == random.getstate(), "used Python's global random state"
+    assert states[2] == repr(np.random.get_state()), "used NumPy's global random state"
