@@ -1,7 +1,25 @@
 """Small instances of everything in the library, by name; contract tests run over all of it."""
 
 from sparring.graph.sides import BernoulliSide, BothSides, ChosenSide
-from sparring.losses import Logistic, MarginRanking, SelfAdversarial, Softmax, SummedLogistic
+from sparring.losses import (
+    NCE,
+    Debiased,
+    DoubleMargin,
+    Emu,
+    HardDebiased,
+    HaSa,
+    Logistic,
+    MarginRanking,
+    NonNegative,
+    PairwiseLogistic,
+    SelfAdversarial,
+    SmoothedLogistic,
+    SmoothedSoftmax,
+    Softmax,
+    SummedLogistic,
+    Tans,
+    TrueNegativeSoftmax,
+)
 from sparring.models import RESCAL, ComplEx, DistMult, RotatE, TransD, TransE, TransH
 from sparring.samplers import (
     AllEntities,
@@ -10,6 +28,7 @@ from sparring.samplers import (
     KvsAll,
     Popular,
     RedrawKnown,
+    ShowKnown,
     Uniform,
     UniformUnknown,
 )
@@ -40,6 +59,7 @@ EXACT_SAMPLERS = {
     "redrawn-chunked": lambda graph: RedrawKnown(graph, inner=Uniform(graph, k=5, groups=3)),
     "redrawn-once-popular": lambda graph: RedrawKnown(graph, inner=Popular(graph, k=5), rounds=1),
     "shared": lambda graph: Uniform(graph, k=5, groups=1),
+    "shown": lambda graph: ShowKnown(graph, inner=Uniform(graph, k=4), answers=2),
     "unknown": lambda graph: UniformUnknown(graph, k=5),
 }
 SAMPLERS = EXACT_SAMPLERS | {
@@ -48,23 +68,51 @@ SAMPLERS = EXACT_SAMPLERS | {
     "kvs-all": KvsAll,
 }
 
-LOSSES = {
+# those with soft labels, which raise wrong answers that are far down
+SOFT_LOSSES = {
+    "emu": Emu,
+    "smoothed-logistic": SmoothedLogistic,
+    "smoothed-softmax": SmoothedSoftmax,
+}
+HARD_LOSSES = {
+    "debiased": Debiased,
+    "double-margin": DoubleMargin,
+    "hard-debiased": HardDebiased,
+    "hasa": HaSa,
     "logistic": lambda: Logistic(margin=0.5),
     "margin": MarginRanking,
     "margin-tempered": lambda: MarginRanking(margin=2.0, temperature=0.5),
+    "nce": NCE,
+    "non-negative": lambda: NonNegative(prior=0.1),
+    "pairwise-logistic": PairwiseLogistic,
     "self-adversarial": lambda: SelfAdversarial(margin=1.0, temperature=0.5),
     "softmax": Softmax,
     "softmax-both": lambda: Softmax(temperature=0.5, correction="both"),
     "softmax-learned": lambda: Softmax(learn_temperature=True),
     "softmax-negatives": lambda: Softmax(correction="negatives"),
     "summed": SummedLogistic,
+    "tans": lambda: Tans(margin=1.0),
+    "true-negative-softmax": TrueNegativeSoftmax,
+    "true-negative-softmax-count": lambda: TrueNegativeSoftmax(doubt="count"),
 }
+LOSSES = HARD_LOSSES | SOFT_LOSSES
 
 SIDES = {
     "bernoulli": BernoulliSide,
     "both": BothSides,
     "both-subsampled": lambda graph: BothSides(graph, subsampling=0.5),
+    "both-subsampled-apart": lambda graph: BothSides(graph, subsampling=0.5, kind="freq"),
     "chosen": ChosenSide,
 }
 
-__all__ = ["LOSSES", "MODELS", "OPTIMIZERS", "SAMPLERS", "SCHEDULES", "SIDES"]
+__all__ = [
+    "EXACT_SAMPLERS",
+    "HARD_LOSSES",
+    "LOSSES",
+    "MODELS",
+    "OPTIMIZERS",
+    "SAMPLERS",
+    "SCHEDULES",
+    "SIDES",
+    "SOFT_LOSSES",
+]

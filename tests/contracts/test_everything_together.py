@@ -1,0 +1,125 @@
+"""One training step of every model, sampler and loss; of every optimiser, schedule and side."""
+
+import itertools
+
+import pytest
+import torch
+from zoo import LOSSES, MODELS, OPTIMIZERS, SAMPLERS, SCHEDULES, SIDES
+
+from sparring.graph.sides import BothSides
+from sparring.losses import Logistic, Softmax
+from sparring.samplers import KvsAll, Uniform
+from sparring.testing import tiny_graph
+from sparring.training import TrainingStep
+
+
+def fits(sampler, loss):
+    return SAMPLERS[sampler](tiny_graph()).states_density or not LOSSES[loss]().needs_density
+
+
+COMBINATIONS = [
+    (model, sampler, loss)
+    for sampler, loss in itertools.product(SAMPLERS, LOSSES)
+    if fits(sampler, loss)
+    for model in MODELS
+]
+
+
+def build(model, sampler, loss, sides=BothSides, **options):
+    torch.manual_seed(0)
+    graph = tiny_graph()
+    parts = (
+        MODELS[model](graph, **options),
+        SAMPLERS[sampler](graph),
+        LOSSES[loss](),
+        sides(graph),
+    )
+    return TrainingStep(*parts), graph
+
+
+def learn(step, triples, optimizer):
+    before = [parameter.clone() for parameter in step.trained()]
+    told = step(triples, optimizer, torch.Generator().manual_seed(0))
+    return told, [not torch.equal(a, b) for a, b in zip(before, step.trained())]
+
+
+@pytest.mark.parametrize("model, sampler, loss", COMBINATIONS, ids=map("/".join, COMBINATIONS))
+def test_one_step_trains_any_combination(model, sampler, loss):
+    step, graph = build(model, sampler, loss)
+    encodings = []
+    step.model.register_forward_hook(lambda *_: encodings.append(1))
+    told, moved = learn(step, graph.triples[:6], torch.optim.SGD(step.trained(), 0.1))
+    assert told["loss"].isfinite()
+    assert all(moved)
+    assert len(encodings) == 1, "the encoder runs once"
+
+
+@pytest.mark.parametrize("sparse", [False, True], ids=["dense", "sparse"])
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_one_step_of_every_optimizer(optimizer, sparse):
+    if sparse and optimizer == "adam":
+        pytest.skip("Adam takes dense gradients only")
+    step, graph = build("transe", "own", "logistic", sparse=sparse)
+    assert all(learn(step, graph.triples, OPTIMIZERS[optimizer](step.trained()))[1])
+
+
+@pytest.mark.parametrize("sides", SIDES)
+def test_one_step_of_every_choice_of_sides(sides):
+    step, graph = build("transe", "own", "logistic", SIDES[sides])
+    assert all(learn(step, graph.triples, torch.optim.SGD(step.trained(), 0.1))[1])
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES)
+def test_every_schedule_starts_at_the_full_rate_and_never_exceeds_it(schedule):
+    factors = [SCHEDULES[schedule]()(step, 100) for step in range(100)]
+    assert factors[0] == 1.0
+    assert all(0 <= late <= early for early, late in itertools.pairwise(factors))
+
+
+@pytest.mark.parametrize("correction", ["negatives", "both"])
+def test_a_correction_without_a_density_is_refused_before_training(correction):
+    graph = tiny_graph()
+    with pytest.raises(ValueError, match="density of its negatives, but KvsAll states none"):
+        TrainingStep(
+            MODELS["transe"](graph), KvsAll(graph), Softmax(correction=correction), BothSides(graph)
+        )
+
+
+def test_the_step_trains_the_temperature_only_if_it_is_learned():
+    graph = tiny_graph()
+    parts = MODELS["distmult"](graph), Uniform(graph, k=3)
+    fixed = TrainingStep(*parts, Softmax(), BothSides(graph))
+    learned = TrainingStep(*parts, Softmax(learn_temperature=True), BothSides(graph))
+    assert len(learned.trained()) == len(fixed.trained()) + 1
+
+
+def test_feedback_is_the_gradient_of_the_loss_alone():
+    """The penalty must not show in it, and `push` does not depend on the batch size."""
+
+    class Listening(Uniform):
+        def observe(self, feedback):
+            self.heard = feedback
+            return {"heard": feedback.gradient.sum()}
+
+    graph = tiny_graph()
+    torch.manual_seed(0)
+    sampler = Listening(graph, k=3)
+    step = TrainingStep(MODELS["distmult"](graph, n3=5.0), sampler, Logistic(), BothSides(graph))
+    told = step(graph.triples[:6], torch.optim.SGD(step.trained(), 0.1), torch.Generator())
+
+    heard = sampler.heard
+    negative = heard.negative.clone().requires_grad_()
+    loss = step.loss(heard.positive, negative, heard.negatives, heard.queries.weight)
+    (gradient,) = torch.autograd.grad(loss, negative)
+    torch.testing.assert_close(heard.gradient, gradient)
+    torch.testing.assert_close(heard.push, gradient * 12)
+    torch.testing.assert_close(told["heard"], gradient.sum())
+    torch.testing.assert_close(told["loss"], loss.detach())
+
+
+def test_training_fits_a_small_graph():
+    step, graph = build("distmult", "all-entities", "softmax", own_inverse=True)
+    optimizer = torch.optim.Adam(step.trained(), 0.1)
+    rng = torch.Generator().manual_seed(0)
+    losses = [step(graph.triples, optimizer, rng)["loss"].item() for _ in range(60)]
+    assert losses[-1] < losses[0] / 2

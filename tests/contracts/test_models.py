@@ -1,0 +1,140 @@
+import pytest
+import torch
+from zoo import MODELS
+
+from sparring.graph.sides import ask, both_queries
+from sparring.models import MODELS as REGISTERED
+from sparring.models import RESCAL, ComplEx, DistMult, MainModel, RotatE, TransE
+from sparring.testing import check_model, tiny_graph, tiny_queries
+
+OPTIONS = {
+    "derived": {},
+    "own-inverse": {"own_inverse": True},
+    "penalised": {"l2": 0.1, "n3": 0.1},
+    "sparse": {"sparse": True},
+    "with-dropout": {"dropout": 0.2},
+}
+
+
+def made(name, **options):
+    torch.manual_seed(0)
+    return MODELS[name](tiny_graph(), **options)
+
+
+@pytest.mark.parametrize("options", OPTIONS)
+@pytest.mark.parametrize("name", MODELS)
+def test_keeps_the_contract(name, options):
+    torch.manual_seed(0)
+    check_model(lambda graph: MODELS[name](graph, **OPTIONS[options]))
+
+
+@pytest.mark.parametrize("registered", REGISTERED.values(), ids=REGISTERED)
+def test_every_model_of_the_library_is_in_the_zoo(registered):
+    graph = tiny_graph()
+    assert any(type(make(graph)) is registered for make in MODELS.values())
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_without_own_inverse_a_triple_has_one_score_from_both_sides(name):
+    graph, model = tiny_graph(), made(name)
+    tail, head = (
+        ask(graph.triples, torch.full((len(graph.triples),), side), graph.num_relations)
+        for side in (False, True)
+    )
+    from_head = model(tail)(tail.answer.unsqueeze(1))
+    from_tail = model(head)(head.answer.unsqueeze(1))
+    torch.testing.assert_close(from_head, from_tail)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_with_own_inverse_the_sides_are_scored_apart(name):
+    graph, model = tiny_graph(), made(name, own_inverse=True)
+    queries = both_queries(graph.triples, graph.num_relations)
+    one, other = model(queries)(queries.answer.unsqueeze(1)).chunk(2)
+    assert not torch.allclose(one, other, atol=1e-3)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_relations_and_their_inverses_are_not_confused(name):
+    """Rows r and r + R of the relation table serve the queries r and r + R."""
+    graph, model = tiny_graph(), made(name, own_inverse=True)
+    queries = tiny_queries(graph)
+    everyone = torch.arange(graph.num_entities).unsqueeze(0)
+    before = model(queries)(everyone)
+    changed = graph.num_relations + 1
+    with torch.no_grad():
+        model.relation.weight[changed] += 0.5
+    moved = (model(queries)(everyone) - before).abs().amax(1) > 1e-6
+    assert torch.equal(moved, queries.relation == changed)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_sparse_gradients_are_the_dense_ones(name):
+    graph = tiny_graph()
+    queries = tiny_queries(graph)
+    ids = torch.randint(11, (24, 4), generator=torch.Generator().manual_seed(0))
+    dense, sparse = made(name, n3=0.1), made(name, n3=0.1, sparse=True)
+    for model in (dense, sparse):
+        scores = model(queries)(ids)
+        ((scores**2).sum() + model.penalty(queries)).backward()
+    for (where, one), two in zip(dense.named_parameters(), sparse.parameters()):
+        assert two.grad.is_sparse, where
+        torch.testing.assert_close(one.grad, two.grad.to_dense())
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_there_is_no_penalty_unless_asked_for(name):
+    assert made(name).penalty(tiny_queries(tiny_graph())).item() == 0.0
+
+
+@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("kind", ["l2", "n3"])
+def test_the_penalty_grows_with_its_weight(name, kind):
+    queries = tiny_queries(tiny_graph())
+    small, large = (made(name, **{kind: weight}).penalty(queries) for weight in (0.1, 0.2))
+    torch.testing.assert_close(large, 2 * small)
+    assert small > 0
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_dropout_is_for_training(name):
+    graph, model = tiny_graph(), made(name, dropout=0.5)
+    queries = tiny_queries(graph)
+    scores = lambda: model(queries)(queries.answer.unsqueeze(1))
+    model.eval()
+    assert torch.equal(scores(), scores())
+    model.train()
+    assert not torch.equal(scores(), scores())
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_init_sets_the_spread_of_entity_vectors(name):
+    torch.manual_seed(0)
+    model = MODELS[name](tiny_graph(num_entities=2000), init=0.3)
+    assert abs(model.entity.weight.std().item() - 0.3) < 0.01
+
+
+@pytest.mark.parametrize("cls", [ComplEx, RotatE])
+def test_complex_numbers_come_in_twos(cls):
+    with pytest.raises(ValueError, match=f"{cls.__name__} needs a positive dim in multiples of 2"):
+        cls(tiny_graph(), dim=7)
+
+
+@pytest.mark.parametrize("cls", [DistMult, RESCAL, TransE])
+def test_a_model_needs_a_dimension(cls):
+    with pytest.raises(ValueError, match="needs a positive dim in multiples of 1; got 0"):
+        cls(tiny_graph(), dim=0)
+
+
+@pytest.mark.parametrize("cls", [TransE, RotatE])
+def test_a_distance_has_norm_1_or_2(cls):
+    with pytest.raises(ValueError, match="measured by norm 1 or 2; got 3"):
+        cls(tiny_graph(), dim=4, norm=3)
+
+
+def test_a_model_without_a_penalty_of_its_own_has_none():
+    class Blank(MainModel):
+        def forward(self, queries):
+            return lambda ids: torch.zeros(len(queries), ids.shape[1])
+
+    assert Blank().penalty(tiny_queries(tiny_graph())).item() == 0.0
