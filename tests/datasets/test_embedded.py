@@ -5,6 +5,7 @@ import itertools
 import subprocess
 import sys
 from collections import Counter
+from functools import cache
 from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 
@@ -17,6 +18,7 @@ TABLES = (*SPLITS, "labels", "relation_labels", "entity_types")
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 
 
+@cache
 def rows(table: str) -> list[tuple[str, ...]]:
     text = gzip.decompress((embedded_folder() / f"{table}.tsv.gz").read_bytes()).decode()
     return [tuple(line.split("\t")) for line in text.splitlines()]
