@@ -1,17 +1,88 @@
-"""Known benchmarks by name, from a local folder."""
+"""Known benchmarks by name: from a local folder, or downloaded once and checked."""
 
 import os
+import tempfile
+import tomllib
+from difflib import get_close_matches
+from functools import cache
 from pathlib import Path
 
-from sparring.graph.findings import GraphError
-from sparring.graph.knowledge_graph import KnowledgeGraph
+import pooch
+
+from sparring.graph.findings import Finding, GraphError
+from sparring.graph.knowledge_graph import SPLITS, KnowledgeGraph
 from sparring.graph.read import read_graph
 
+HOST = "https://raw.githubusercontent.com"
 
-def load_benchmark(name: str, folder: Path | None = None) -> KnowledgeGraph:
-    """The benchmark of this name, from `folder` or from `$SPARRING_DATA/name`."""
+
+def load_benchmark(
+    name: str,
+    folder: str | Path | None = None,
+    *,
+    store: str | Path | None = None,
+    host: str = HOST,
+) -> KnowledgeGraph:
+    """The benchmark of this name, read with `read_graph`.
+
+    It is looked for in `folder`; else in `$SPARRING_DATA/<name>`; else in the store. What the
+    store lacks is downloaded into it, checked against a known SHA-256, and kept only as a whole.
+
+    Args:
+        folder: where train, valid and test lie; no other place is tried then.
+        store: folder for downloads, with one subfolder per benchmark; a cache folder of the
+            user where None.
+        host: where the repositories of `benchmarks.toml` are served from.
+
+    Raises:
+        GraphError: if the benchmark is in none of these places and cannot be downloaded; the
+            message says what to put where.
+    """
+    return read_graph(folder or _found(name) or _stored(name, store, host), name=name)
+
+
+@cache
+def downloads() -> dict[str, dict[str, str]]:
+    """Source and checksums of each benchmark that can be downloaded."""
+    return tomllib.loads(Path(__file__).with_suffix(".toml").read_text())
+
+
+def _found(name: str) -> Path | None:
     root = os.environ.get("SPARRING_DATA")
-    place = folder or (Path(root) / name if root else None)
-    if place is None or not place.is_dir():
-        raise GraphError(f"there is no data set {name!r}; put it into $SPARRING_DATA/{name}")
-    return read_graph(place)
+    return Path(root, name) if root and Path(root, name).is_dir() else None
+
+
+def _stored(name: str, store: str | Path | None, host: str) -> Path:
+    target = Path(store or pooch.os_cache("sparring")) / name
+    remedy = (
+        f"put files train, valid and test (head, tab, relation, tab, tail; .tsv or .txt) into "
+        f"{target}, or into a folder {name} in the folder that SPARRING_DATA names"
+    )
+    if target.is_dir():
+        return target
+    if name not in downloads():
+        near = get_close_matches(name, downloads(), n=2)
+        hint = f"did you mean {' or '.join(near)}? Else {remedy}" if near else remedy
+        raise GraphError(Finding(name, "no such benchmark to download", hint))
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
+        ready = Path(scratch, name)
+        try:
+            _download(downloads()[name], ready, host)
+        except (OSError, ValueError) as error:
+            problem = f"the benchmark could not be downloaded ({error})"
+            raise GraphError(Finding(name, problem, remedy)) from error
+        ready.rename(target)
+    return target
+
+
+def _download(source: dict[str, str], folder: Path, host: str) -> None:
+    """All splits, or an exception: ValueError where a file is not the one that was registered."""
+    place = "/".join(filter(None, [source["repository"], source["commit"], source["folder"]]))
+    for split in SPLITS:
+        pooch.retrieve(
+            f"{host}/{place}/{split}.txt",
+            known_hash=f"sha256:{source[split]}",
+            fname=f"{split}.txt",
+            path=folder,
+        )

@@ -50,15 +50,13 @@ class Finding:
     severity: Literal["error", "warning", "note"] = "error"
 
     def __str__(self) -> str:
-        if self.count == 1 and len(self.examples) == 1:
-            (only,) = self.examples
+        if self.count == 1:
+            only = self.examples[0] if self.examples else Example()
             where = f"{self.file}, {only.place}" if only.place else self.file
             what = f"{self.problem}: {only.value}" if only.value else self.problem
             return f"{where}: {what}; {self.remedy}"
-        shown = "; ".join(map(str, self.examples))
-        more = "; ..." if len(self.examples) < self.count else ""
-        listed = f" ({shown}{more})" if shown else ""
-        return f"{self.file}: {self.problem}, {self.count} in all{listed}; {self.remedy}"
+        listed = "; ".join([*map(str, self.examples), *["..."][: self.count - len(self.examples)]])
+        return f"{self.file}: {self.problem}, {self.count} in all ({listed}); {self.remedy}"
 
 
 Report = Callable[[Finding], None]
