@@ -8,6 +8,7 @@ from sparring.samplers.fixed import (
     Uniform,
     UniformUnknown,
 )
+from sparring.samplers.shown import ShowKnown
 
 SAMPLERS = {
     "all-entities": AllEntities,
@@ -16,6 +17,7 @@ SAMPLERS = {
     "kvs-all": KvsAll,
     "popular": Popular,
     "redraw-known": RedrawKnown,
+    "show-known": ShowKnown,
     "uniform": Uniform,
     "uniform-unknown": UniformUnknown,
 }
@@ -30,6 +32,7 @@ __all__ = [
     "Popular",
     "RedrawKnown",
     "SamplerWrapper",
+    "ShowKnown",
     "Uniform",
     "UniformUnknown",
 ]

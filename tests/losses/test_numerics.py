@@ -1,0 +1,84 @@
+"""Gradients against finite differences, and options that cannot work."""
+
+import pytest
+import torch
+from loss_cases import offered, ones, scores
+
+from sparring.losses import (
+    NCE,
+    Debiased,
+    DoubleMargin,
+    Emu,
+    HaSa,
+    Logistic,
+    NonNegative,
+    PairwiseLogistic,
+    SmoothedLogistic,
+    SmoothedSoftmax,
+    Softmax,
+    SummedLogistic,
+    TrueNegativeSoftmax,
+)
+
+# without weights that depend on scores and are held fixed
+SMOOTH = {
+    "debiased": Debiased(prior=0.05),
+    "emu": Emu(),
+    "hasa": HaSa(prior=0.05, hardness=0.0),
+    "logistic": Logistic(margin=1.0),
+    "nce": NCE(),
+    "nce-mean": NCE(mean=True),
+    "non-negative": NonNegative(prior=0.1),
+    "pairwise-logistic": PairwiseLogistic(margin=1.0),
+    "smoothed-logistic": SmoothedLogistic(),
+    "smoothed-softmax": SmoothedSoftmax(compat=True),
+    "softmax": Softmax(temperature=0.5),
+    "softmax-both": Softmax(correction="both"),
+    "softmax-negatives": Softmax(correction="negatives"),
+    "summed": SummedLogistic(),
+    "true-negatives": TrueNegativeSoftmax(temperature=2.0),
+    "true-negatives-count": TrueNegativeSoftmax(doubt="count", missing=0.02),
+}
+
+
+@pytest.mark.parametrize("name", SMOOTH)
+def test_gradients_match_finite_differences(name):
+    rng = torch.Generator().manual_seed(5)
+    doubt = 0.3 * torch.rand(3, 4, generator=rng)
+    mask = torch.tensor([[True, True, True, False]]).expand(3, 4)
+    drawn = offered(mask=mask, false_negative=doubt, weight=0.5 + doubt)
+    loss = lambda right, wrong: SMOOTH[name](right, wrong, drawn, torch.tensor([1.0, 2.0, 0.5]))
+    assert torch.autograd.gradcheck(loss, scores())
+
+
+@pytest.mark.parametrize("smoothing", [-0.1, 1.0])
+@pytest.mark.parametrize("make", [SmoothedLogistic, SmoothedSoftmax])
+def test_smoothing_is_a_share_below_one(make, smoothing):
+    with pytest.raises(ValueError, match=f"a share below 1; got {smoothing}"):
+        make(smoothing=smoothing)
+
+
+def test_a_negative_has_no_target_below_zero():
+    with pytest.raises(ValueError, match=r"must not be below 0; got beta=-0\.5"):
+        Emu(beta=-0.5)
+
+
+def test_the_ceiling_is_below_the_floor():
+    with pytest.raises(ValueError, match=r"got ceiling=2\.0 and floor=1\.0"):
+        DoubleMargin(floor=1.0, ceiling=2.0)
+
+
+@pytest.mark.parametrize(
+    "loss", [Softmax(correction="negatives"), NCE(), TrueNegativeSoftmax()], ids=repr
+)
+def test_a_missing_density_is_an_error(loss):
+    with pytest.raises(ValueError, match="needs log_q, which this sampler does not state; use"):
+        loss(*scores(), offered(log_q=None), ones())
+
+
+@pytest.mark.parametrize(
+    "loss", [Softmax(correction="both"), NCE(), TrueNegativeSoftmax()], ids=repr
+)
+def test_a_missing_density_at_the_answer_is_an_error(loss):
+    with pytest.raises(ValueError, match="correcting the answer needs its log_q, which"):
+        loss(*scores(), offered(answer_log_q=None), ones())
