@@ -59,16 +59,17 @@ def _statements(rdf: ModuleType, path: Path, report: Report) -> Iterator:
 def _between_nodes(
     rdf: ModuleType, path: Path, statements: Iterator, report: Report
 ) -> Iterator[tuple]:
-    literals = 0
+    literals, first = 0, ()
     for number, each in statements:
         if isinstance(each.object, rdf.Literal):
             literals += 1
+            first = first or (Example(f"statement {number}", shown(each.object.value)),)
             continue
         yield number, _name(rdf, each.subject), each.predicate.value, _name(rdf, each.object)
     if literals:
         remedy = "left out, as literals are no entities; labels go into a file named labels"
         problem = "statements about literals"
-        report(Finding(str(path), problem, remedy, count=literals, severity="note"))
+        report(Finding(str(path), problem, remedy, first, literals, "note"))
 
 
 def _name(rdf: ModuleType, node) -> str:
