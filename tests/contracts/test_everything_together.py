@@ -1,4 +1,8 @@
-"""One training step of every model, sampler and loss; of every optimiser, schedule and side."""
+"""One training step of everything: each sampler with each loss, and each model with both.
+
+Models take turns, as in a Latin square, so that every pair of model and sampler and every pair
+of model and loss occurs, in a fraction of the time that all triples would take.
+"""
 
 import itertools
 

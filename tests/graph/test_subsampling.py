@@ -28,7 +28,7 @@ def test_without_subsampling_all_queries_weigh_the_same():
 
 def test_base_counts_both_queries_of_a_fact():
     asked = queries(subsampling=0.5)
-    rarity = (TAILS + HEADS + 4) ** -0.5
+    rarity = (TAILS + HEADS + 6) ** -0.5
     torch.testing.assert_close(asked.weight, scaled(rarity.repeat(2)))
     assert asked.negative_weight is None
 
@@ -41,7 +41,7 @@ def test_uniq_counts_the_answers_of_the_query():
 
 def test_freq_counts_facts_for_answers_and_queries_for_negatives():
     asked = queries(subsampling=0.7, kind="freq")
-    torch.testing.assert_close(asked.weight, scaled(((TAILS + HEADS + 4) ** -0.7).repeat(2)))
+    torch.testing.assert_close(asked.weight, scaled(((TAILS + HEADS + 6) ** -0.7).repeat(2)))
     torch.testing.assert_close(asked.negative_weight, scaled(torch.cat([TAILS, HEADS]) ** -0.7))
 
 

@@ -8,6 +8,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from sparring.batch import Queries
+from sparring.graph.cardinality_sides import one_side_rate, pooled_rate, sharpened_rate
 from sparring.graph.knowledge_graph import TrainGraph
 
 
@@ -37,9 +38,10 @@ class Sides(nn.Module, ABC):
     Args:
         subsampling: queries weigh their count to minus this power, scaled to mean 1 in each
             batch; 0.5 in Sun et al., 2019, 0 for equal weights.
-        kind: which count. "base": answers of the query + answers of its mirror image + 4, the
-            stand-in for how often a fact occurs. "uniq": answers of the query. "freq": the
-            former for the answer, the latter for the negatives (Kamigaito & Hayashi, 2022).
+        kind: which count. "base": answers of the query + answers of its mirror image + 6, the
+            stand-in for how often a fact occurs (both counts start at 4). "uniq": answers of the
+            query. "freq": the former for the answer, the latter for the negatives (Kamigaito &
+            Hayashi, 2022).
 
     Raises:
         ValueError: for a kind of another name.
@@ -75,7 +77,7 @@ class Sides(nn.Module, ABC):
             queries.anchor,
             queries.weight,
         )
-        return self._rarity(self.known.count(queries) + self.known.count(mirror) + 4)
+        return self._rarity(self.known.count(queries) + self.known.count(mirror) + 6)
 
     def _rarity(self, count: Int[Tensor, "B"]) -> Float[Tensor, "B"]:
         weight = count.clamp(min=1).float() ** -self.subsampling
@@ -91,6 +93,8 @@ class BothSides(Sides):
 
 class ChosenSide(Sides):
     """One query per triple, for its head or its tail with equal probability."""
+
+    rate: Float[Tensor, "R"]
 
     def __init__(self, graph: TrainGraph, *, subsampling: float = 0.0, kind: str = "base"):
         super().__init__(graph, subsampling=subsampling, kind=kind)
@@ -121,4 +125,64 @@ class BernoulliSide(ChosenSide):
         return (per_head / (per_head + per_tail)).nan_to_num(0.5)
 
 
-SIDES = {"bernoulli": BernoulliSide, "both": BothSides, "chosen": ChosenSide}
+class OneSide(ChosenSide):
+    """One query per triple, for the side with one answer: heads of 1-N relations, tails of N-1.
+
+    Relations with one or with many answers on both sides are asked both ways alike.
+
+    Args:
+        floor: share of queries for the other side, whose scores would else never be trained.
+    """
+
+    def __init__(
+        self,
+        graph: TrainGraph,
+        *,
+        floor: float = 0.1,
+        subsampling: float = 0.0,
+        kind: str = "base",
+    ):
+        super().__init__(graph, subsampling=subsampling, kind=kind)
+        self.rate = one_side_rate(graph, floor)
+
+
+class SharpenedSide(ChosenSide):
+    """One query per triple, as `BernoulliSide` with the rates pulled apart.
+
+    Args:
+        power: of tails per head and heads per tail; 1 for `BernoulliSide`, 0 for `ChosenSide`.
+        floor: least share of queries for either side.
+    """
+
+    def __init__(
+        self,
+        graph: TrainGraph,
+        *,
+        power: float = 2.0,
+        floor: float = 0.1,
+        subsampling: float = 0.0,
+        kind: str = "base",
+    ):
+        super().__init__(graph, subsampling=subsampling, kind=kind)
+        self.rate = sharpened_rate(graph, power, floor)
+
+
+class PooledSide(ChosenSide):
+    """One query per triple, for each side in proportion to the entities seen on it.
+
+    What drawing from one pool of a relation's heads and tails amounts to; with the sampler
+    `Positional` it is the pseudo-typed sampling of PyKEEN (Ali et al., 2021).
+    """
+
+    def head_rate(self, graph):
+        return pooled_rate(graph)
+
+
+SIDES = {
+    "bernoulli": BernoulliSide,
+    "both": BothSides,
+    "chosen": ChosenSide,
+    "one-side": OneSide,
+    "pooled": PooledSide,
+    "sharpened": SharpenedSide,
+}

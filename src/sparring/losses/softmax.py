@@ -22,7 +22,8 @@ class Softmax(Loss):
         correction: "none" adds up the candidates as they are. "negatives" lowers each negative
             by log(K q), so that the candidates stand in for all entities (Bengio & Senecal,
             2008): right as K grows. "both" lowers answer and negatives by log q, which has the
-            log-probability of the answer as its optimum for any K (Ma & Collins, 2018).
+            log-probability of the answer as its optimum for any K (Ma & Collins, 2018), up to the
+            probability of drawing the answer itself, which never counts as a negative.
             "refined" weighs the corrected log-ratio of negatives to answer by the estimated
             probability of a mistake (Correcting the LogQ Correction, RecSys 2025); where the
             answer never counts as a negative, as here, that is the gradient of "negatives".

@@ -1,0 +1,256 @@
+"""Scores against the papers' formulas, written as plain loops over coordinates."""
+
+import math
+
+import pytest
+import torch
+
+from sparring.batch import Queries
+from sparring.graph.sides import ask
+from sparring.models import RESCAL, ComplEx, DistMult, RotatE, TransD, TransE, TransH
+from sparring.testing import tiny_graph, tiny_queries
+
+GRAPH = tiny_graph()
+DIM = 6
+
+
+def transe(norm):
+    def score(h, r, t):
+        gaps = [abs(a + b - c) for a, b, c in zip(h["entity"], r, t["entity"])]
+        return -(sum(gap**norm for gap in gaps) ** (1 / norm))
+
+    return score
+
+
+def transh(h, r, t):
+    shift, normal = r[:DIM], r[DIM:]
+    length = math.sqrt(sum(x * x for x in normal))
+    normal = [x / length for x in normal]
+
+    def project(end):
+        along = sum(x * w for x, w in zip(end, normal))
+        return [x - along * w for x, w in zip(end, normal)]
+
+    ends = zip(project(h["entity"]), shift, project(t["entity"]))
+    return -math.sqrt(sum((a + b - c) ** 2 for a, b, c in ends))
+
+
+def transd(h, r, t):
+    shift, axis = r[:DIM], r[DIM:]
+
+    def project(end):
+        far = sum(x * p for x, p in zip(end["entity"], end["projection"]))
+        return [x + far * w for x, w in zip(end["entity"], axis)]
+
+    ends = zip(project(h), shift, project(t))
+    return -math.sqrt(sum((a + b - c) ** 2 for a, b, c in ends))
+
+
+def complex_numbers(numbers):
+    half = len(numbers) // 2
+    return [complex(a, b) for a, b in zip(numbers[:half], numbers[half:])]
+
+
+def rotate(norm):
+    def score(h, r, t):
+        turned = [
+            abs(a * complex(math.cos(phase), math.sin(phase)) - c)
+            for a, phase, c in zip(complex_numbers(h["entity"]), r, complex_numbers(t["entity"]))
+        ]
+        return -(sum(gap**norm for gap in turned) ** (1 / norm))
+
+    return score
+
+
+def distmult(h, r, t):
+    return sum(a * b * c for a, b, c in zip(h["entity"], r, t["entity"]))
+
+
+def complex_bilinear(h, r, t):
+    rows = (complex_numbers(h["entity"]), complex_numbers(r), complex_numbers(t["entity"]))
+    return sum((a * b * c.conjugate()).real for a, b, c in zip(*rows))
+
+
+def rescal(h, r, t):
+    return sum(
+        h["entity"][i] * r[i * DIM + j] * t["entity"][j] for i in range(DIM) for j in range(DIM)
+    )
+
+
+MODELS = {
+    "complex": (ComplEx, {}, complex_bilinear),
+    "distmult": (DistMult, {}, distmult),
+    "rescal": (RESCAL, {}, rescal),
+    "rotate": (RotatE, {}, rotate(1)),
+    "rotate-2": (RotatE, {"norm": 2}, rotate(2)),
+    "transd": (TransD, {}, transd),
+    "transe": (TransE, {}, transe(1)),
+    "transe-2": (TransE, {"norm": 2}, transe(2)),
+    "transh": (TransH, {}, transh),
+}
+
+
+def made(name, **options):
+    torch.manual_seed(0)
+    cls, settings, formula = MODELS[name]
+    model = cls(GRAPH, dim=DIM, init=1.0, **settings, **options).double().eval()
+    return model, formula
+
+
+def vectors(model, entity):
+    """What the model knows of one entity, by table."""
+    tables = {"entity": model.entity, "projection": getattr(model, "projection", model.entity)}
+    return {name: table.weight[entity].tolist() for name, table in tables.items()}
+
+
+def by_formula(model, formula, triples, row):
+    """Scores of (head, relation, tail), with the relation's vector in the given table row."""
+    return [
+        formula(vectors(model, h), model.relation.weight[row(r)].tolist(), vectors(model, t))
+        for h, r, t in triples
+    ]
+
+
+def asked(triples, head):
+    return ask(triples, torch.full((len(triples),), head), GRAPH.num_relations)
+
+
+def scores(model, queries):
+    return model(queries)(queries.answer.unsqueeze(1)).squeeze(1)
+
+
+def assert_equal(got, want):
+    torch.testing.assert_close(got, torch.tensor(want, dtype=torch.double), rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_tails_are_scored_by_the_formula(name):
+    model, formula = made(name)
+    got = scores(model, asked(GRAPH.triples, False))
+    assert_equal(got, by_formula(model, formula, GRAPH.triples.tolist(), lambda r: r))
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_heads_are_scored_by_the_same_formula_where_the_inverse_is_derived(name):
+    model, formula = made(name)
+    got = scores(model, asked(GRAPH.triples, True))
+    assert_equal(got, by_formula(model, formula, GRAPH.triples.tolist(), lambda r: r))
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_an_inverse_of_its_own_is_one_more_relation_from_tail_to_head(name):
+    model, formula = made(name, own_inverse=True)
+    turned = GRAPH.triples.flip(1).tolist()
+    got = scores(model, asked(GRAPH.triples, True))
+    assert_equal(got, by_formula(model, formula, turned, lambda r: r + GRAPH.num_relations))
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_all_entities_are_scored_by_the_formula(name):
+    model, formula = made(name)
+    query = asked(GRAPH.triples[:1], False)
+    h, r, _ = GRAPH.triples[0].tolist()
+    triples = [(h, r, t) for t in range(GRAPH.num_entities)]
+    got = model(query)(torch.arange(GRAPH.num_entities).unsqueeze(0))[0]
+    assert_equal(got, by_formula(model, formula, triples, lambda r: r))
+
+
+def test_distmult_alone_confuses_a_relation_with_its_inverse():
+    model, _ = made("distmult")
+    there, back = asked(GRAPH.triples, False), asked(GRAPH.triples[:, [2, 1, 0]], False)
+    torch.testing.assert_close(scores(model, there), scores(model, back))
+
+
+def penalised(name, **options):
+    model, _ = made(name, **options)
+    return model, tiny_queries(GRAPH)
+
+
+def penalty_by_hand(model, queries: Queries, size, power):
+    total = 0.0
+    for anchor, relation, answer in zip(
+        queries.anchor.tolist(), queries.relation.tolist(), queries.answer.tolist()
+    ):
+        rows = (
+            model.entity.weight[anchor],
+            model.relation.weight[relation % len(model.relation.weight)],
+            model.entity.weight[answer],
+        )
+        total += sum(x**power for row in rows for x in size(row.tolist()))
+    return total / len(queries)
+
+
+def sizes_of_reals(numbers):
+    return [abs(x) for x in numbers]
+
+
+def sizes_of_complex(numbers):
+    return [abs(z) for z in complex_numbers(numbers)]
+
+
+@pytest.mark.parametrize("own_inverse", [False, True])
+@pytest.mark.parametrize("kind, power", [("l2", 2), ("n3", 3)])
+@pytest.mark.parametrize(
+    "name, size",
+    [("complex", sizes_of_complex), ("distmult", sizes_of_reals), ("transe", sizes_of_reals)],
+)
+def test_the_penalty_adds_up_powers_of_magnitudes(name, size, kind, power, own_inverse):
+    model, queries = penalised(name, **{kind: 0.3}, own_inverse=own_inverse)
+    want = 0.3 * penalty_by_hand(model, queries, size, power)
+    assert_equal(model.penalty(queries), want)
+
+
+@pytest.mark.parametrize("kind, power", [("l2", 2), ("n3", 3)])
+def test_a_rotation_has_no_magnitude_to_penalise(kind, power):
+    model, queries = penalised("rotate", **{kind: 0.3})
+    ends = torch.cat([queries.anchor, queries.answer]).tolist()
+    sizes = [sizes_of_complex(model.entity.weight[end].tolist()) for end in ends]
+    want = 0.3 * sum(x**power for row in sizes for x in row) / len(queries)
+    assert_equal(model.penalty(queries), want)
+
+
+def test_the_gradient_of_n3_is_finite_at_zero():
+    model, queries = penalised("complex", n3=1.0)
+    with torch.no_grad():
+        model.entity.weight[queries.anchor] = 0.0
+    model.penalty(queries).backward()
+    assert model.entity.weight.grad.isfinite().all()
+
+
+@pytest.mark.parametrize("name", ["rotate", "rotate-2", "transd", "transe-2", "transh"])
+def test_a_distance_of_zero_has_a_finite_gradient(name):
+    model, _ = made(name)
+    with torch.no_grad():
+        model.entity.weight.zero_()
+        model.relation.weight.zero_()
+        if name == "transh":
+            model.relation.weight[:, DIM:] = 1.0
+    score = scores(model, asked(GRAPH.triples, False))
+    score.sum().backward()
+    assert model.entity.weight.grad.isfinite().all()
+    assert score.abs().max() < 1e-5
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_gradients_match_finite_differences(name):
+    """At points in general position; lists are shared, so that both scoring paths count."""
+    model, _ = made(name)
+    queries = tiny_queries(GRAPH)[:6]
+    ids = torch.tensor([[0, 3, 7], [10, 2, 4]])
+    entity = model.entity.weight.detach().clone().requires_grad_()
+    relation = model.relation.weight.detach().clone().requires_grad_()
+    run = lambda e, r: torch.func.functional_call(
+        ScoreIds(model, ids), {"model.entity.weight": e, "model.relation.weight": r}, (queries,)
+    )
+    assert torch.autograd.gradcheck(run, (entity, relation), atol=1e-4)
+
+
+class ScoreIds(torch.nn.Module):
+    """A model and the candidates it scores, in one call."""
+
+    def __init__(self, model, ids):
+        super().__init__()
+        self.model, self.ids = model, ids
+
+    def forward(self, queries):
+        return self.model(queries)(self.ids)
