@@ -1,6 +1,15 @@
 """Small instances of everything in the library, by name; contract tests run over all of it."""
 
-from sparring.graph.sides import BernoulliSide, BothSides, ChosenSide
+from samplers import instances
+
+from sparring.graph.sides import (
+    BernoulliSide,
+    BothSides,
+    ChosenSide,
+    OneSide,
+    PooledSide,
+    SharpenedSide,
+)
 from sparring.losses import (
     NCE,
     Debiased,
@@ -47,7 +56,7 @@ MODELS = {
 }
 
 # those whose `log_q` holds exactly; the density of "in-batch" is that of the whole graph
-EXACT_SAMPLERS = {
+EXACT_SAMPLERS = instances.EXACT | {
     "all-entities": AllEntities,
     "chunked": lambda graph: Uniform(graph, k=5, groups=3),
     "hidden": lambda graph: HideKnown(graph, inner=Uniform(graph, k=5)),
@@ -62,11 +71,15 @@ EXACT_SAMPLERS = {
     "shown": lambda graph: ShowKnown(graph, inner=Uniform(graph, k=4), answers=2),
     "unknown": lambda graph: UniformUnknown(graph, k=5),
 }
-SAMPLERS = EXACT_SAMPLERS | {
-    "hidden-in-batch": lambda graph: HideKnown(graph, inner=InBatch(graph, k=6)),
-    "in-batch": lambda graph: InBatch(graph, k=6),
-    "kvs-all": KvsAll,
-}
+SAMPLERS = (
+    EXACT_SAMPLERS
+    | instances.INEXACT
+    | {
+        "hidden-in-batch": lambda graph: HideKnown(graph, inner=InBatch(graph, k=6)),
+        "in-batch": lambda graph: InBatch(graph, k=6),
+        "kvs-all": KvsAll,
+    }
+)
 
 # those with soft labels, which raise wrong answers that are far down
 SOFT_LOSSES = {
@@ -103,6 +116,9 @@ SIDES = {
     "both-subsampled": lambda graph: BothSides(graph, subsampling=0.5),
     "both-subsampled-apart": lambda graph: BothSides(graph, subsampling=0.5, kind="freq"),
     "chosen": ChosenSide,
+    "one-side": OneSide,
+    "pooled": PooledSide,
+    "sharpened": SharpenedSide,
 }
 
 __all__ = [

@@ -1,7 +1,7 @@
 """Wrong answers from around the entity that a query keeps (Ahrabian et al., 2020)."""
 
 import torch
-from jaxtyping import Bool, Int
+from jaxtyping import Int
 from torch import Tensor
 
 from sparring.batch import Queries
@@ -9,7 +9,7 @@ from sparring.graph.knowledge_graph import TrainGraph
 from sparring.samplers.base import NegativeSampler
 from sparring.samplers.lists import Lists, ListSampler
 
-AT_ONCE = 2**26  # marks or steps held while building
+AT_ONCE = 2**23  # steps held while building
 
 
 class KHop(ListSampler):
@@ -115,41 +115,43 @@ def balls(graph: TrainGraph, hops: int, max_ids: int) -> Lists:
         ValueError: for less than one hop, or if they are more than `max_ids`.
     """
     _checked_hops(hops)
-    near = neighbours(graph)
-    centres = torch.arange(graph.num_entities, device=graph.triples.device)
+    near, count = neighbours(graph), graph.num_entities
     parts, total = [], 0
-    for some in centres.split(max(1, AT_ONCE // graph.num_entities)):
-        inside = _reach(near, some, hops)
-        size, entity = inside.sum(1), inside.nonzero()[:, 1].int()
-        parts.append((entity, size))
-        total += len(entity)
+    for some in _portions(near, hops):
+        ball = _ball(near, some, hops)
+        parts.append(((ball % count).int(), torch.bincount(ball // count, minlength=len(some))))
+        total += len(ball)
         if total > max_ids:
             raise ValueError(
-                f"the first {int(some[-1]) + 1} of {graph.num_entities} balls of {hops} hops hold "
-                f"{total} entities, above max_ids={max_ids}; take fewer hops, or RandomWalk, "
-                "which stores none"
+                f"the first {int(some[-1]) + 1} of {count} balls of {hops} hops hold {total} "
+                f"entities, above max_ids={max_ids}; take fewer hops, or RandomWalk, which "
+                "stores none"
             )
     entity, size = (torch.cat(column) for column in zip(*parts))
     return Lists(entity, size)
 
 
-def _reach(near: Lists, centre: Int[Tensor, "C"], hops: int) -> Bool[Tensor, "C N"]:
-    """Who is within `hops` steps of each centre."""
-    inside = torch.zeros(len(centre), len(near.size), dtype=torch.bool, device=centre.device)
-    row, entity = torch.arange(len(centre), device=centre.device), centre
-    social = near.size[centre] > 0
-    row, entity = row[social], entity[social]
-    inside[row, entity] = True
+def _portions(near: Lists, hops: int) -> tuple[Int[Tensor, "_"], ...]:
+    """All entities, in runs that take about `AT_ONCE` steps to surround."""
+    everyone = torch.arange(len(near.size), device=near.size.device)
+    turn, entity = near.spread(everyone)
+    load = near.size
+    for _ in range(hops - 1):
+        # a hop takes each edge at most once
+        load = torch.zeros_like(load).index_add(0, turn, load[entity]).clamp(max=len(turn))
+    return everyone.split(torch.bincount(load.cumsum(0) // AT_ONCE).tolist())
+
+
+def _ball(near: Lists, centre: Int[Tensor, "C"], hops: int) -> Int[Tensor, "P"]:
+    """Who is within `hops` steps, as ascending (position in `centre`) * N + entity."""
+    count = len(near.size)
+    place = torch.arange(len(centre), device=centre.device) * count + centre
+    edge = ball = place[near.size[centre] > 0]
     for _ in range(hops):
-        fresh = torch.zeros_like(inside)
-        load = torch.bincount(near.size[entity].cumsum(0) // (AT_ONCE // 8))
-        for some in torch.arange(len(row), device=row.device).split(load.tolist()):
-            turn, reached = near.spread(entity[some])
-            fresh[row[some][turn], reached] = True
-        fresh &= ~inside
-        inside |= fresh
-        row, entity = fresh.nonzero().unbind(1)
-    return inside
+        turn, entity = near.spread(edge % count)
+        edge = (edge[turn] - edge[turn] % count + entity).unique()
+        ball = torch.cat([ball, edge]).unique()
+    return ball
 
 
 def step(near: Lists, place: Int[Tensor, "B K"], rng: torch.Generator) -> Int[Tensor, "B K"]:
@@ -164,7 +166,7 @@ def _walk_ends(
     near, count = neighbours(graph), graph.num_entities
     everyone = torch.arange(count, device=graph.triples.device)
     parts = []
-    for some in everyone.split(max(1, AT_ONCE // (8 * walks))):
+    for some in everyone.split(max(1, AT_ONCE // walks)):
         start = some.unsqueeze(1)
         ends = torch.empty(len(some), walks, dtype=torch.long, device=some.device)
         for walk in range(walks):

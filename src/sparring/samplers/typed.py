@@ -27,21 +27,19 @@ class Typed(ListSampler):
         ValueError: for another kind, or if the graph gives no types where they are needed.
     """
 
+    answer_type: Int[Tensor, "N"]
+
     def __init__(self, graph: TrainGraph, *, k: int, kind: str = "slot", floor: float = 0.5):
         if kind not in KINDS:
             raise ValueError(f"kind is one of {', '.join(KINDS)}; got {kind!r}")
-        if kind != "slot" and (graph.entity_type is None or not len(graph.entity_type)):
-            raise ValueError(
-                f'kind = "{kind}" needs entity types, and the graph gives none; '
-                'kind = "slot" does without'
-            )
         make = {"slot": seen_in_slot, "relation": _of_types_in_slot, "answer": _of_type}[kind]
         super().__init__(graph, make(graph), k=k, floor=floor)
-        types = _rarest_type(graph) if kind == "answer" else None
-        self.register_buffer("answer_type", types, persistent=False)
+        self.kind = kind
+        if kind == "answer":
+            self.register_buffer("answer_type", _rarest_type(graph), persistent=False)
 
     def row(self, queries):
-        return queries.relation if self.answer_type is None else self.answer_type[queries.answer]
+        return self.answer_type[queries.answer] if self.kind == "answer" else queries.relation
 
 
 class Positional(ListSampler):
@@ -66,7 +64,7 @@ def seen_in_slot(graph: TrainGraph) -> Lists:
 
 def _of_types_in_slot(graph: TrainGraph) -> Lists:
     """For each relation id, the entities of any type that is seen among its answers."""
-    entity, kind = graph.entity_type.unique(dim=0).unbind(1)
+    entity, kind = _given(graph)
     seen = seen_in_slot(graph)
     rows = []
     for slot in torch.arange(len(seen.size), device=kind.device).split(1):
@@ -81,7 +79,7 @@ def _of_types_in_slot(graph: TrainGraph) -> Lists:
 
 def _of_type(graph: TrainGraph) -> Lists:
     """The entities of each type, and a last, empty row for entities without one."""
-    entity, kind = graph.entity_type.unbind(1)
+    entity, kind = _given(graph)
     return Lists.of_pairs(kind, entity, int(kind.max()) + 2)
 
 
@@ -90,10 +88,19 @@ def _rarest_type(graph: TrainGraph) -> Int[Tensor, "N"]:
 
     Among equally rare types it is the first.
     """
-    entity, kind = graph.entity_type.unique(dim=0).unbind(1)
+    entity, kind = _given(graph)
     types = int(kind.max()) + 1
     rarity = torch.bincount(kind, minlength=types)[kind] * types + kind
     untyped = (graph.num_entities + 1) * types
     best = torch.full((graph.num_entities,), untyped, device=kind.device)
     best = best.scatter_reduce(0, entity, rarity, "amin")
     return torch.where(best == untyped, types, best % types)
+
+
+def _given(graph: TrainGraph) -> tuple[Int[Tensor, "P"], Int[Tensor, "P"]]:
+    """Entities and their given types, each pair once."""
+    pairs = graph.entity_type
+    if pairs is None or not len(pairs):
+        raise ValueError('the graph gives no entity types; only kind = "slot" does without')
+    entity, kind = pairs.unique(dim=0).unbind(1)
+    return entity, kind
