@@ -54,5 +54,5 @@ def test_a_warm_up_is_a_share(name, warmup):
 
 @pytest.mark.parametrize("make", [Linear, Cosine])
 def test_a_floor_is_a_share(make):
-    with pytest.raises(ValueError, match="floor is a share between 0 and 1; got 2.0"):
+    with pytest.raises(ValueError, match="floor is a share between 0 and 1; got 2"):
         make(floor=2.0)

@@ -1,0 +1,199 @@
+"""Any state comes back as it was, and nothing else ever does."""
+
+import json
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sparring.training import CheckpointError, checkpoint
+
+numbers = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(-(2**70), 2**70),
+    st.floats(allow_nan=False),
+    st.text(max_size=5),
+)
+KINDS = (
+    torch.float32,
+    torch.float64,
+    torch.float16,
+    torch.bfloat16,
+    torch.int64,
+    torch.int32,
+    torch.uint8,
+    torch.bool,
+)
+
+
+@st.composite
+def tensors(draw):
+    shape = draw(st.lists(st.integers(0, 3), max_size=3))
+    seed = draw(st.integers(0, 99))
+    values = torch.randint(0, 2, shape, generator=torch.Generator().manual_seed(seed))
+    tensor = values.to(draw(st.sampled_from(KINDS)))
+    return tensor.mT if tensor.dim() > 1 and draw(st.booleans()) else tensor
+
+
+states = st.recursive(
+    numbers | tensors(),
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=3),
+        st.tuples(inner, inner),
+        st.dictionaries(st.text(max_size=3) | st.integers(0, 9), inner, max_size=3),
+    ),
+    max_leaves=8,
+)
+
+
+def alike(one, two):
+    """Equal in kind, order and every number."""
+    if isinstance(one, torch.Tensor):
+        same = isinstance(two, torch.Tensor) and one.dtype == two.dtype
+        return same and one.shape == two.shape and torch.equal(one, two)
+    if type(one) is not type(two):
+        return False
+    if isinstance(one, dict):
+        return list(one) == list(two) and all(alike(one[key], two[key]) for key in one)
+    if isinstance(one, list | tuple):
+        return len(one) == len(two) and all(map(alike, one, two))
+    return one == two
+
+
+@given(state=states)
+def test_any_state_comes_back(tmp_path_factory, state):
+    folder = tmp_path_factory.mktemp("state")
+    checkpoint.save(folder, "last", state)
+    assert alike(checkpoint.load(folder, "last"), state)
+
+
+STATE = {"weight": torch.arange(6.0).view(2, 3), "step": 7, "rates": (0.1, None), 3: ["é", True]}
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("saved")
+    checkpoint.save(folder, "last", STATE)
+    return folder
+
+
+@pytest.fixture(params=["json", "safetensors"])
+def file(saved, request):
+    """A file of the checkpoint, put back after the test."""
+    (path,) = saved.glob(f"last*.{request.param}")
+    content = path.read_bytes()
+    yield path
+    path.write_bytes(content)
+
+
+def test_a_file_cut_anywhere_is_refused(saved, file):
+    content = file.read_bytes()
+    for length in range(len(content)):
+        file.write_bytes(content[:length])
+        with pytest.raises(CheckpointError, match=r"cut short or altered|was altered"):
+            checkpoint.load(saved, "last")
+
+
+def test_a_flipped_bit_never_gives_another_state(saved, file):
+    """Upper and lower case of an exponent or escape mean the same: that, too, is no harm."""
+    content = file.read_bytes()
+    refused = 0
+    for place in range(len(content)):
+        for bit in (1, 32):
+            altered = bytearray(content)
+            altered[place] ^= bit
+            file.write_bytes(altered)
+            try:
+                assert alike(checkpoint.load(saved, "last"), STATE)
+            except CheckpointError:
+                refused += 1
+    assert refused > 1.9 * len(content)
+
+
+def test_a_checkpoint_that_is_not_there_is_named(tmp_path):
+    with pytest.raises(CheckpointError, match=r"there is no checkpoint .*last\.json"):
+        checkpoint.load(tmp_path, "last")
+
+
+def test_a_missing_tensor_file_is_named(tmp_path):
+    checkpoint.save(tmp_path, "last", STATE)
+    (tensors,) = tmp_path.glob("*.safetensors")
+    tensors.unlink()
+    with pytest.raises(CheckpointError, match=f"speaks of {tensors.name}, which is missing"):
+        checkpoint.load(tmp_path, "last")
+
+
+def test_a_checkpoint_of_another_format_is_refused(tmp_path):
+    checkpoint.save(tmp_path, "last", STATE)
+    path = tmp_path / "last.json"
+    body = json.loads(path.read_text()) | {"format": 99}
+    del body["digest"]
+    body["digest"] = checkpoint._digest(body)
+    path.write_text(json.dumps(body))
+    with pytest.raises(CheckpointError, match="has format 99, but this version of sparring reads"):
+        checkpoint.load(tmp_path, "last")
+
+
+@pytest.mark.parametrize("state", [{"a": object()}, [{1, 2}], {"a": {"b": 1j}}, {(1, 2): 3}])
+def test_what_cannot_be_kept_is_refused_before_anything_is_written(tmp_path, state):
+    with pytest.raises(TypeError, match="a checkpoint cannot hold a"):
+        checkpoint.save(tmp_path, "last", state)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_new_checkpoint_replaces_the_old_one_completely(tmp_path):
+    checkpoint.save(tmp_path, "last", STATE)
+    checkpoint.save(tmp_path, "last", {"weight": torch.ones(2)})
+    assert len(list(tmp_path.iterdir())) == 2
+    assert alike(checkpoint.load(tmp_path, "last"), {"weight": torch.ones(2)})
+
+
+def test_saving_one_name_leaves_another_alone(tmp_path):
+    checkpoint.save(tmp_path, "best", STATE)
+    checkpoint.save(tmp_path, "last", {"weight": torch.ones(2)})
+    assert alike(checkpoint.load(tmp_path, "best"), STATE)
+
+
+@pytest.mark.parametrize("moment", ["replace", "fsync"])
+def test_a_crash_while_saving_leaves_the_old_checkpoint(tmp_path, monkeypatch, moment):
+    checkpoint.save(tmp_path, "last", STATE)
+
+    def crash(*_):
+        raise OSError("the disk is full")
+
+    where = {"replace": "pathlib.Path.replace", "fsync": "os.fsync"}[moment]
+    monkeypatch.setattr(where, crash)
+    with pytest.raises(OSError, match="the disk is full"):
+        checkpoint.save(tmp_path, "last", {"weight": torch.ones(2)})
+    assert alike(checkpoint.load(tmp_path, "last"), STATE)
+    assert not list(tmp_path.glob("*.draft"))
+
+
+def test_a_crash_between_the_two_files_leaves_the_old_checkpoint(tmp_path, monkeypatch):
+    checkpoint.save(tmp_path, "last", STATE)
+    write = checkpoint.write_atomically
+
+    def crash_at_the_second(path, content):
+        if path.suffix == ".json":
+            raise OSError("the power is out")
+        write(path, content)
+
+    monkeypatch.setattr(checkpoint, "write_atomically", crash_at_the_second)
+    with pytest.raises(OSError, match="the power is out"):
+        checkpoint.save(tmp_path, "last", {"weight": torch.ones(2)})
+    assert alike(checkpoint.load(tmp_path, "last"), STATE)
+
+
+def test_sizes_come_back_as_tuples(tmp_path):
+    checkpoint.save(tmp_path, "last", {"shape": torch.Size([2, 3])})
+    assert checkpoint.load(tmp_path, "last") == {"shape": (2, 3)}
+
+
+def test_tensors_that_share_memory_come_back_apart(tmp_path):
+    table = torch.arange(6.0)
+    checkpoint.save(tmp_path, "last", {"all": table, "part": table[2:4]})
+    state = checkpoint.load(tmp_path, "last")
+    state["part"].zero_()
+    assert torch.equal(state["all"], torch.arange(6.0))
