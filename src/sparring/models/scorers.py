@@ -5,8 +5,9 @@ all N entities). One code path serves all three. `entity` looks vectors up by id
 table, or the rows of an encoded matrix.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float, Int
@@ -15,26 +16,41 @@ from torch import Tensor
 from sparring.batch import grouped
 
 Lookup = Callable[[Tensor], Tensor]
+AT_ONCE = 2**24  # numbers that a comparison may spell out, beyond the candidates' vectors
 TINY = 1e-12  # distances below 1e-6 have no direction
 
 
 @dataclass(frozen=True, eq=False)
-class DotScorer:
-    """Inner product of query and candidate."""
+class LookupScorer(ABC):
+    """What scorers share that compare queries with vectors, and with nothing else."""
 
     query: Float[Tensor, "B d"]
     entity: Lookup
+
+    def vectors(self, ids: Int[Tensor, "G K"]) -> Float[Tensor, "G K d"]:
+        """The vectors of candidates."""
+        return self.entity(ids)
+
+    def at(self, vectors: Float[Tensor, "G K d"]) -> Float[Tensor, "B K"]:
+        """Scores of vectors, which need not be those of entities."""
+        nobody = torch.zeros(vectors.shape[:2], dtype=torch.long, device=vectors.device)
+        return replace(self, entity=lambda ids: vectors)(nobody)
+
+    @abstractmethod
+    def __call__(self, ids: Int[Tensor, "G K"]) -> Float[Tensor, "B K"]: ...
+
+
+@dataclass(frozen=True, eq=False)
+class DotScorer(LookupScorer):
+    """Inner product of query and candidate."""
 
     def __call__(self, ids: Int[Tensor, "G K"]) -> Float[Tensor, "B K"]:
         return (grouped(self.query, len(ids)) @ self.entity(ids).mT).flatten(0, 1)
 
 
 @dataclass(frozen=True, eq=False)
-class EuclideanScorer:
+class EuclideanScorer(LookupScorer):
     """Minus the L2 distance, by inner products: no [B, K, d] beyond the candidates' vectors."""
-
-    query: Float[Tensor, "B d"]
-    entity: Lookup
 
     def __call__(self, ids: Int[Tensor, "G K"]) -> Float[Tensor, "B K"]:
         query, candidate = grouped(self.query, len(ids)), self.entity(ids)
@@ -42,11 +58,8 @@ class EuclideanScorer:
 
 
 @dataclass(frozen=True, eq=False)
-class CityBlockScorer:
+class CityBlockScorer(LookupScorer):
     """Minus the L1 distance."""
-
-    query: Float[Tensor, "B d"]
-    entity: Lookup
 
     def __call__(self, ids: Int[Tensor, "G K"]) -> Float[Tensor, "B K"]:
         return -torch.cdist(grouped(self.query, len(ids)), self.entity(ids), p=1.0).flatten(0, 1)
@@ -79,8 +92,8 @@ class ShiftedScorer:
 
 
 @dataclass(frozen=True, eq=False)
-class BroadcastScorer:
-    """Any comparison of a query vector with a candidate; memory grows with B * K * d.
+class BroadcastScorer(LookupScorer):
+    """Any comparison of a query vector with a candidate, a bounded number of them at once.
 
     Attributes:
         compare: maps vectors [..., c] and [..., d] that broadcast to scores [...].
@@ -91,8 +104,10 @@ class BroadcastScorer:
     compare: Callable[[Tensor, Tensor], Tensor]
 
     def __call__(self, ids: Int[Tensor, "G K"]) -> Float[Tensor, "B K"]:
-        query = grouped(self.query, len(ids)).unsqueeze(2)
-        return self.compare(query, self.entity(ids).unsqueeze(1)).flatten(0, 1)
+        query, candidate = grouped(self.query, len(ids)).unsqueeze(2), self.entity(ids).unsqueeze(1)
+        width = max(1, AT_ONCE // (len(self.query) * candidate.shape[-1]))
+        parts = [self.compare(query, some) for some in candidate.split(width, dim=2)]
+        return torch.cat(parts, dim=2).flatten(0, 1)
 
 
 def _squared_distance(
