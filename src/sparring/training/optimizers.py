@@ -63,6 +63,8 @@ def adam(
 
 def adagrad(params: list[nn.Parameter], *, lr: float = 0.1) -> torch.optim.Optimizer:
     """Adagrad with one accumulator per number (Duchi et al., 2011)."""
+    # the default, stated: PyTorch warns of sparse gradients where nothing is said
+    torch.sparse.check_sparse_tensor_invariants.disable()
     return torch.optim.Adagrad(params, lr=lr)
 
 
