@@ -62,7 +62,7 @@ def _stored(name: str, store: str | Path | None, host: str) -> Path:
         return target
     if name not in downloads():
         near = get_close_matches(name, downloads(), n=2)
-        hint = f"did you mean {' or '.join(near)}? Else {remedy}" if near else remedy
+        hint = f"did you mean {' or '.join(near)}? If not, {remedy}" if near else remedy
         raise GraphError(Finding(name, "no such benchmark to download", hint))
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent) as scratch:

@@ -51,6 +51,8 @@ def with_unseen(draft: Draft, unseen: Unseen, report: Report) -> Draft:
 
     Names whose triples are dropped leave the vocabulary.
     """
+    if "train" not in draft.splits:  # which only a check survives
+        return draft
     train = draft.splits["train"].triples
     new_entity = _absent(train[:, [0, 2]], len(draft.entities))
     new_relation = _absent(train[:, 1], len(draft.relations))
@@ -136,6 +138,8 @@ def _keys(draft: Draft, rows: Rows) -> Int[Tensor, "T"]:
 
 def _is_in(few: Int[Tensor, "T"], many: Int[Tensor, "U"]) -> Bool[Tensor, "T"]:
     """True where a key of the shorter list occurs in the longer one, which is not sorted."""
+    if not len(few):
+        return torch.zeros(0, dtype=torch.bool)
     value = few.unique(sorted=True)
     spot = torch.searchsorted(value, many).clamp_(max=len(value) - 1)
     found = torch.zeros(len(value), dtype=torch.bool)

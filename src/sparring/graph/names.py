@@ -22,7 +22,8 @@ def numbered(columns: Sequence[pl.Series]) -> tuple[pl.Series, list[Int[Tensor, 
     Args:
         columns: categorical columns, which share one global table of codes.
     """
-    seen = pl.concat([column.unique() for column in columns]).unique()
+    none = pl.Series(dtype=pl.Categorical)
+    seen = pl.concat([none, *(column.unique() for column in columns)]).unique()
     spelled = seen.cast(pl.String)
     order = spelled.arg_sort().to_numpy()
     code = seen.to_physical().to_numpy()[order]

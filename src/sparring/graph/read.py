@@ -146,12 +146,17 @@ def _split(read: Draft, rule: SplitRule) -> Draft:
 def _known_ids(graph: KnowledgeGraph, frame: pl.DataFrame) -> tuple[Int[Tensor, "T 3"], int]:
     """Ids of the rows that the graph has names for, and the number of the other rows."""
     names = (graph.entities, graph.relations, graph.entities)
-    columns = [
-        ids.cast(pl.Int64).set((ids < 0) | (ids >= len(known)), None)
-        if ids.dtype.is_integer()
-        else known.find(ids)
-        for ids, known in zip(frame.select(TRIPLE), names)
-    ]
-    table = pl.DataFrame(columns)
+    table = pl.DataFrame(
+        {
+            column: frame[column].cast(pl.Int64).set(_outside(frame[column], len(known)), None)
+            if frame[column].dtype.is_integer()
+            else known.find(frame[column])
+            for column, known in zip(TRIPLE, names)
+        }
+    )
     ids = table.drop_nulls()
     return torch.from_numpy(ids.to_numpy().copy()), len(table) - len(ids)
+
+
+def _outside(ids: pl.Series, size: int) -> pl.Series:
+    return (ids < 0) | (ids >= size)

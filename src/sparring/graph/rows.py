@@ -139,7 +139,7 @@ def keys(triples: Int[Tensor, "T 3"], num_entities: int, num_relations: int) -> 
     if num_entities**2 * num_relations >= 2**63:
         raise GraphError(
             f"{num_entities} entities and {num_relations} relations overflow a 64-bit key; "
-            "read fewer relations at a time"
+            "leave out some entities or relations"
         )
     head, relation, tail = triples.unbind(1)
     return (head * num_relations + relation) * num_entities + tail

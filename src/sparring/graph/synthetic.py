@@ -86,7 +86,7 @@ def synthetic_world(
     names = [f"{kind}_{number:04d}" for kind in TYPES for number in range(sizes[kind])]
     truth = _truth(sizes, torch.Generator().manual_seed(seed))
     shape = (len(names), len(RELATIONS))
-    kept, _, _ = SplitRule(valid=withheld, test=0, seed=seed).rows(truth, *shape)
+    kept, _, _ = SplitRule(valid=withheld, test=0.0, seed=seed).rows(truth, *shape)
     known, told = truth[kept], 1 - withheld
     rule = SplitRule(valid=valid / told, test=test / told, seed=seed)
     train, held_out, tested = (known[rows] for rows in rule.rows(known, *shape))

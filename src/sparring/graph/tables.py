@@ -60,7 +60,7 @@ def _parquet_frames(
     names = tuple(table.columns)
     fits = names in HEADERS if columns == TRIPLE else len(names) >= len(columns)
     ids = all(dtype.is_integer() for dtype in table.dtypes)
-    strings = all(_is_name(dtype) for dtype in table.dtypes[: len(columns)])
+    strings = all(_holds_names(column) for column in table.get_columns()[: len(columns)])
     if not fits or not (strings or (ids and columns == TRIPLE)):
         wanted = f"give the columns {', '.join(columns)}"
         types = "all of strings" if columns != TRIPLE else "all of strings or all of integer ids"
@@ -85,8 +85,8 @@ def parquet(path: Path, report: Report) -> pl.DataFrame:
         return pl.DataFrame()
 
 
-def _is_name(dtype: pl.DataType) -> bool:
-    return dtype == pl.String or isinstance(dtype, pl.Categorical | pl.Enum)
+def _holds_names(column: pl.Series) -> bool:
+    return column.dtype == pl.String or isinstance(column.dtype, pl.Categorical | pl.Enum)
 
 
 def _filled(
