@@ -48,7 +48,7 @@ def test_an_unknown_name_is_named_with_what_is_near():
 
 def test_an_unknown_name_with_nothing_near_is_named_alone():
     vocabulary = Vocabulary(["likes"], kind="relation")
-    with pytest.raises(UnknownNameError, match="^unknown relation 'zzz'$"):
+    with pytest.raises(UnknownNameError, match=r"^unknown relation 'zzz'$"):
         vocabulary.id("zzz")
 
 
