@@ -171,6 +171,7 @@ class Fit:
         yield self._record("end", {"stopped": float(self.stopping)})
 
     def _end_of_epoch(self, epoch: int) -> Iterator[Record]:
+        self._refuse_broken()
         last = epoch == self.options.epochs
         every = self.options.validate_every
         if every and len(self.valid) and (epoch % every == 0 or last):
@@ -197,7 +198,12 @@ class Fit:
         return self._record("validation", values)
 
     def save(self) -> None:
-        """Write the checkpoint "last", from which `resume` goes on bit for bit."""
+        """Write the checkpoint "last", from which `resume` goes on bit for bit.
+
+        Raises:
+            DivergedError: if parameters are no longer finite; the old checkpoint stays.
+        """
+        self._refuse_broken()
         state = {
             "step": self.step.state_dict(),
             "optimizer": self.optimizer.state_dict(),
@@ -265,18 +271,27 @@ class Fit:
         if not bool(loss.isfinite().all()):
             bad = int((~loss.isfinite()).nonzero()[0])
             at = self.progress.step - len(seen) + bad
-            broken = [
-                name
-                for name, parameter in self.step.named_parameters()
-                if not bool(parameter.isfinite().all())
-            ]
+            broken = ", ".join(self._broken()) or "none"
             raise DivergedError(
                 f"the loss of step {at + 1} (epoch {at // self.steps_per_epoch + 1}) is "
-                f"{loss[bad].item()}; parameters no longer finite: {', '.join(broken) or 'none'}. "
+                f"{loss[bad].item()}; parameters no longer finite: {broken}. "
                 "Lower the learning rate, or the margin or penalty if scores overflow. "
                 f"The last good checkpoint is in {self.folder}"
             )
         return {name: values.mean().item() for name, values in table.items()}
+
+    def _refuse_broken(self) -> None:
+        if broken := self._broken():
+            raise DivergedError(
+                f"after step {self.progress.step}, parameters are no longer finite: "
+                f"{', '.join(broken)}. Lower the learning rate. "
+                f"The last good checkpoint is in {self.folder}"
+            )
+
+    def _broken(self) -> list[str]:
+        """Names of parameters that are no longer finite."""
+        parameters = self.step.named_parameters()
+        return [name for name, values in parameters if not bool(values.isfinite().all())]
 
     def _record(self, kind: str, values: dict[str, float]) -> Record:
         progress = self.progress

@@ -1,0 +1,91 @@
+"""Whole runs on a tiny graph, built anew each time, as after a crash."""
+
+import dataclasses
+
+import torch
+
+from sparring.graph.facts import FactIndex
+from sparring.graph.sides import ChosenSide
+from sparring.losses import Softmax
+from sparring.models import ComplEx
+from sparring.samplers import HideKnown, Uniform
+from sparring.seeds import Seeds
+from sparring.testing import tiny_graph
+from sparring.training import OPTIMIZERS, Fit, FitOptions, TrainingStep
+from sparring.training.schedules import Cosine
+
+VALID = torch.tensor([[0, 0, 1], [4, 1, 9], [10, 2, 0]])
+
+
+def step_of(graph, **options):
+    """A step that draws for its sides and negatives, and may drop out."""
+    return TrainingStep(
+        ComplEx(graph, dim=8, **options),
+        HideKnown(graph, inner=Uniform(graph, k=4)),
+        Softmax(learn_temperature=True, correction="both"),
+        ChosenSide(graph),
+    )
+
+
+def fit_of(folder, *, optimizer="adam", init=0, valid=VALID, lr=0.05, step=None, **options):
+    """A run of five steps per epoch; `init` seeds what a resumed run must not depend on."""
+    graph = tiny_graph()
+    torch.manual_seed(init)
+    sparse = {"rowwise-adagrad": True}.get(optimizer, False)
+    step = step or step_of(graph, sparse=sparse, dropout=0.3)
+    settings = {"epochs": 4, "batch": 8, "validate_every": 2, "log_every": 1} | options
+    return Fit(
+        step,
+        OPTIMIZERS[optimizer](step.trained(), lr=lr),
+        Cosine(warmup=0.1),
+        Seeds(5),
+        FitOptions(**settings),
+        triples=graph.triples,
+        valid=valid,
+        known=FactIndex(torch.cat([graph.triples, valid]), graph.num_entities, graph.num_relations),
+        folder=folder,
+    )
+
+
+def told(records):
+    """What records say, but for the time it took."""
+    return [
+        (record.kind, record.epoch, record.step, record.values)
+        for record in records
+        if record.kind != "end"
+    ]
+
+
+def train(fit, until=None):
+    """Run, ask to stop after the given step, and return what was reported."""
+    records = []
+    for record in fit.run():
+        records.append(record)
+        if record.step == until:
+            fit.stop()
+    return told(records)
+
+
+def state(fit):
+    """All that a run has learned, as plain numbers."""
+    progress = dataclasses.asdict(fit.progress)
+    del progress["cpu_seconds"]
+    for row in progress["validations"]:
+        row.pop("cpu_seconds")
+    return {
+        "step": numbers(fit.step.state_dict()),
+        "optimizer": numbers(fit.optimizer.state_dict()),
+        "seeds": numbers(fit.seeds.state_dict()),
+        "progress": progress,
+    }
+
+
+def numbers(value):
+    """Nested tensors as lists, which compare exactly."""
+    if isinstance(value, torch.Tensor):
+        return value.tolist()
+    if isinstance(value, dict):
+        return {key: numbers(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [numbers(item) for item in value]
+    return value
