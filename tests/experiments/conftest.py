@@ -3,7 +3,9 @@ import shutil
 
 import pytest
 import torch
+from typer.testing import CliRunner
 
+from sparring.experiments.cli import app
 from sparring.experiments.config import check_config
 from sparring.experiments.graphs import GraphSource, load_graph
 from sparring.experiments.run import Run, run
@@ -106,3 +108,15 @@ def inline(value) -> str:
     if isinstance(value, dict):
         return "{" + ", ".join(f"{json.dumps(key)} = {inline(v)}" for key, v in value.items()) + "}"
     return json.dumps(value)
+
+
+@pytest.fixture
+def command(tmp_path, monkeypatch):
+    """Call `sparring` with these words in a folder of the test's own."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "80")
+
+    def call(*words):
+        return CliRunner().invoke(app, [str(word) for word in words])
+
+    return call

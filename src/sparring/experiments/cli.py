@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 from rich.logging import RichHandler
 
-from sparring.experiments.commands import compare, evaluate, listing, run
+from sparring.experiments.commands import audit, compare, data, evaluate, listing, predict, run
 from sparring.experiments.commands.console import err, line
 from sparring.experiments.commands.failures import Commands
 
@@ -25,10 +25,12 @@ app = typer.Typer(
 )
 
 
-def show_version(asked: bool) -> None:
+def show_version(asked: bool) -> bool:
+    """Print the version and leave, if asked to."""
     if asked:
         line(f"sparring {version('sparring')}")
         raise typer.Exit
+    return asked
 
 
 @app.callback(epilog="Exit codes: 0 done, 1 failed, 2 misused, 130 stopped by Ctrl-C.")
@@ -51,6 +53,9 @@ def sparring(
 app.command("run")(run.run)
 app.command("compare")(compare.compare)
 app.command("evaluate")(evaluate.evaluate)
+app.command("audit")(audit.audit)
+app.command("predict")(predict.predict)
+app.add_typer(data.data, name="data")
 app.command("list")(listing.list_parts)
 
 

@@ -1,9 +1,10 @@
 """Which graph an experiment is about."""
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from sparring.datasets.benchmarks import load_benchmark
+from sparring.datasets.benchmarks import downloads, load_benchmark
 from sparring.datasets.embedded import load_embedded
 from sparring.graph.judge import Unseen
 from sparring.graph.knowledge_graph import KnowledgeGraph
@@ -45,3 +46,13 @@ def load_graph(source: GraphSource) -> KnowledgeGraph:
     if source.name == "atlas":
         return load_embedded()
     return load_benchmark(source.name)
+
+
+def known_graphs() -> dict[str, str]:
+    """Where each graph that can be named comes from; SPARRING_DATA stands before the network."""
+    root = os.environ.get("SPARRING_DATA")
+    folders = (
+        {path.name: str(path) for path in Path(root).iterdir() if path.is_dir()} if root else {}
+    )
+    remote = {name: f"downloaded from {about['repository']}" for name, about in downloads().items()}
+    return {"atlas": "comes with sparring", **dict(sorted({**remote, **folders}.items()))}

@@ -54,13 +54,14 @@ def examples(
     queries: int = 6,
     candidates: int = 12,
 ) -> list[dict[str, Any]]:
-    """Negatives offered to test queries, those that the model takes for most plausible first.
+    """Negatives for a few queries that were judged, those most plausible to the model first.
 
-    The queries are the same for every sampler and seed. Each is a dict of its `anchor`, `relation` and `answer` by label; what is `asked` for,
-    "tail" or "head"; how many candidates were `drawn`, and how many of them are `known` and
-    `withheld`; and the `candidates`. Each candidate is a dict of its `entity` by label; its
-    `mark`, "known" for a training fact, "withheld" for a fact that training does not see,
-    "answer" for the query's own answer, else empty; whether it `counts`; and its `score`.
+    The queries are the same for every sampler and seed. Each is a dict of its `anchor`,
+    `relation` and `answer` by label; what is `asked` for, "tail" or "head"; how many candidates
+    were `drawn`, and how many of them are `known` and `withheld`; and the `candidates`. Each
+    candidate is a dict of its `entity` by label; its `mark`, "known" for a training fact,
+    "withheld" for a fact that training does not see, "answer" for the query's own answer, else
+    empty; whether it `counts`; and its `score`.
 
     Args:
         extra_true: further facts, known from elsewhere.
@@ -68,11 +69,12 @@ def examples(
     """
     device = step_device(step)
     batch = min(config.train.batch, len(graph.train))
-    order = torch.randperm(len(graph.test), generator=Seeds(0).fresh("examples"))
-    triples = graph.test[order.repeat(-(-batch // len(order)))[:batch]].to(device)
+    judged = getattr(graph, config.evaluate.split)
+    order = torch.randperm(len(judged), generator=Seeds(0).fresh("examples"))
+    triples = judged[order.repeat(-(-batch // len(order)))[:batch]].to(device)
     rng = Seeds(config.general.seed).fresh("examples", device)
     asked = both_queries(triples, len(graph.relations))
-    shown = range(min(queries, len(graph.test), batch))
+    shown = range(min(queries, len(judged), batch))
     rows = torch.tensor([i + batch * (i % 2) for i in shown], device=device)  # take turns
     with torch.no_grad():
         drawn = step.sampler.sample(asked, step.model(asked), rng)

@@ -134,8 +134,14 @@ def device_of(config: Config) -> torch.device:
 
 
 def prepare(config: Config, graph: KnowledgeGraph, folder: Path) -> Fit:
-    """Everything that trains, ready to run or to resume."""
+    """Everything that trains, ready to run or to resume.
+
+    Raises:
+        ConfigError: as `assemble` does, and if there is nothing to judge the model on.
+    """
     device = device_of(config)
+    if not len(getattr(graph, config.evaluate.split)):
+        raise ConfigError(f"[evaluate.split] {graph.name} has no {config.evaluate.split} triples")
     step, seeds = assemble(config, graph)
     optimizer = build(
         config.parts["optimizer"], PARTS["optimizer"][0], "optimizer", params=step.trained()

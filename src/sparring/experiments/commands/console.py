@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -14,7 +15,13 @@ err = Console(stderr=True)
 
 def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]], left: int = 1) -> None:
     """Print rows of text; all but the first `left` columns are numbers, flush right."""
-    printed = Table(title=title, title_justify="left", title_style="bold")
+    printed = Table(
+        title=title or None,
+        title_justify="left",
+        title_style="bold",
+        box=SIMPLE_HEAD,
+        pad_edge=False,
+    )
     for place, column in enumerate(columns):
         printed.add_column(column, justify="left" if place < left else "right", overflow="fold")
     for row in rows:
@@ -22,9 +29,9 @@ def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]], lef
     out.print(printed)
 
 
-def line(text: str, to: Console = out) -> None:
+def line(text: str, to: Console = out, end: str = "\n") -> None:
     """Print text that may be copied: neither wrapped nor coloured."""
-    to.print(text, soft_wrap=True, markup=False, highlight=False)
+    to.print(text, soft_wrap=True, markup=False, highlight=False, end=end)
 
 
 def as_json(content: Any) -> None:

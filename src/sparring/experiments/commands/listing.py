@@ -3,6 +3,7 @@
 from typing import Annotated, Literal
 
 import typer
+from rich.padding import Padding
 from rich.text import Text
 
 from sparring.experiments.commands.console import as_json, out
@@ -30,7 +31,8 @@ def list_parts(
     for name, family in found.items():
         out.print(Text(name, style="bold underline"))
         for part in family:
-            out.print(Text.assemble("  ", (part.name, "bold cyan")), Text(f"  {part.summary}"))
+            out.print(Text(f"  {part.name}", style="bold cyan"))
+            out.print(Padding(Text(part.summary), (0, 0, 0, 6)))
             for option, words in part.options.items():
-                out.print(Text(f"      {option}: {words}", style="dim"))
+                out.print(Padding(Text(f"{option}: {words}", style="dim"), (0, 0, 0, 6)))
         out.print()

@@ -12,26 +12,15 @@ def show(parts: Breakdown, title: str, relations: int = 0) -> None:
         (row for row in parts.rows if row.group == "relation"), key=lambda row: -row.queries
     )
     rows = [row for row in parts.rows if row.group in GROUPS] + often[:relations]
-    columns = ("", "", "queries", "MRR", f"{parts.level:.0%} interval", "H@1", "H@3", "H@10", "MR")
-    before = [None, *(row.group for row in rows)]
-    shown = [
-        cells(row, "" if row.group == group else row.group) for row, group in zip(rows, before)
-    ]
-    table(title, columns, shown, left=2)
+    columns = ("", "queries", "MRR", f"{parts.level:.0%} interval", "H@1", "H@3", "H@10", "MR")
+    table(title, columns, map(cells, rows))
     if 0 < relations < len(often):
         line(f"and {len(often) - relations} relations with fewer queries; see --relations")
 
 
-def cells(row: Row, group: str) -> tuple[str, ...]:
-    """One line of the table, led by the group's title where it begins."""
+def cells(row: Row) -> tuple[str, ...]:
+    """One line of the table."""
+    name = f"degree {row.name}" if row.group == "degree" else row.name
     interval = "" if row.mrr_low is None else f"{row.mrr_low:.3f}-{row.mrr_high:.3f}"
     shares = (f"{share:.3f}" for share in (row.hits1, row.hits3, row.hits10))
-    return (
-        group,
-        row.name,
-        f"{row.queries:,}",
-        f"{row.mrr:.4f}",
-        interval,
-        *shares,
-        f"{row.mr:.1f}",
-    )
+    return (name, f"{row.queries:,}", f"{row.mrr:.4f}", interval, *shares, f"{row.mr:,.1f}")
