@@ -1,15 +1,56 @@
 """Small instances of samplers, by name, for the zoo."""
 
-from sparring.samplers import KHop, Positional, RandomWalk, Typed, WalkEnds
+import torch
+
+from sparring.batch import per_query
+from sparring.samplers import (
+    HardestOf,
+    HideKnown,
+    KHop,
+    NearestNeighbour,
+    NearMiss,
+    Positional,
+    RandomWalk,
+    Relational,
+    Typed,
+    Uniform,
+    UntilWrong,
+    WalkEnds,
+)
+
+
+def opinion(queries):
+    """A scorer of a frozen model that likes other entities for every query."""
+    lean = (3 * queries.anchor + queries.relation).unsqueeze(1)
+    return lambda ids: ((7 * per_query(ids, len(queries)) + lean) % 11).float()
+
+
+def vectors(graph):
+    return torch.randn(graph.num_entities, 4, generator=torch.Generator().manual_seed(2))
+
 
 EXACT = {
     "k-hop": lambda graph: KHop(graph, k=5, hops=1),
     "k-hop-floored": lambda graph: KHop(graph, k=5, hops=1, floor=0.5),
+    "near-miss": lambda graph: NearMiss(graph, k=5, teacher=opinion),
+    "near-miss-pool": lambda graph: NearMiss(graph, k=3, teacher=opinion, pool=6),
+    "near-miss-strict": lambda graph: NearMiss(graph, k=3, teacher=opinion, pool=6, strict=True),
+    "nearest-neighbour": lambda graph: NearestNeighbour(graph, k=3, vectors=vectors(graph), pool=5),
     "positional": lambda graph: Positional(graph, k=5),
+    "relational": lambda graph: Relational(graph, k=5),
+    "relational-floored": lambda graph: Relational(graph, k=5, floor=0.5),
     "typed": lambda graph: Typed(graph, k=5),
     "walk-ends": lambda graph: WalkEnds(graph, k=5, walks=20),
     "walk-ends-compat": lambda graph: WalkEnds(graph, k=5, walks=20, compat=True),
 }
 INEXACT = {
+    "hardest": lambda graph: HardestOf(graph, inner=Uniform(graph, k=8), k=3, rank=2),
+    "hardest-unknown": lambda graph: HardestOf(
+        graph, inner=HideKnown(graph, inner=Uniform(graph, k=8)), k=3
+    ),
     "random-walk": lambda graph: RandomWalk(graph, k=5),
+    "until-wrong": lambda graph: UntilWrong(graph, inner=Uniform(graph, k=8), k=2, margin=0.5),
+    "until-wrong-ranked": lambda graph: UntilWrong(
+        graph, inner=Uniform(graph, k=8), k=2, by_rank=True
+    ),
 }

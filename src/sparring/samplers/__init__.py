@@ -9,42 +9,55 @@ from sparring.samplers.fixed import (
     UniformUnknown,
 )
 from sparring.samplers.khop import KHop, RandomWalk, WalkEnds
+from sparring.samplers.nearest import NearestNeighbour, NearMiss
+from sparring.samplers.pool import HardestOf, UntilWrong
+from sparring.samplers.relational import Relational
 from sparring.samplers.shown import ShowKnown
 from sparring.samplers.typed import Positional, Typed
 
 SAMPLERS = {
     "all-entities": AllEntities,
+    "hardest-of": HardestOf,
     "hide-known": HideKnown,
     "in-batch": InBatch,
     "k-hop": KHop,
     "kvs-all": KvsAll,
+    "near-miss": NearMiss,
+    "nearest-neighbour": NearestNeighbour,
     "popular": Popular,
     "positional": Positional,
     "random-walk": RandomWalk,
     "redraw-known": RedrawKnown,
+    "relational": Relational,
     "show-known": ShowKnown,
     "typed": Typed,
     "uniform": Uniform,
     "uniform-unknown": UniformUnknown,
+    "until-wrong": UntilWrong,
     "walk-ends": WalkEnds,
 }
 
 __all__ = [
     "SAMPLERS",
     "AllEntities",
+    "HardestOf",
     "HideKnown",
     "InBatch",
     "KHop",
     "KvsAll",
+    "NearMiss",
+    "NearestNeighbour",
     "NegativeSampler",
     "Popular",
     "Positional",
     "RandomWalk",
     "RedrawKnown",
+    "Relational",
     "SamplerWrapper",
     "ShowKnown",
     "Typed",
     "Uniform",
     "UniformUnknown",
+    "UntilWrong",
     "WalkEnds",
 ]
