@@ -222,3 +222,9 @@ def test_a_prepared_training_has_no_graph_beyond_the_training_view(config, tmp_p
 def test_the_graph_is_described_in_the_folder(finished):
     kept = json.loads((finished.folder / "graph.json").read_text())
     assert (kept["name"], kept["entities"], kept["train"]) == ("circle", 24, 52)
+
+
+def test_adam_and_sparse_gradients_are_refused_before_training(tables, tmp_path):
+    config = changed(tables, model={"name": "distmult", "dim": 8, "sparse": True})
+    with pytest.raises(ConfigError, match="adam needs dense gradients"):
+        run(config, tmp_path / "run")
