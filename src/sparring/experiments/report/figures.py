@@ -1,71 +1,40 @@
-"""The figures. Colours are CSS variables, which the page fills in for its theme."""
+"""Learning curves, and MRR by kind of query and by relation."""
 
-import json
 import math
-from collections.abc import Iterable, Sequence
-from html import escape
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Mapping, Sequence
 
 import plotly.graph_objects as go
 
-from sparring.experiments.report.formats import count, percent, score
-from sparring.experiments.report.marks import band, colour, symbol
-from sparring.experiments.report.records import Group, Offer, Variant
+from sparring.experiments.report.canvas import (
+    Axis,
+    View,
+    blank,
+    hover,
+    marker,
+    plain,
+    shortened,
+    view,
+)
+from sparring.experiments.report.formats import count, score
+from sparring.experiments.report.marks import band, colour
+from sparring.experiments.report.records import Estimate, Group, Variant
 
 FREQUENT = 15  # relations shown in the figure; the table has them all
-
-AXIS = {
-    "gridcolor": "var(--grid)",
-    "linecolor": "var(--line)",
-    "zeroline": False,
-    "automargin": True,
-    "title": {"font": {"color": "var(--soft)", "size": 13}, "standoff": 12},
-    "fixedrange": True,
-}
-TEMPLATE = go.layout.Template(
-    layout={
-        "font": {"family": "var(--font)", "color": "var(--faint)", "size": 12.5},
-        "paper_bgcolor": "rgba(0,0,0,0)",
-        "plot_bgcolor": "rgba(0,0,0,0)",
-        "margin": {"l": 12, "r": 16, "t": 12, "b": 12},
-        "showlegend": False,
-        "dragmode": False,
-        "hovermode": "closest",
-        "hoverlabel": {
-            "bgcolor": "var(--card)",
-            "bordercolor": "var(--line)",
-            "font": {"family": "var(--font)", "color": "var(--ink)", "size": 13},
-            "align": "left",
-        },
-        "xaxis": AXIS,
-        "yaxis": AXIS,
-    }
-)
-
-
-class View(NamedTuple):
-    """One of the figures that share a place on the page.
-
-    Attributes:
-        tab: what the reader chooses it by.
-        figure: data and layout as Plotly's JSON.
-    """
-
-    tab: str
-    figure: dict[str, Any]
 
 
 def learning_curves(variants: Sequence[Variant]) -> list[View]:
     """Validation MRR against epochs, and against CPU seconds."""
+    if not any(variant.curve for variant in variants):
+        return []
     axes = {"By epoch": ("epoch", "Epoch"), "By CPU time": ("cpu_seconds", "CPU seconds")}
     views = []
     for tab, (field, title) in axes.items():
-        figure = _figure(height=420, x=title, y="Validation MRR")
+        figure = blank(height=420, x=title, y="Validation MRR")
         for variant in variants:
             xs = [getattr(point, field) for point in variant.curve]
             _add_curve(figure, variant, xs)
         figure.update_xaxes(rangemode="tozero")
-        views.append(View(tab, _json(figure)))
+        views.append(view(tab, figure))
     return views
 
 
@@ -85,77 +54,19 @@ def _add_curve(figure: go.Figure, variant: Variant, xs: Sequence[float]) -> None
         meta=meta,
     )
     said = [
-        f"{score(mean)}  ({score(low)} to {score(high)})" if high > low else score(mean)
-        for mean, (low, high) in zip(means, ends)
+        f"epoch {point.epoch:g}, {count(point.cpu_seconds)} CPU seconds<br>"
+        f"MRR {_said(Estimate(mean, (low, high) if high > low else None))}"
+        for point, mean, (low, high) in zip(variant.curve, means, ends)
     ]
-    where = [f"epoch {p.epoch:g}, {count(p.cpu_seconds)} CPU s" for p in variant.curve]
     figure.add_scatter(
         x=xs,
         y=means,
         mode="lines+markers",
         line={"color": colour(variant.place), "width": 2.25},
-        marker={"symbol": symbol(variant.place), "size": 7, "color": colour(variant.place)},
-        customdata=list(zip(where, said)),
-        hovertemplate=f"<b>{escape(variant.label)}</b><br>%{{customdata[0]}}<br>"
-        "MRR %{customdata[1]}<extra></extra>",
+        marker=marker(variant, 7),
+        **hover(variant, said),
         meta=meta,
     )
-
-
-def hardness(variants: Sequence[Variant]) -> list[View]:
-    """How hard the counted negatives are against how often they are withheld facts."""
-    shown = [variant for variant in variants if _placed(variant.offers.get("own"))]
-    if not shown:
-        return []
-    figure = _figure(
-        height=430,
-        x="Withheld facts among the negatives that count",
-        y="Hardness: share of entities that score lower",
-    )
-    points = [(offer, v) for v in shown for offer in [v.offers["own"]]]
-    rates = [offer.withheld_counted for offer, _ in points]
-    for variant in shown:
-        offer = variant.offers["own"]
-        figure.add_scatter(
-            x=[offer.withheld_counted],
-            y=[offer.percentile],
-            mode="markers+text",
-            text=[escape(shortened(variant.label))],
-            textposition="top center",
-            textfont={"color": "var(--ink)", "size": 13},
-            cliponaxis=False,
-            marker={"symbol": symbol(variant.place), "size": 15, "color": colour(variant.place)},
-            hovertemplate=f"<b>{escape(variant.label)}</b><br>{percent(offer.withheld_counted)} "
-            f"withheld facts<br>{percent(offer.percentile)} of entities score lower<extra></extra>",
-            meta={"variant": variant.place},
-        )
-    figure.add_hline(
-        y=0.5,
-        line={"color": "var(--faint)", "width": 1, "dash": "dot"},
-        annotation={
-            "text": "uniform draws",
-            "font": {"color": "var(--faint)", "size": 12},
-            "xanchor": "left",
-            "x": 0,
-        },
-    )
-    figure.update_xaxes(tickformat="~%", **_range(rates))
-    figure.update_yaxes(tickformat=".0%")
-    return [View("", _json(figure))]
-
-
-def _placed(offer: Offer | None) -> bool:
-    known = offer is not None and None not in (offer.withheld_counted, offer.percentile)
-    return known
-
-
-def _range(rates: Sequence[float]) -> dict[str, Any]:
-    """A logarithmic axis, unless a rate is zero."""
-    low, high = min(rates), max(rates)
-    if low <= 0:
-        return {"rangemode": "tozero"}
-    ends = [math.log10(low / 2), math.log10(high * 2)]
-    return {"type": "log", "range": ends, "minor": {"showgrid": False}, "dtick": "D2"}
 
 
 def by_group(variants: Sequence[Variant]) -> list[View]:
@@ -170,8 +81,8 @@ def by_group(variants: Sequence[Variant]) -> list[View]:
         names = _groups_of(variants, title)
         if not names:
             continue
-        figure = _figure(height=400, x=axis, y="MRR")
-        ticks = [f"{escape(group.name)}<br>{count(group.queries)}" for group in names.values()]
+        figure = blank(height=400, x=axis, y="MRR")
+        ticks = [f"{plain(group.name)}<br>{count(group.queries)}" for group in names.values()]
         for variant in variants:
             rows = {group.name: group for group in variant.groups if group.title == title}
             _add_dots(figure, variant, [rows.get(name) for name in names], len(variants))
@@ -184,7 +95,7 @@ def by_group(variants: Sequence[Variant]) -> list[View]:
         )
         for place in places[1:]:
             figure.add_vline(x=place - 0.5, line={"color": "var(--grid)", "width": 1})
-        views.append(View(tab, _json(figure)))
+        views.append(view(tab, figure))
     return views
 
 
@@ -200,22 +111,20 @@ def _add_dots(
         x=[place for place, _ in found],
         y=[one.value for one in mrr],
         mode="markers",
-        marker={"symbol": symbol(variant.place), "size": 9, "color": colour(variant.place)},
+        marker=marker(variant, 9),
         error_y={
-            "array": [0 if one.high is None else one.high - one.value for one in mrr],
-            "arrayminus": [0 if one.low is None else one.value - one.low for one in mrr],
+            "array": [one.ends[1] - one.value if one.ends else 0 for one in mrr],
+            "arrayminus": [one.value - one.ends[0] if one.ends else 0 for one in mrr],
             "color": colour(variant.place),
             "thickness": 1.5,
             "width": 0,
         },
-        customdata=[(escape(row.name), _said(row), count(row.queries)) for _, row in found],
-        hovertemplate=f"<b>{escape(variant.label)}</b><br>%{{customdata[0]}}, "
-        "%{customdata[2]} queries<br>MRR %{customdata[1]}<extra></extra>",
+        **hover(variant, [_of_group(row, row.name) for _, row in found]),
         meta={"variant": variant.place},
     )
 
 
-def by_relation(variants: Sequence[Variant], labels: dict[str, str]) -> list[View]:
+def by_relation(variants: Sequence[Variant], labels: Mapping[str, str]) -> list[View]:
     """MRR on the most frequent relations, the best answered one on top.
 
     Args:
@@ -234,10 +143,10 @@ def by_relation(variants: Sequence[Variant], labels: dict[str, str]) -> list[Vie
         for group in frequent
     }
     order = sorted(frequent, key=lambda group: math.fsum(means[group.name]) / len(variants))
-    figure = _figure(height=90 + 30 * len(order), x="MRR", y="")
+    figure = blank(height=90 + 30 * len(order), x="MRR", y="")
     for place, group in enumerate(order):
         ends = means[group.name]
-        figure.add_scatter(
+        figure.add_scatter(  # from the worst variant to the best
             x=[min(ends), max(ends)],
             y=[place, place],
             mode="lines",
@@ -254,28 +163,21 @@ def by_relation(variants: Sequence[Variant], labels: dict[str, str]) -> list[Vie
             x=[row.mrr.value for _, row in found],
             y=[place for place, _ in found],
             mode="markers",
-            marker={"symbol": symbol(variant.place), "size": 10, "color": colour(variant.place)},
-            customdata=[
-                (escape(labels.get(row.name, row.name)), _said(row), count(row.queries))
-                for _, row in found
-            ],
-            hovertemplate=f"<b>{escape(variant.label)}</b><br>%{{customdata[0]}}, "
-            "%{customdata[2]} queries<br>MRR %{customdata[1]}<extra></extra>",
+            marker=marker(variant, 10),
+            **hover(variant, [_of_group(row, labels[row.name]) for _, row in found]),
             meta={"variant": variant.place},
         )
+    values = [value for ends in means.values() for value in ends]
     figure.update_layout(meta={"longTicks": True})
+    figure.update_xaxes(**Axis(values).layout())
     figure.update_yaxes(
         tickvals=list(range(len(order))),
-        ticktext=[escape(shortened(labels.get(group.name, group.name))) for group in order],
+        ticktext=[plain(shortened(labels[group.name])) for group in order],
         range=[-0.6, len(order) - 0.4],
         showgrid=False,
+        tickfont={"color": "var(--soft)", "size": 13},
     )
-    return [View("", _json(figure))]
-
-
-def shortened(label: str, most: int = 28) -> str:
-    """A label that fits beside a figure."""
-    return label if len(label) <= most else f"{label[: most - 1].rstrip()}…"
+    return [view("", figure)]
 
 
 def _groups_of(variants: Iterable[Variant], title: str) -> dict[str, Group]:
@@ -283,19 +185,10 @@ def _groups_of(variants: Iterable[Variant], title: str) -> dict[str, Group]:
     return {g.name: g for variant in variants for g in variant.groups if g.title == title}
 
 
-def _said(row: Group) -> str:
-    value, low, high = row.mrr
-    if low is None or high is None:
-        return score(value)
-    return f"{score(value)}  ({score(low)} to {score(high)})"
+def _of_group(group: Group, name: str) -> str:
+    return f"{plain(name)}, {count(group.queries)} queries<br>MRR {_said(group.mrr)}"
 
 
-def _figure(*, height: int, x: str, y: str) -> go.Figure:
-    figure = go.Figure(layout={"template": TEMPLATE, "height": height})
-    figure.update_xaxes(title_text=x)
-    figure.update_yaxes(title_text=y)
-    return figure
-
-
-def _json(figure: go.Figure) -> dict[str, Any]:
-    return json.loads(figure.to_json())
+def _said(mrr: Estimate) -> str:
+    ends = f" ({score(mrr.ends[0])} to {score(mrr.ends[1])})" if mrr.ends else ""
+    return f"{score(mrr.value)}{ends}"

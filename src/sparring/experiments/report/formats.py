@@ -2,6 +2,7 @@
 
 THIN = "\N{NARROW NO-BREAK SPACE}"
 MINUS = "\N{MINUS SIGN}"
+DASH = "\N{EN DASH}"
 
 
 def score(value: float) -> str:
@@ -15,7 +16,7 @@ def signed(value: float) -> str:
     return "0.000" if float(text) == 0 else text.replace("-", MINUS)
 
 
-def count(value: float) -> str:
+def count(value: int | float) -> str:
     """A whole number in groups of three."""
     return f"{value:,.0f}".replace(",", THIN)
 
@@ -27,7 +28,7 @@ def percent(share: float) -> str:
     return f"{value:.{places}f}{THIN}%"
 
 
-def duration(seconds: float) -> str:
+def duration(seconds: int | float) -> str:
     """Processor time in its two largest units, such as 1 h 12 min."""
     if seconds < 59.5:
         return f"{seconds:.1f}{THIN}s" if seconds < 10 else f"{seconds:.0f}{THIN}s"
@@ -46,4 +47,4 @@ def between(low: float, high: float) -> str:
 def span(values: list[int]) -> str:
     """The lowest and highest of whole numbers, once if they are equal."""
     low, high = min(values), max(values)
-    return count(low) if low == high else f"{count(low)}–{count(high)}"
+    return count(low) if low == high else f"{count(low)}{DASH}{count(high)}"

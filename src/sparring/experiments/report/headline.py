@@ -3,8 +3,12 @@
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+from sparring.breakdown import Difference
 from sparring.experiments.report.formats import between, score, signed
-from sparring.experiments.report.records import Interval, Variant
+from sparring.experiments.report.records import Variant
+
+Gap = Callable[[Variant, Variant], Difference]
+LEVEL = "95\N{NO-BREAK SPACE}% interval"
 
 
 class Headline(NamedTuple):
@@ -14,9 +18,7 @@ class Headline(NamedTuple):
     lede: str
 
 
-def headline(
-    variants: Sequence[Variant], dataset: str, gap: Callable[[Variant, Variant], Interval]
-) -> Headline:
+def headline(variants: Sequence[Variant], dataset: str, gap: Gap) -> Headline:
     """The winner and its lead, or that there is none.
 
     Args:
@@ -29,51 +31,39 @@ def headline(
     if best is baseline:
         return _unbeaten(baseline, runner_up, gap(runner_up, baseline), dataset)
     lead = gap(best, baseline)
-    interval = f"(95{_NBSP}% interval {between(lead.low, lead.high)})"
     if lead.low <= 0:
-        title = f"No clear winner on {dataset}"
-        lede = (
-            f"{best.label} comes out {score(lead.value)} MRR ahead of {baseline.label}, but that "
-            f"may be chance: the 95{_NBSP}% interval, {between(lead.low, lead.high)}, "
-            "includes zero."
+        return Headline(
+            f"No clear winner on {dataset}",
+            f"{best.label} comes out {score(lead.difference)} MRR ahead of {baseline.label}, but "
+            f"that may be chance: the {LEVEL}, {between(lead.low, lead.high)}, includes zero."
+            f"{_seeds(best)}",
         )
-    else:
-        title = f"{best.label} beats {baseline.label} by {score(lead.value)} MRR on {dataset}"
-        lede = (
-            f"{score(best.mean('mrr'))} against {score(baseline.mean('mrr'))}, a lead of "
-            f"{signed(lead.value)} {interval}."
-        )
-    sentences = [lede, _price(best, baseline)]
-    if runner_up is not baseline:
-        sentences.append(_over_runner_up(runner_up, gap(best, runner_up)))
-    return Headline(title, " ".join([*sentences, _seeds(best)]).strip())
-
-
-_NBSP = "\N{NO-BREAK SPACE}"
+    return Headline(
+        f"{best.label} beats {baseline.label} by {score(lead.difference)} MRR on {dataset}",
+        f"{score(best.mean('mrr'))} against {score(baseline.mean('mrr'))}; the {LEVEL} of the "
+        f"lead is {score(lead.low)} to {score(lead.high)}.{_price(best, baseline)}"
+        f"{'' if runner_up is baseline else _over(runner_up, gap(best, runner_up))}"
+        f"{_seeds(best)}",
+    )
 
 
 def _alone(variant: Variant, dataset: str) -> Headline:
-    found = variant.mrr
-    known = found.low is not None and found.high is not None
-    interval = f" (95{_NBSP}% interval {score(found.low)} to {score(found.high)})" if known else ""
+    ends = variant.mrr.ends
+    interval = f" The {LEVEL} of the MRR is {score(ends[0])} to {score(ends[1])}." if ends else ""
     return Headline(
         f"{variant.label} reaches an MRR of {score(variant.mean('mrr'))} on {dataset}",
-        f"{score(variant.mean('hits@10'))} of the answers are among the first ten{interval}. "
-        f"There is nothing to compare it with: this comparison has one variant. {_seeds(variant)}",
+        f"There is nothing to compare it with: this comparison has one variant.{interval}"
+        f"{_seeds(variant)}",
     )
 
 
-def _unbeaten(baseline: Variant, second: Variant, gap: Interval, dataset: str) -> Headline:
-    distance = f"{signed(gap.value)} MRR (95{_NBSP}% interval {between(gap.low, gap.high)})"
-    verdict = (
-        f"{second.label} comes closest, at {distance}."
-        if gap.high < 0
-        else f"{second.label} comes closest, at {distance}: too close to tell them apart."
-    )
+def _unbeaten(baseline: Variant, second: Variant, gap: Difference, dataset: str) -> Headline:
+    verdict = "" if gap.high < 0 else ", too close to tell them apart"
     return Headline(
-        f"No sampler beats {baseline.label} on {dataset}",
-        f"{baseline.label} reaches {score(baseline.mean('mrr'))} MRR. {verdict} "
-        f"{_seeds(baseline)}".strip(),
+        f"No other variant beats {baseline.label} on {dataset}",
+        f"{baseline.label} reaches {score(baseline.mean('mrr'))} MRR. {second.label} comes "
+        f"closest, at {signed(gap.difference)} ({LEVEL} {between(gap.low, gap.high)}){verdict}."
+        f"{_seeds(baseline)}",
     )
 
 
@@ -83,17 +73,17 @@ def _price(best: Variant, baseline: Variant) -> str:
         return ""
     times = ours / theirs
     if 0.95 <= times <= 1.05:
-        return "It takes the same CPU time."
-    return f"It takes {times:.{1 if times < 10 else 0}f} times the CPU time."
+        return " It takes the same CPU time."
+    return f" It takes {times:.{1 if times < 10 else 0}f} times the CPU time."
 
 
-def _over_runner_up(second: Variant, gap: Interval) -> str:
+def _over(second: Variant, gap: Difference) -> str:
     if gap.low > 0:
-        return f"The next best, {second.label}, is {score(gap.value)} behind."
-    return f"Its lead over {second.label}, {score(gap.value)}, may be chance."
+        return f" The next best, {second.label}, is {score(gap.difference)} behind."
+    return f" Its lead over {second.label}, {score(gap.difference)}, may be chance."
 
 
 def _seeds(variant: Variant) -> str:
     if len(variant.results) > 1:
         return ""
-    return "With a single seed, the interval says nothing about the luck of training."
+    return " With a single seed, the interval says nothing about the luck of training."

@@ -27,6 +27,11 @@ def symbol(place: int) -> str:
     return MARKS[place % len(MARKS)][0]
 
 
+def size(place: int, pixels: int) -> float:
+    """Plotly's size of the mark, so that all marks look equally large."""
+    return round(pixels * (1.3 if "triangle" in symbol(place) else 1.0), 1)
+
+
 def outline(place: int) -> str:
     """The mark as an SVG path in a box of 16 by 16."""
     return MARKS[place % len(MARKS)][1]

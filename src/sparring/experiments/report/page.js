@@ -16,15 +16,22 @@
     return Object.fromEntries(Object.entries(part).map(([key, item]) => [key, coloured(item, css)]));
   };
 
+  const ticksAbove = (layout) => {
+    const { tickvals, ticktext, tickfont } = layout.yaxis;
+    layout.annotations = tickvals.map((y, i) => ({
+      y, text: ticktext[i], font: tickfont, x: 0, xref: "paper", xanchor: "left",
+      yshift: 17, showarrow: false,
+    }));
+    layout.yaxis.showticklabels = false;
+    layout.yaxis.range[1] += 0.4;
+    layout.height *= 1.5;
+  };
+
   const draw = (box) => {
     const views = figures[box.dataset.figure];
     const { data, layout } = coloured(views[box.dataset.view].figure, getComputedStyle(root));
     for (const trace of data) trace.visible = !hidden.has(trace.meta?.variant);
-    if (box.clientWidth < NARROW && layout.meta?.longTicks) {
-      layout.yaxis.ticklabelposition = "inside top";
-      layout.yaxis.ticklen = 0;
-      layout.height *= 1.25;
-    }
+    if (box.clientWidth < NARROW && layout.meta?.longTicks) ticksAbove(layout);
     box.style.height = `${layout.height}px`;
     Plotly.react(box, data, layout, config);
   };

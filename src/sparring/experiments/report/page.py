@@ -13,12 +13,13 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
-from sparring.breakdown import paired_difference
+from sparring.breakdown import Difference, paired_difference
 from sparring.experiments.compare import Comparison
 from sparring.experiments.report import figures, marks, tables
 from sparring.experiments.report.examples import examples
-from sparring.experiments.report.headline import headline
-from sparring.experiments.report.records import Interval, Variant, variants
+from sparring.experiments.report.hardness import hardness
+from sparring.experiments.report.headline import Gap, headline
+from sparring.experiments.report.records import Variant, variants
 from sparring.seeds import Seeds
 from sparring.training.checkpoint import write_atomically
 
@@ -74,23 +75,23 @@ def _figures(found: Sequence[Variant], labels: Mapping[str, str]) -> dict[str, A
     """The figures there is a record for, by name; each is a list of views."""
     drawn = {
         "curves": figures.learning_curves(found),
-        "audit": figures.hardness(found),
+        "audit": hardness(found),
         "groups": figures.by_group(found),
         "relations": figures.by_relation(found, labels),
     }
     return {name: [view._asdict() for view in views] for name, views in drawn.items() if views}
 
 
-def _gap(comparison: Comparison):
+def _gap(comparison: Comparison) -> Gap:
     """MRR of one variant minus that of another, over the same queries."""
 
-    def gap(one: Variant, other: Variant) -> Interval:
+    def gap(one: Variant, other: Variant) -> Difference:
         if other.label == comparison.plan.baseline and one.difference:
             return one.difference
         ours, theirs = (
             [run.ranks() for run in comparison.runs[variant.label]] for variant in (one, other)
         )
-        return Interval(*paired_difference(ours, theirs, rng=Seeds(0).fresh("comparison")))
+        return paired_difference(ours, theirs, rng=Seeds(0).fresh("comparison"))
 
     return gap
 

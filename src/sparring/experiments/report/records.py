@@ -7,18 +7,18 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from sparring.breakdown import Difference
 from sparring.experiments.compare import Comparison
 from sparring.experiments.run import Run
 
 MEASURES = ("mrr", "hits@1", "hits@3", "hits@10")
 
 
-class Interval(NamedTuple):
-    """A number with how low and how high it may well be; None where nothing is known of that."""
+class Estimate(NamedTuple):
+    """A number and the ends of its interval, if it has one."""
 
     value: float
-    low: float | None = None
-    high: float | None = None
+    ends: tuple[float, float] | None = None
 
 
 class Group(NamedTuple):
@@ -27,11 +27,11 @@ class Group(NamedTuple):
     title: str
     name: str
     queries: int
-    mrr: Interval
+    mrr: Estimate
 
 
 class Point(NamedTuple):
-    """One validation, over the seeds that reached it."""
+    """One validation of every seed."""
 
     epoch: float
     cpu_seconds: float
@@ -78,18 +78,18 @@ class Variant:
         return self.numbers[name]["mean"]
 
     @property
-    def mrr(self) -> Interval:
+    def mrr(self) -> Estimate:
         """MRR, with the mean over seeds of its bootstrap interval."""
         return next(
             (group.mrr for group in self.groups if group.title == "overall"),
-            Interval(self.mean("mrr")),
+            Estimate(self.mean("mrr")),
         )
 
     @property
-    def difference(self) -> Interval | None:
+    def difference(self) -> Difference | None:
         """MRR minus that of the baseline; None for the baseline itself."""
         found = self.numbers["difference"]
-        return found and Interval(found["difference"], found["low"], found["high"])
+        return None if found is None else Difference(**found)
 
 
 def variants(comparison: Comparison, numbers: Mapping[str, Any]) -> list[Variant]:
@@ -122,6 +122,7 @@ def _stored(runs: Sequence[Run], name: str) -> Iterator[Any]:
 
 
 def _curve(logs: Sequence[Sequence[Mapping[str, Any]]]) -> list[Point]:
+    """Validations that all seeds reached: a mean over ever fewer seeds would jump."""
     by_epoch = defaultdict(list)
     for log in logs:
         for record in log:
@@ -134,6 +135,7 @@ def _curve(logs: Sequence[Sequence[Mapping[str, Any]]]) -> list[Point]:
             [record["mrr"] for record in records],
         )
         for epoch, records in sorted(by_epoch.items())
+        if len(records) == len(logs)
     ]
 
 
@@ -144,15 +146,20 @@ def _groups(breakdowns: Sequence[Sequence[Mapping[str, Any]]]) -> list[Group]:
         for row in rows:
             by_name[row["group"], row["name"]].append(row)
     return [
-        Group(title, name, rows[0]["queries"], Interval(*(_mean(rows, key) for key in KEYS)))
+        Group(title, name, rows[0]["queries"], _estimate(rows))
         for (title, name), rows in by_name.items()
     ]
 
 
-KEYS = ("mrr", "mrr_low", "mrr_high")
+def _estimate(rows: Sequence[Mapping[str, Any]]) -> Estimate:
+    """Mean MRR, with the mean ends of its intervals."""
+    mrr = statistics.fmean(row["mrr"] for row in rows)
+    low, high = _mean(rows, "mrr_low"), _mean(rows, "mrr_high")
+    return Estimate(mrr, None if low is None or high is None else (low, high))
 
 
-def _mean(rows: Sequence[Mapping[str, Any]], key: str) -> Any:
+def _mean(rows: Sequence[Mapping[str, Any]], key: str) -> float | None:
+    """The mean of an entry, unless a row has none."""
     values = [row[key] for row in rows]
     return None if None in values else statistics.fmean(values)
 

@@ -2,10 +2,12 @@
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from sparring.breakdown import Difference
 from sparring.experiments.report.formats import (
+    DASH,
     between,
     count,
     duration,
@@ -14,7 +16,7 @@ from sparring.experiments.report.formats import (
     signed,
     span,
 )
-from sparring.experiments.report.records import MEASURES, Group, Offer, Variant
+from sparring.experiments.report.records import MEASURES, Group, Variant
 from sparring.graph.knowledge_graph import KnowledgeGraph
 
 STRIP, MARGIN = 128, 8  # width of the drawn strip, and of its free ends
@@ -24,10 +26,11 @@ class Scale:
     """Where an MRR lies on the strips of the result table, which share one axis."""
 
     def __init__(self, variants: Sequence[Variant]):
-        marks = [value for v in variants for value in (*v.mrr, *v.numbers["mrr"]["each"])]
-        self.low = min(value for value in marks if value is not None)
-        self.high = max(value for value in marks if value is not None)
-        self.caption = f"{score(self.low)} to {score(self.high)}"
+        marks = [
+            value for v in variants for value in (*v.numbers["mrr"]["each"], *(v.mrr.ends or ()))
+        ]
+        self.low, self.high = min(marks), max(marks)
+        self.ends = score(self.low), score(self.high)
 
     def __call__(self, mrr: float) -> float:
         width = self.high - self.low
@@ -42,19 +45,17 @@ def result_rows(variants: Sequence[Variant], scale: Scale) -> list[dict[str, Any
 
 
 def _result_row(variant: Variant, scale: Scale, best: Mapping[str, float]) -> dict[str, Any]:
-    value, low, high = variant.mrr
-    known = low is not None and high is not None
-    gap = variant.difference
+    ends, gap = variant.mrr.ends, variant.difference
     return {
         "variant": variant,
         "at": scale(variant.mean("mrr")),
-        "whisker": (scale(low), scale(high)) if known else None,
+        "whisker": ends and [scale(end) for end in ends],
         "seeds": [scale(mrr) for mrr in variant.numbers["mrr"]["each"]],
-        "interval": f"{score(low)} to {score(high)}" if known else "",
+        "interval": ends and f"{score(ends[0])} to {score(ends[1])}",
         "best": {name for name in MEASURES if variant.mean(name) == best[name]},
         **{name: score(variant.mean(name)) for name in MEASURES},
-        "difference": gap and signed(gap.value),
-        "direction": gap and _direction(gap.low, gap.high),
+        "difference": gap and signed(gap.difference),
+        "direction": gap and _direction(gap),
         "difference_interval": gap and between(gap.low, gap.high),
         "k": count(variant.numbers["k"]),
         "scored": count(variant.numbers["scored_per_query"]),
@@ -63,15 +64,13 @@ def _result_row(variant: Variant, scale: Scale, best: Mapping[str, float]) -> di
     }
 
 
-def _direction(low: float, high: float) -> str:
-    if low > 0:
+def _direction(gap: Difference) -> str:
+    if gap.low > 0:
         return "up"
-    return "down" if high < 0 else "even"
+    return "down" if gap.high < 0 else "even"
 
 
-def relation_rows(
-    variants: Sequence[Variant], labels: Mapping[str, str]
-) -> list[dict[str, Any]]:
+def relation_rows(variants: Sequence[Variant], labels: Mapping[str, str]) -> list[dict[str, Any]]:
     """One row per relation that has queries, those with the most first."""
     rows: dict[str, dict[int, Group]] = {}
     for variant in variants:
@@ -89,7 +88,7 @@ def relation_rows(
             for v in variants
         ]
         queries = next(iter(found.values())).queries
-        table.append((-queries, labels.get(name, name), count(queries), cells))
+        table.append((-queries, labels[name], count(queries), cells))
     return [
         {"label": label, "queries": queries, "cells": cells}
         for _, label, queries, cells in sorted(table, key=lambda row: row[:2])
@@ -101,6 +100,7 @@ AUDITED = {
     "Score lower\n(hardness)": "percentile",
     "Above the\nanswer": "above",
     "Training facts\ndrawn": "known_drawn",
+    "Answer\ndrawn": "answer_drawn",
     "Distinct\nper query": "distinct",
     "Entities\ncovered": "coverage",
 }
@@ -110,17 +110,20 @@ def audit_rows(variants: Sequence[Variant]) -> list[dict[str, Any]]:
     """One row per audited variant, and one for uniform draws beside the first of them."""
     audited = [variant for variant in variants if "own" in variant.offers]
     rows = [(variant, variant.label, variant.offers["own"]) for variant in audited]
-    rows += [(None, "Uniform draws", v.offers["uniform"]) for v in audited if "uniform" in v.offers]
-    kept = rows[: len(audited) + 1]
+    uniform = [variant.offers["uniform"] for variant in audited if "uniform" in variant.offers]
+    rows += [(None, "Uniform draws, to compare", offer) for offer in uniform[:1]]
     return [
-        {"variant": variant, "label": label, "cells": [_share(offer, name) for name in AUDITED]}
-        for variant, label, offer in kept
+        {
+            "variant": variant,
+            "label": label,
+            "cells": [_share(getattr(offer, field)) for field in AUDITED.values()],
+        }
+        for variant, label, offer in rows
     ]
 
 
-def _share(offer: Offer, name: str) -> str:
-    value = getattr(offer, AUDITED[name])
-    return "–" if value is None else percent(value)
+def _share(value: float | None) -> str:
+    return DASH if value is None else percent(value)
 
 
 def facts(
@@ -168,7 +171,7 @@ def origin(results: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
     versions = {name: _distinct(r["versions"][name] for r in results) for name in VERSIONS}
     rows = [
         ("Versions", ", ".join(f"{name} {version}" for name, version in versions.items())),
-        ("Commit", _distinct(result["commit"] or "not under version control" for result in results)),
+        ("Commit", _distinct(result["commit"] or "unknown" for result in results)),
         ("Processor", _distinct(result["cpu"] for result in results)),
         ("Threads", _distinct(result["threads"] for result in results)),
         ("Graph", _distinct(result["content_hash"] for result in results)),
@@ -184,5 +187,5 @@ def configuration(variant: Variant) -> str:
     return json.dumps(variant.results[0]["resolved"], indent=2, ensure_ascii=False)
 
 
-def _distinct(values) -> str:
+def _distinct(values: Iterable[Any]) -> str:
     return ", ".join(dict.fromkeys(map(str, values)))
