@@ -81,6 +81,11 @@ def test_the_answer_has_a_density_even_where_it_is_never_drawn():
     assert drawn.answer_log_q.exp().tolist() == pytest.approx([1 / 2])
 
 
+def test_an_answer_of_another_kind_has_the_density_of_the_floor():
+    drawn = draw(Typed(world(), k=2, floor=0.3), ask(0, LIVES_IN, 5))
+    assert drawn.answer_log_q.exp().tolist() == pytest.approx([0.3 / 6])
+
+
 def test_positional_is_typed_by_slot_without_a_floor():
     positional, typed = Positional(world(), k=500), Typed(world(), k=500, floor=0.0)
     queries, ids = where_does_0_live(), everyone(world())

@@ -98,8 +98,11 @@ class ListSampler(NegativeSampler, ABC):
         return self._log_share(row, self.lists.contains(row, per_query(ids, len(queries))))
 
     def answer_log_prob(self, queries):
+        """An answer that is never drawn counts as listed."""
+        stated = self.log_prob(queries, queries.answer.unsqueeze(1))
         row = self.row(queries)
-        return self._log_share(row, row.new_ones(len(row), 1, dtype=torch.bool)).squeeze(1)
+        listed = self._log_share(row, row.new_ones(len(row), 1, dtype=torch.bool))
+        return torch.where(stated == -torch.inf, listed, stated).squeeze(1)
 
     def _floor(self, row: Int[Tensor, "B"]) -> Float[Tensor, "B 1"]:
         return (self.lists.size[row] == 0).float().clamp(min=self.floor).unsqueeze(1)

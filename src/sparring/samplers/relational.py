@@ -49,10 +49,10 @@ class Relational(NegativeSampler):
         return self._log_share(queries, links - self.known.contains(queries, ids).long())
 
     def answer_log_prob(self, queries):
-        """As if an answer without another link had one."""
+        """An answer that is never drawn counts as linked once more."""
         stated = self.log_prob(queries, queries.answer.unsqueeze(1))
-        one = self._log_share(queries, torch.ones_like(queries.answer).unsqueeze(1))
-        return torch.maximum(stated, one).squeeze(1)
+        once = self._log_share(queries, torch.ones_like(queries.answer).unsqueeze(1))
+        return torch.where(stated == -torch.inf, once, stated).squeeze(1)
 
     def _log_share(self, queries: Queries, links: Int[Tensor, "B K"]) -> Float[Tensor, "B K"]:
         floor, total = self._floor(queries), self._total(queries).clamp(min=1).unsqueeze(1)
