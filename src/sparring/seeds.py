@@ -32,8 +32,10 @@ class Seeds:
         return self.streams[name]
 
     def state_dict(self) -> dict[str, torch.Tensor]:
+        """Where each stream in use stands."""
         return {name: rng.get_state() for name, rng in self.streams.items()}
 
     def load_state_dict(self, state: dict[str, torch.Tensor]) -> None:
+        """Put the streams where they stood."""
         for name, value in state.items():
             self.stream(name).set_state(value)

@@ -16,7 +16,8 @@ class Listener(Protocol):
 
     def __call__(self, record: Record) -> None: ...
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Finish what was begun."""
 
 
 class JsonLines:
@@ -45,6 +46,7 @@ class JsonLines:
         self.file.flush()
 
     def close(self) -> None:
+        """Close the file."""
         self.file.close()
 
 
@@ -76,6 +78,7 @@ class TensorBoard:
             self.writer.add_scalar(f"{group}/{name}", value, record.step)
 
     def close(self) -> None:
+        """Close the event file."""
         self.writer.close()
 
 
@@ -128,6 +131,7 @@ class Bar:
             self.progress.update(self.task, rate=f"{speed * self.batch:,.0f} triples/s")
 
     def close(self) -> None:
+        """Leave the terminal as it was."""
         self.progress.stop()
 
 

@@ -88,6 +88,7 @@ class Collect:
 
     @property
     def findings(self) -> list[Finding]:
+        """What was found so far, in order of first appearance."""
         return list(self._found.values())
 
     def __call__(self, finding: Finding) -> None:

@@ -60,6 +60,7 @@ class Sides(nn.Module, ABC):
         """The queries of these triples."""
 
     def weighted(self, queries: Queries) -> Queries:
+        """The same queries with the weights of their counts."""
         if not self.subsampling:
             return queries
         of_fact, of_query = self._of_fact(queries), self._rarity(self.known.count(queries))

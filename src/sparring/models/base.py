@@ -85,6 +85,7 @@ class EmbeddingModel(MainModel):
         return table
 
     def relation_table(self, dim: int) -> nn.Embedding:
+        """One row per relation, and one more per inverse that is learned."""
         return self.table(self.num_relations * (1 + self.own_inverse), dim)
 
     def relation_row(self, relation: Int[Tensor, "B"]) -> Int[Tensor, "B"]:

@@ -122,6 +122,7 @@ class TransD(EmbeddingModel):
         self.projection = self.table(graph.num_entities, dim)
 
     def slide(self, ids: Int[Tensor, "G K"], along: Tensor, axis: Tensor) -> Tensor:
+        """How far candidates are shifted: as far as their own projection vectors say."""
         return (self.projection(ids) * self.entity(ids)).sum(2).unsqueeze(1)
 
     def forward(self, queries):
@@ -189,6 +190,7 @@ class RotatE(EmbeddingModel):
 
 
 def sum_of_moduli(query: Float[Tensor, "B d"], entity: Lookup) -> BroadcastScorer:
+    """Minus the sum of moduli of query less candidate, both complex."""
     return BroadcastScorer(query, entity, minus_moduli)
 
 
@@ -199,6 +201,11 @@ def minus_moduli(query: Tensor, candidate: Tensor) -> Tensor:
 
 
 def one_of_two(norm: int, first: Distance, second: Distance) -> Distance:
+    """The distance of norm 1 or the one of norm 2.
+
+    Raises:
+        ValueError: for another norm.
+    """
     if norm not in (1, 2):
         raise ValueError(f"distances are measured by norm 1 or 2; got {norm}")
     return (first, second)[norm - 1]

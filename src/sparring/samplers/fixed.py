@@ -165,6 +165,11 @@ class KvsAll(AllEntities):
 
 
 def at_least_one(groups: int | None) -> int | None:
+    """The number of candidate lists, if it is one.
+
+    Raises:
+        ValueError: if it is below 1.
+    """
     if groups is not None and groups < 1:
         raise ValueError(f"a batch needs at least one candidate list; got groups={groups}")
     return groups

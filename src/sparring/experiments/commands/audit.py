@@ -110,4 +110,5 @@ def share(value: float | None) -> str:
 
 
 def number(value: float | None) -> str:
+    """Six decimals; nothing where there is no number."""
     return "" if value is None else f"{value:.6f}"

@@ -130,4 +130,5 @@ def check(
 
 
 def share(value: float | None) -> str:
+    """A percentage; a dash where there is none."""
     return "-" if value is None else f"{value:.1%}"

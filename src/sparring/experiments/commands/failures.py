@@ -16,6 +16,7 @@ class Commands(TyperGroup):
     """Subcommands whose expected failures end in one line; `--debug` may stand anywhere."""
 
     def parse_args(self, ctx, args):
+        """Take `--debug` out of the words wherever it stands."""
         ctx.meta["debug"] = "--debug" in args
         return super().parse_args(ctx, [word for word in args if word != "--debug"])
 
