@@ -232,7 +232,7 @@ class Tally:
         sums = self.sums.new_zeros(len(names), len(SUMS)).index_add(0, group, self.sums)
         for row in map(int, sums[:, 0].nonzero()):
             total = dict(zip(SUMS, sums[row].tolist()))
-            counted = int(total["counted"])
+            counted = total["counted"]
             shares: dict[str, Any] = {name: total[name] / total["draws"] for name in OF_DRAWS}
             shares |= {name: _share(total[name], counted) for name in OF_COUNTED}
             yield Offer(
@@ -240,7 +240,7 @@ class Tally:
                 name=names[row],
                 queries=int(total["queries"]),
                 draws=int(total["draws"]),
-                counted=counted,
+                counted=int(counted),
                 **shares,
                 withheld_weight=_share(total["withheld_weight"], total["weight"]),
                 coverage=int(distinct[row]) / self.num_entities,
@@ -272,7 +272,7 @@ class Tally:
             )
             if number
         )
-        gap = sum(one.candidates * abs(one.estimate - one.withheld) for one in bins)
+        gap = math.fsum(one.candidates * abs(one.estimate - one.withheld) for one in bins)
         return Calibration(_share(error, total), _share(gap, total), bins)
 
 
