@@ -2,6 +2,14 @@
 
 from samplers import instances
 
+from sparring.generators import (
+    KBGAN,
+    AdversarialTree,
+    FlowGenerator,
+    MultiIndex,
+    NeuralGAN,
+    SoftmaxGenerator,
+)
 from sparring.graph.sides import (
     BernoulliSide,
     BothSides,
@@ -55,6 +63,17 @@ MODELS = {
     "transh": lambda graph, **options: TransH(graph, dim=8, **options),
 }
 
+GENERATORS = {
+    "adversarial-tree": lambda graph: AdversarialTree(graph, k=4),
+    "flow": lambda graph: FlowGenerator(graph, k=4, dim=8),
+    "kbgan": lambda graph: KBGAN(graph, k=2, pool=6, model=DistMult(graph, dim=4)),
+    "midx": lambda graph: MultiIndex(graph, k=4, codes=3),
+    "midx-exact": lambda graph: MultiIndex(graph, k=4, codes=11, temperature=2.0),
+    "neural-gan": lambda graph: NeuralGAN(graph, k=4, dim=8, hidden=8),
+    "neural-gan-pooled": lambda graph: NeuralGAN(graph, k=4, dim=8, hidden=8, pool=7),
+    "softmax-generator": lambda graph: SoftmaxGenerator(graph, k=4, dim=8),
+}
+
 # those whose `log_q` holds exactly; the density of "in-batch" is that of the whole graph
 EXACT_SAMPLERS = instances.EXACT | {
     "all-entities": AllEntities,
@@ -70,6 +89,7 @@ EXACT_SAMPLERS = instances.EXACT | {
     "shared": lambda graph: Uniform(graph, k=5, groups=1),
     "shown": lambda graph: ShowKnown(graph, inner=Uniform(graph, k=4), answers=2),
     "unknown": lambda graph: UniformUnknown(graph, k=5),
+    **GENERATORS,
 }
 SAMPLERS = (
     EXACT_SAMPLERS

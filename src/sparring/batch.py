@@ -147,6 +147,19 @@ class Scorer(Protocol):
     def __call__(self, ids: Int[Tensor, "G K"]) -> Float[Tensor, "B K"]: ...
 
 
+@runtime_checkable
+class VectorScorer(Scorer, Protocol):
+    """A scorer to which a candidate is its vector, and so any other vector is one too."""
+
+    def vectors(self, ids: Int[Tensor, "G K"]) -> Float[Tensor, "G K d"]:
+        """The vectors of candidates."""
+        ...
+
+    def at(self, vectors: Float[Tensor, "G K d"]) -> Float[Tensor, "B K"]:
+        """Scores of vectors, which need not be those of entities."""
+        ...
+
+
 def grouped(rows: Tensor, groups: int) -> Tensor:
     """View of B rows as [G, B/G, ...]: the queries that share each candidate list.
 

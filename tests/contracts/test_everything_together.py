@@ -18,15 +18,18 @@ from sparring.training import TrainingStep
 
 
 def fits(sampler, loss):
-    return SAMPLERS[sampler](tiny_graph()).states_density or not LOSSES[loss]().needs_density
+    offering, judging = SAMPLERS[sampler](tiny_graph()), LOSSES[loss]()
+    if judging.needs_answer_density and not offering.states_answer_density:
+        return False
+    return offering.states_density or not judging.needs_density
 
 
-# parts meet in pairs: every pair once, the third part being one that suits all
-COMBINATIONS = sorted(
-    {("distmult", sampler, loss) for sampler in SAMPLERS for loss in LOSSES if fits(sampler, loss)}
-    | {(model, sampler, "softmax") for model in MODELS for sampler in SAMPLERS}
-    | {(model, "own", loss) for model in MODELS for loss in LOSSES}
-)
+COMBINATIONS = [
+    (list(MODELS)[(row + column) % len(MODELS)], sampler, loss)
+    for row, sampler in enumerate(SAMPLERS)
+    for column, loss in enumerate(LOSSES)
+    if fits(sampler, loss)
+]
 
 
 def build(model, sampler, loss, sides=BothSides, **options):
@@ -87,6 +90,13 @@ def test_a_correction_without_a_density_is_refused_before_training(correction):
         TrainingStep(
             MODELS["transe"](graph), KvsAll(graph), Softmax(correction=correction), BothSides(graph)
         )
+
+
+def test_a_correction_of_answers_without_their_density_is_refused_before_training():
+    graph = tiny_graph()
+    model, sampler = MODELS["transe"](graph), SAMPLERS["kbgan"](graph)
+    with pytest.raises(ValueError, match="density of answers, which KBGAN does not state"):
+        TrainingStep(model, sampler, Softmax(correction="both"), BothSides(graph))
 
 
 def test_the_step_trains_the_temperature_only_if_it_is_learned():

@@ -2,7 +2,15 @@ import sys
 
 import pytest
 
-from sparring.experiments.build import ConfigError, build, checked, in_words, options_of, resolve
+from sparring.experiments.build import (
+    ConfigError,
+    Family,
+    build,
+    checked,
+    in_words,
+    options_of,
+    resolve,
+)
 
 
 class Engine:
@@ -48,6 +56,14 @@ def test_what_is_supplied_reaches_those_who_ask_for_it():
 def test_a_nested_table_is_built_first():
     spec = {"name": "car", "engine": {"name": "engine", "power": 1.0}}
     assert build(spec, TABLE, "ride", graph="map").engine.power == 1.0
+
+
+def test_a_nested_table_is_of_the_family_that_its_argument_names():
+    garage = Family({"car": Car}, engine={"engine": Engine})
+    spec = {"name": "car", "engine": {"name": "engine", "power": 1.0}}
+    assert build(spec, garage, "ride", graph="map").engine.power == 1.0
+    with pytest.raises(ConfigError, match=r"\[ride.engine\] unknown name 'car'; known: engine"):
+        build({"name": "car", "engine": {"name": "car"}}, garage, "ride", graph="map")
 
 
 def test_a_list_of_tables_becomes_a_list_of_parts():

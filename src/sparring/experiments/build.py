@@ -16,6 +16,23 @@ class ConfigError(ValueError):
     """A configuration that cannot be built, with the place and the remedy."""
 
 
+class Family(dict[str, Callable[..., Any]]):
+    """Names to makers, and which other family a nested table under some argument belongs to.
+
+    Args:
+        others: families by name of the argument; all other nested tables are of this family.
+    """
+
+    def __init__(self, table: Table, **others: Table):
+        super().__init__(table)
+        self.others = others
+
+
+def family_of(argument: str, table: Table) -> Table:
+    """The family that a nested table under this argument is of."""
+    return table.others.get(argument, table) if isinstance(table, Family) else table
+
+
 def resolve(
     spec: Mapping[str, Any], table: Table, where: str, supplied: Iterable[str] = ()
 ) -> dict[str, Any]:
@@ -39,12 +56,12 @@ def resolve(
         if key not in given:
             full[key] = option.default
             continue
-        value, place = given[key], f"{where}.{key}"
+        value, place, family = given[key], f"{where}.{key}", family_of(key, table)
         if isinstance(value, Mapping):
-            full[key] = resolve(value, table, place, supplied)
+            full[key] = resolve(value, family, place, supplied)
         elif isinstance(value, list) and any(isinstance(item, Mapping) for item in value):
             full[key] = [
-                resolve(item, table, f"{place}.{i}", supplied) for i, item in enumerate(value)
+                resolve(item, family, f"{place}.{i}", supplied) for i, item in enumerate(value)
             ]
         else:
             full[key] = checked(value, option.annotation, place)
@@ -54,8 +71,8 @@ def resolve(
 def build(spec: Mapping[str, Any], table: Table, where: str, **supplied: Any) -> Any:
     """Build `spec["name"]` with its other entries as arguments.
 
-    A nested table is built first, from the same family. A name of the form
-    "package.module:Class" reaches code outside the library.
+    A nested table is built first, from the same family or from the one that the family names for
+    its argument. A name of the form "package.module:Class" reaches code outside the library.
 
     Raises:
         ConfigError: as `resolve` does, and for values the object itself refuses.
@@ -63,14 +80,18 @@ def build(spec: Mapping[str, Any], table: Table, where: str, **supplied: Any) ->
     full = resolve(spec, table, where, supplied)
     maker = find(spec, table, where)
 
-    def part(key: str, value: Any) -> Any:
+    def part(place: str, value: Any, family: Table) -> Any:
         if isinstance(value, Mapping):
-            return build(value, table, f"{where}.{key}", **supplied)
+            return build(value, family, place, **supplied)
         if isinstance(value, list):
-            return [part(f"{key}.{i}", item) for i, item in enumerate(value)]
+            return [part(f"{place}.{i}", item, family) for i, item in enumerate(value)]
         return value
 
-    given = {key: part(key, value) for key, value in full.items() if key != "name"}
+    given = {
+        key: part(f"{where}.{key}", value, family_of(key, table))
+        for key, value in full.items()
+        if key != "name"
+    }
     accepted = inspect.signature(maker).parameters
     given |= {key: value for key, value in supplied.items() if key in accepted}
     try:

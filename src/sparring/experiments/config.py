@@ -7,8 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from sparring.experiments.build import ConfigError, Table, checked, refuse_unknown, resolve
+from sparring.experiments.build import (
+    ConfigError,
+    Family,
+    Table,
+    checked,
+    refuse_unknown,
+    resolve,
+)
 from sparring.experiments.graphs import GraphSource
+from sparring.generators import GENERATORS
 from sparring.graph.sides import SIDES
 from sparring.losses import LOSSES
 from sparring.models import MODELS
@@ -59,7 +67,7 @@ class General:
 PARTS: dict[str, tuple[Table, dict[str, Any]]] = {
     "sides": (SIDES, {"name": "both"}),
     "model": (MODELS, {}),
-    "sampler": (SAMPLERS, {}),
+    "sampler": (Family(SAMPLERS | GENERATORS, model=MODELS), {}),
     "loss": (LOSSES, {}),
     "optimizer": (OPTIMIZERS, {"name": "adam"}),
     "schedule": (SCHEDULES, {"name": "constant"}),

@@ -17,6 +17,7 @@ class Loss(nn.Module, ABC):
     """
 
     needs_density = False  # True where `negatives.log_q` must be stated
+    needs_answer_density = False  # True where `negatives.answer_log_q` must be stated too
 
     @abstractmethod
     def forward(

@@ -103,10 +103,12 @@ class HaSa(Loss):
 
 
 def unit_rows(scores: Float[Tensor, "B K"]) -> Float[Tensor, "B K"]:
+    """Each row scaled to length 1, without gradient."""
     return F.normalize(scores.detach(), dim=1)
 
 
 def log_or_lowest(prior: float) -> float:
+    """Log of the prior; -inf for a prior of 0."""
     return math.log(prior) if prior else -torch.inf
 
 

@@ -19,7 +19,7 @@ class NCE(Loss):
             the log-sigmoid loss with a margin that the density sets.
     """
 
-    needs_density = True
+    needs_density = needs_answer_density = True
 
     def __init__(self, *, mean: bool = False):
         super().__init__()

@@ -52,6 +52,7 @@ class Softmax(Loss):
         )
         self.correction = correction
         self.needs_density = correction != "none"
+        self.needs_answer_density = correction == "both"
 
     def forward(self, positive, negative, negatives, weight):
         positive, negative = wide(positive), wide(negative)

@@ -63,15 +63,16 @@ class TrueNegativeSoftmax(Loss):
                 "missing is a share below 1 and floor a share above 0; "
                 f"got missing={missing} and floor={floor}"
             )
-        self.temperature, self.doubt, self.correct_answer = temperature, doubt, correct_answer
+        self.temperature, self.doubt = temperature, doubt
         self.missing, self.floor = missing, floor
+        self.needs_answer_density = correct_answer
 
     def forward(self, positive, negative, negatives, weight):
         answer = wide(positive) / self.temperature
         candidate = wide(negative) / self.temperature
         wrong = self.true_negatives(answer, candidate, negatives)
         drawn = math.log(negative.shape[1])
-        lift = density_at_answer(negatives) if self.correct_answer else -drawn
+        lift = density_at_answer(negatives) if self.needs_answer_density else -drawn
         return average(F.softplus(wrong + lift - answer), weight)
 
     def true_negatives(

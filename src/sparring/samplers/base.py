@@ -21,6 +21,7 @@ class NegativeSampler(nn.Module, ABC):
 
     needs_scores = False  # True where `sample` calls `score`
     states_density = True  # False where `log_q` is None
+    states_answer_density = True  # False where only `answer_log_q` is None
     extra_scores = 0  # scores per query asked of the main model beyond the k offered
     schedulable: tuple[str, ...] = ()  # numeric attributes that may change while training
 
@@ -77,6 +78,7 @@ class SamplerWrapper(NegativeSampler, ABC):
         super().__init__(inner.k if k is None else k)
         self.inner = inner
         self.needs_scores, self.states_density = inner.needs_scores, inner.states_density
+        self.states_answer_density = inner.states_answer_density
         self.extra_scores = inner.extra_scores
 
     def log_prob(self, queries, ids):

@@ -103,6 +103,10 @@ def _check_statement(
     assert (drawn.log_q is not None) == sampler.states_density, (
         "states_density does not tell whether log_q is stated"
     )
+    if drawn.log_q is not None:
+        assert (drawn.answer_log_q is not None) == sampler.states_answer_density, (
+            "states_answer_density does not tell whether answer_log_q is stated"
+        )
     everyone = torch.arange(graph.num_entities).unsqueeze(0)
     stated = sampler.log_prob(queries, everyone)
     if drawn.log_q is not None:

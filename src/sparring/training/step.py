@@ -27,6 +27,12 @@ class TrainingStep(nn.Module):
                 f"{type(loss).__name__} corrects for the density of its negatives, but "
                 f"{type(sampler).__name__} states none; use another loss or sampler"
             )
+        if loss.needs_answer_density and not sampler.states_answer_density:
+            raise ValueError(
+                f"{type(loss).__name__} corrects for the density of answers, which "
+                f"{type(sampler).__name__} does not state; correct negatives only, or use "
+                "another sampler"
+            )
         self.model, self.sampler, self.loss, self.sides = model, sampler, loss, sides
         sampler.watch(model)
 

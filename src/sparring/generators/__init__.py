@@ -1,0 +1,30 @@
+"""Samplers that learn what to offer, or rebuild themselves from what the main model knows."""
+
+from sparring.generators.base import NegativeGenerator
+from sparring.generators.dense import DenseGenerator, SoftmaxGenerator
+from sparring.generators.flow import FlowGenerator
+from sparring.generators.kbgan import KBGAN
+from sparring.generators.midx import MultiIndex
+from sparring.generators.neural import NeuralGAN
+from sparring.generators.tree import AdversarialTree
+
+GENERATORS = {
+    "adversarial-tree": AdversarialTree,
+    "flow": FlowGenerator,
+    "kbgan": KBGAN,
+    "midx": MultiIndex,
+    "neural-gan": NeuralGAN,
+    "softmax-generator": SoftmaxGenerator,
+}
+
+__all__ = [
+    "GENERATORS",
+    "KBGAN",
+    "AdversarialTree",
+    "DenseGenerator",
+    "FlowGenerator",
+    "MultiIndex",
+    "NegativeGenerator",
+    "NeuralGAN",
+    "SoftmaxGenerator",
+]

@@ -1,0 +1,64 @@
+"""Queries, fixed scores and feedback for tests of generators."""
+
+import itertools
+
+import torch
+from torch import nn
+
+from sparring.batch import Feedback, Negatives, Queries, per_query
+from sparring.graph.knowledge_graph import TrainGraph
+
+# of four slots, two belong to entity 0: rows over all slots are draws from (1/2, 1/4, 1/4)
+SLOTS = (0, 0, 1, 2)
+SHARE = torch.tensor([0.5, 0.25, 0.25])
+
+
+def small_graph(entities=3):
+    """One relation; entity 0 has the last entity as its tail."""
+    return TrainGraph(torch.tensor([[0, 0, entities - 1]]), entities, 1)
+
+
+def same_query(batch, answer=-1):
+    """The query (0, 0, ?) many times; its answer is no entity unless given."""
+    zero = torch.zeros(batch, dtype=torch.long)
+    return Queries(zero, zero, zero + answer, torch.ones(batch))
+
+
+def every_list(k):
+    """All lists of k draws of which none is likelier than another."""
+    return torch.tensor(list(itertools.product(SLOTS, repeat=k)))
+
+
+def heard(queries, drawn, score):
+    """Feedback in which entity e scores score[e]."""
+    negative = score[per_query(drawn.ids, len(queries))]
+    return Feedback(queries, drawn, torch.zeros(len(queries)), negative, torch.zeros_like(negative))
+
+
+def offer(queries, ids, **fields):
+    shape = per_query(ids, len(queries)).shape
+    plain = {
+        "mask": torch.ones(shape, dtype=torch.bool),
+        "weight": torch.ones(shape),
+        "false_negative": torch.zeros(shape),
+        "trace": torch.zeros(shape),
+    }
+    return Negatives(ids, **plain | fields)
+
+
+class TableModel(nn.Module):
+    """A generator's model that gives every entity a logit of its own, whatever the query."""
+
+    def __init__(self, entities):
+        super().__init__()
+        self.logit = nn.Parameter(torch.zeros(entities))
+        self.steps = 0
+
+    def forward(self, queries):
+        return lambda ids: self.logit[per_query(ids, len(queries))]
+
+    def penalty(self, queries):
+        return torch.zeros(())
+
+    def after_step(self):
+        self.steps += 1

@@ -1,0 +1,102 @@
+"""The tree of coin tosses."""
+
+import math
+
+import pytest
+import torch
+from generator_cases import heard, same_query, small_graph
+
+from sparring.batch import per_query
+from sparring.generators import AdversarialTree
+from sparring.generators.tree import forks, means
+from sparring.graph.sides import both_queries
+from sparring.testing import tiny_graph, tiny_queries
+
+
+def wild(graph, **options):
+    """A tree whose nodes have opinions."""
+    made = AdversarialTree(graph, k=4, **options)
+    torch.nn.init.normal_(made.node.weight)
+    return made
+
+
+@pytest.mark.parametrize("entities", [2, 5, 8, 11, 33])
+def test_leaf_probabilities_sum_to_one(entities):
+    torch.manual_seed(0)
+    graph = tiny_graph(num_entities=entities)
+    made = wild(graph)
+    log_q = made.log_prob(tiny_queries(graph), torch.arange(entities).unsqueeze(0))
+    torch.testing.assert_close(log_q.exp().sum(1), torch.ones(24))
+
+
+@pytest.mark.parametrize("entities, depth", [(2, 1), (3, 2), (8, 3), (9, 4), (1024, 10)])
+def test_depth_is_the_logarithm_of_the_number_of_entities(entities, depth):
+    assert AdversarialTree(small_graph(entities), k=1).depth == depth
+
+
+def test_before_learning_every_fork_is_even():
+    graph = tiny_graph(num_entities=8)
+    log_q = AdversarialTree(graph, k=1).log_prob(tiny_queries(graph), torch.arange(8).view(1, 8))
+    torch.testing.assert_close(log_q, torch.full_like(log_q, -math.log(8)))
+
+
+def test_own_and_shared_lists_have_the_same_density():
+    torch.manual_seed(0)
+    graph = tiny_graph()
+    queries = tiny_queries(graph)
+    made = wild(graph)
+    shared = torch.tensor([[3, 0, 9], [1, 1, 5]])
+    own = made.log_prob(queries, per_query(shared, len(queries)))
+    torch.testing.assert_close(made.log_prob(queries, shared), own)
+
+
+def test_it_learns_which_answers_queries_have():
+    torch.manual_seed(0)
+    graph = tiny_graph()
+    queries = both_queries(graph.triples, graph.num_relations)
+    made = AdversarialTree(graph, k=2, lr=0.1)
+    rng = torch.Generator().manual_seed(0)
+    surprise = []
+    for _ in range(100):
+        drawn = made.sample(queries, None, rng)
+        surprise.append(made.observe(heard(queries, drawn, torch.zeros(11)))["generator_loss"])
+    assert surprise[-1] < 0.7 * surprise[0]
+
+
+def test_scores_teach_it_nothing():
+    """It follows the data, not the main model."""
+    graph = tiny_graph()
+    queries = tiny_queries(graph)
+    learned = []
+    for score in (torch.zeros(11), torch.randn(11)):
+        made = AdversarialTree(graph, k=2)
+        made.observe(heard(queries, made.sample(queries, None, torch.Generator()), score))
+        learned.append(made.node.weight)
+    assert torch.equal(*learned)
+
+
+def test_a_node_forks_where_both_sides_hold_entities():
+    assert forks(torch.tensor([0, 1, 2]), depth=2).tolist() == [0.0, 1.0, 1.0, 0.0]
+
+
+def test_means_of_groups_are_zero_where_a_group_is_empty():
+    rows = torch.tensor([[1.0, 2.0], [3.0, 4.0], [5.0, 5.0]])
+    got = means(rows, torch.tensor([2, 2, 0]), groups=3)
+    assert torch.equal(got, torch.tensor([[5.0, 5.0], [0.0, 0.0], [2.0, 3.0]]))
+
+
+def test_queries_are_described_by_anchor_and_relation_and_a_one():
+    graph = tiny_graph()
+    queries = tiny_queries(graph)
+    made = AdversarialTree(graph, k=1, dim=4)
+    got = made.features(queries)
+    assert torch.equal(got[:, :4], made.anchor_feature[queries.anchor])
+    assert torch.equal(got[:, 4:8], made.relation_feature[queries.relation])
+    assert torch.equal(got[:, 8], torch.ones(24))
+
+
+def test_a_tree_of_one_entity_always_says_the_same():
+    graph = small_graph(1)
+    drawn = AdversarialTree(graph, k=3).sample(same_query(2), None, torch.Generator())
+    assert torch.equal(drawn.ids, torch.zeros(2, 3, dtype=torch.long))
+    assert torch.equal(drawn.log_q, torch.zeros(2, 3))
