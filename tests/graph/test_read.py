@@ -74,8 +74,15 @@ def test_blanks_at_the_ends_belong_to_a_name(folder):
 
 
 def test_quotes_mean_nothing_in_tab_separated_text(folder):
-    graph = read_graph(folder(train='"a\tr\tb"\n"a\tr\t"\n', valid='"a\tr\t"\n', test='"a\tr\t"\n'))
-    assert tuple(graph.entities) == ('"', '"a', 'b"')
+    text = '"a\tr\t"b"\n"a\tr\t"\n'
+    graph = read_graph(folder(train=text, valid='"a\tr\t"\n', test='"a\tr\t"\n'))
+    assert tuple(graph.entities) == ('"', '"a', '"b"')
+
+
+def test_quotes_around_a_name_belong_to_it_in_tab_separated_text(folder):
+    text = '"a"\tr\tb\n'
+    graph = read_graph(folder(train=text, valid=text, test=text))
+    assert tuple(graph.entities) == ('"a"', "b")
 
 
 def test_a_hash_sign_starts_a_name_like_any_other(folder):

@@ -41,7 +41,7 @@ def as_csv(rows, **options):
     return text.getvalue().encode()
 
 
-def read_back(name, content, block=1 << 25):
+def read_back(name, content, block=1 << 22):
     with tempfile.TemporaryDirectory() as folder, patch("sparring.graph.files.BLOCK", block):
         path = Path(folder, name)
         path.write_bytes(content)

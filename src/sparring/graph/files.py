@@ -16,7 +16,7 @@ PACKED: dict[str, Callable] = {
     ".gz": lambda: zlib.decompressobj(zlib.MAX_WBITS | 16),
     ".zst": lambda: zstandard.ZstdDecompressor().decompressobj(),
 }
-BLOCK = 1 << 25
+BLOCK = 1 << 22  # large enough to parse fast, small enough to reuse memory
 READABLE = ".tsv, .txt (tabs) or .csv, plain, .gz or .zst; .parquet; .nt or .ttl"
 
 
