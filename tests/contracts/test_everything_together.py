@@ -12,6 +12,7 @@ from zoo import LOSSES, MODELS, OPTIMIZERS, SAMPLERS, SCHEDULES, SIDES
 
 from sparring.graph.sides import BothSides
 from sparring.losses import Logistic, Softmax
+from sparring.models import DistMult
 from sparring.samplers import KvsAll, Uniform
 from sparring.testing import tiny_graph
 from sparring.training import TrainingStep
@@ -105,6 +106,46 @@ def test_the_step_trains_the_temperature_only_if_it_is_learned():
     fixed = TrainingStep(*parts, Softmax(), BothSides(graph))
     learned = TrainingStep(*parts, Softmax(learn_temperature=True), BothSides(graph))
     assert len(learned.trained()) == len(fixed.trained()) + 1
+
+
+def test_samplers_see_scores_without_gradients():
+    class Looking(Uniform):
+        needs_scores = True
+
+        def sample(self, queries, score, rng):
+            drawn = super().sample(queries, score, rng)
+            self.tied = score(drawn.ids).requires_grad
+            return drawn
+
+    graph = tiny_graph()
+    sampler = Looking(graph, k=3)
+    step = TrainingStep(MODELS["distmult"](graph), sampler, Logistic(), BothSides(graph))
+    step(graph.triples[:6], torch.optim.SGD(step.trained(), 0.1), torch.Generator())
+    assert not sampler.tied
+
+
+def test_a_step_adds_the_penalty_to_the_loss():
+    moved = {}
+    for weight in (0.0, 10.0):
+        graph = tiny_graph()
+        torch.manual_seed(0)
+        model = MODELS["distmult"](graph, l2=weight)
+        step = TrainingStep(model, Uniform(graph, k=3), Logistic(), BothSides(graph))
+        optimizer = torch.optim.SGD(step.trained(), 0.01)
+        step(graph.triples, optimizer, torch.Generator().manual_seed(0))
+        moved[weight] = model.entity.weight.norm().item()
+    assert moved[10.0] < 0.98 * moved[0.0]
+
+
+def test_hard_constraints_are_restored_after_the_update():
+    class Bounded(DistMult):
+        def after_step(self):
+            self.entity.weight.data.clamp_(-0.1, 0.1)
+
+    graph = tiny_graph()
+    step = TrainingStep(Bounded(graph, dim=4), Uniform(graph, k=3), Logistic(), BothSides(graph))
+    step(graph.triples, torch.optim.SGD(step.trained(), 10.0), torch.Generator())
+    assert step.model.entity.weight.abs().max() <= 0.1
 
 
 def test_feedback_is_the_gradient_of_the_loss_alone():
