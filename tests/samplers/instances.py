@@ -4,11 +4,13 @@ import torch
 
 from sparring.batch import per_query
 from sparring.samplers import (
+    Cached,
     HardestOf,
     HideKnown,
     KHop,
     NearestNeighbour,
     NearMiss,
+    Neighbourhood,
     Positional,
     RandomWalk,
     Relational,
@@ -29,6 +31,14 @@ def vectors(graph):
     return torch.randn(graph.num_entities, 4, generator=torch.Generator().manual_seed(2))
 
 
+def introduced(sampler, graph):
+    """The sampler, after it has met a model with these vectors."""
+    model = torch.nn.Module()
+    model.entity = torch.nn.Embedding.from_pretrained(vectors(graph))
+    sampler.watch(model)
+    return sampler
+
+
 EXACT = {
     "k-hop": lambda graph: KHop(graph, k=5, hops=1),
     "k-hop-floored": lambda graph: KHop(graph, k=5, hops=1, floor=0.5),
@@ -36,6 +46,9 @@ EXACT = {
     "near-miss-pool": lambda graph: NearMiss(graph, k=3, teacher=opinion, pool=6),
     "near-miss-strict": lambda graph: NearMiss(graph, k=3, teacher=opinion, pool=6, strict=True),
     "nearest-neighbour": lambda graph: NearestNeighbour(graph, k=3, vectors=vectors(graph), pool=5),
+    "neighbourhood": lambda graph: introduced(
+        Neighbourhood(graph, k=5, width=4.0, clusters=3, every=2), graph
+    ),
     "positional": lambda graph: Positional(graph, k=5),
     "relational": lambda graph: Relational(graph, k=5),
     "relational-floored": lambda graph: Relational(graph, k=5, floor=0.5),
@@ -44,6 +57,13 @@ EXACT = {
     "walk-ends-compat": lambda graph: WalkEnds(graph, k=5, walks=20, compat=True),
 }
 INEXACT = {
+    "cached": lambda graph: Cached(graph, k=3, size=4, fresh=3),
+    "cached-hashed": lambda graph: Cached(
+        graph, k=3, size=4, fresh=3, rows=5, draw="importance", drop_known=True
+    ),
+    "cached-top": lambda graph: Cached(
+        graph, k=3, size=4, fresh=3, draw="top", keep="top", compat=True
+    ),
     "hardest": lambda graph: HardestOf(graph, inner=Uniform(graph, k=8), k=3, rank=2),
     "hardest-unknown": lambda graph: HardestOf(
         graph, inner=HideKnown(graph, inner=Uniform(graph, k=8)), k=3

@@ -65,12 +65,16 @@ def misfit(sampler, queries, num_entities, score=no_scores, draws=50_000):
 
 
 def chi_square(tally, share):
-    """Sigmas by which the tally is off the shares."""
+    """Sigmas by which the tally is off the shares; rare entities share a cell."""
     if tally[share == 0].any():
         return math.inf
-    tally, share = tally[share > 0], share[share > 0]
-    expected = share * tally.sum()
-    freedom = len(share) - 1
+    expected, order = (share * tally.sum()).sort(descending=True)
+    cell = torch.arange(len(share)).clamp(max=int((expected >= 5).sum()) - 1)
+    tally, expected = (
+        torch.zeros(int(cell[-1]) + 1, dtype=torch.double).index_add(0, cell, column)
+        for column in (tally[order], expected)
+    )
+    freedom = len(expected) - 1
     statistic = ((tally - expected) ** 2 / expected).sum().item()
     return (statistic - freedom) / math.sqrt(2 * max(freedom, 1))
 

@@ -1,4 +1,5 @@
 from sparring.samplers.base import NegativeSampler, SamplerWrapper
+from sparring.samplers.cache import Cached
 from sparring.samplers.combine import HideKnown, RedrawKnown
 from sparring.samplers.fixed import (
     AllEntities,
@@ -10,6 +11,7 @@ from sparring.samplers.fixed import (
 )
 from sparring.samplers.khop import KHop, RandomWalk, WalkEnds
 from sparring.samplers.nearest import NearestNeighbour, NearMiss
+from sparring.samplers.neighbourhood import Neighbourhood
 from sparring.samplers.pool import HardestOf, UntilWrong
 from sparring.samplers.relational import Relational
 from sparring.samplers.shown import ShowKnown
@@ -17,6 +19,7 @@ from sparring.samplers.typed import Positional, Typed
 
 SAMPLERS = {
     "all-entities": AllEntities,
+    "cached": Cached,
     "hardest-of": HardestOf,
     "hide-known": HideKnown,
     "in-batch": InBatch,
@@ -24,6 +27,7 @@ SAMPLERS = {
     "kvs-all": KvsAll,
     "near-miss": NearMiss,
     "nearest-neighbour": NearestNeighbour,
+    "neighbourhood": Neighbourhood,
     "popular": Popular,
     "positional": Positional,
     "random-walk": RandomWalk,
@@ -40,6 +44,7 @@ SAMPLERS = {
 __all__ = [
     "SAMPLERS",
     "AllEntities",
+    "Cached",
     "HardestOf",
     "HideKnown",
     "InBatch",
@@ -48,6 +53,7 @@ __all__ = [
     "NearMiss",
     "NearestNeighbour",
     "NegativeSampler",
+    "Neighbourhood",
     "Popular",
     "Positional",
     "RandomWalk",
