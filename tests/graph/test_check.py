@@ -1,5 +1,6 @@
 """A check collects everything instead of stopping at the first defect."""
 
+import polars as pl
 import pytest
 
 from sparring.graph.findings import Collect, Example, Finding
@@ -72,6 +73,16 @@ def test_what_needs_no_action_is_a_note(folder):
     assert [finding.severity for finding in found] == ["note", "note"]
 
 
+def test_names_that_differ_in_blanks_only_are_a_warning(folder):
+    path = folder(train="a\tr\tb\na \tr\tb\nb\ts\tc\nc\ts \t d\n")
+    found = [finding for finding in check_folder(path) if "blanks" in finding.problem]
+    assert [(finding.problem.split()[0], finding.examples) for finding in found] == [
+        ("entities", (Example(value="'a '"),)),
+        ("relations", (Example(value="'s '"),)),
+    ]
+    assert {finding.severity for finding in found} == {"warning"}
+
+
 def test_one_file_of_facts_can_be_checked(folder):
     (found,) = check_folder(folder(train="a\tr\tb\na\tr\n") / "train.tsv")
     assert found.problem == "not 3 fields"
@@ -86,8 +97,6 @@ def test_two_files_for_one_split_do_not_end_the_check(folder):
 
 
 def test_what_keeps_ids_from_having_names_is_a_finding(folder):
-    import polars as pl
-
     path = folder(train=None)
     frame = pl.DataFrame({"head": [0], "relation": [0], "tail": [0]})
     frame.write_parquet(path / "train.parquet")

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from itertools import combinations
+from pathlib import Path
 from typing import Literal
 
 import polars as pl
@@ -46,6 +47,17 @@ def tell_overlaps(draft: Draft, report: Report) -> None:
             _tell(draft, draft.splits[second], common, problem, fate, report)
 
 
+def tell_blanks(names: pl.Series, which: str, folder: Path, report: Report) -> None:
+    """Report names that are others but for blanks at their ends: as a rule, an accident."""
+    bare = names.str.strip_chars()
+    twins = names.filter(bare.is_duplicated() & (names != bare))
+    if len(twins):
+        examples = tuple(Example(value=shown(name)) for name in twins.head(EXAMPLES))
+        problem = f"{which} that differ from others only in blanks at their ends"
+        remedy = "remove the blanks, unless they are meant"
+        report(Finding(str(folder), problem, remedy, examples, len(twins), "warning"))
+
+
 def with_unseen(draft: Draft, unseen: Unseen, report: Report) -> Draft:
     """Report names of valid and test that train lacks; keep, drop or refuse their triples.
 
@@ -53,6 +65,7 @@ def with_unseen(draft: Draft, unseen: Unseen, report: Report) -> Draft:
     """
     if "train" not in draft.splits:  # which only a check survives
         return draft
+    fate = UNSEEN_REMEDY[unseen]
     train = draft.splits["train"].triples
     new_entity = _absent(train[:, [0, 2]], len(draft.entities))
     new_relation = _absent(train[:, 1], len(draft.relations))
@@ -66,7 +79,7 @@ def with_unseen(draft: Draft, unseen: Unseen, report: Report) -> Draft:
         _tell_new(rows, [0, 2], new_entity, draft.entities, f"entities of {split}", unseen, report)
         _tell_new(rows, [1], new_relation, draft.relations, f"relations of {split}", unseen, report)
         problem = f"triples of {split} with names unseen in train"
-        _tell(draft, rows, strange, problem, UNSEEN_REMEDY[unseen], report)
+        _tell(draft, rows, strange, problem, fate, report)
         splits[split] = rows.pick(~strange)
     return _compact(draft, splits) if unseen == "drop" else draft
 

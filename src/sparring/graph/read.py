@@ -17,7 +17,7 @@ from torch import Tensor
 
 from sparring.graph.files import READABLE, contents, find, required
 from sparring.graph.findings import Collect, Finding, GraphError, Report, Strict
-from sparring.graph.judge import Unseen, tell_overlaps, with_unseen, without_duplicates
+from sparring.graph.judge import Unseen, tell_blanks, tell_overlaps, with_unseen, without_duplicates
 from sparring.graph.knowledge_graph import SPLITS, KnowledgeGraph
 from sparring.graph.labels import labels, types
 from sparring.graph.rows import Draft, draft
@@ -81,6 +81,8 @@ def check_folder(path: str | Path) -> list[Finding]:
     try:
         read = _judged(required(path), report)
         with_unseen(read, "keep", report)
+        tell_blanks(read.entities, "entities", path, report)
+        tell_blanks(read.relations, "relations", path, report)
         types(_folder(path), read.entities, read.kind, report)
         labels(_folder(path), "labels", read.entities, report)
         labels(_folder(path), "relation_labels", read.relations, report)
