@@ -8,6 +8,7 @@ from sparring.samplers import (
     HardestOf,
     HideKnown,
     KHop,
+    MetropolisHastings,
     NearestNeighbour,
     NearMiss,
     Neighbourhood,
@@ -67,6 +68,9 @@ INEXACT = {
     "hardest": lambda graph: HardestOf(graph, inner=Uniform(graph, k=8), k=3, rank=2),
     "hardest-unknown": lambda graph: HardestOf(
         graph, inner=HideKnown(graph, inner=Uniform(graph, k=8)), k=3
+    ),
+    "metropolis-hastings": lambda graph: MetropolisHastings(
+        graph, inner=KHop(graph, k=5, floor=0.5), steps=3
     ),
     "random-walk": lambda graph: RandomWalk(graph, k=5),
     "until-wrong": lambda graph: UntilWrong(graph, inner=Uniform(graph, k=8), k=2, margin=0.5),

@@ -1,5 +1,6 @@
 from sparring.samplers.base import NegativeSampler, SamplerWrapper
 from sparring.samplers.cache import Cached
+from sparring.samplers.chains import MetropolisHastings
 from sparring.samplers.combine import HideKnown, RedrawKnown
 from sparring.samplers.fixed import (
     AllEntities,
@@ -25,6 +26,7 @@ SAMPLERS = {
     "in-batch": InBatch,
     "k-hop": KHop,
     "kvs-all": KvsAll,
+    "metropolis-hastings": MetropolisHastings,
     "near-miss": NearMiss,
     "nearest-neighbour": NearestNeighbour,
     "neighbourhood": Neighbourhood,
@@ -50,6 +52,7 @@ __all__ = [
     "InBatch",
     "KHop",
     "KvsAll",
+    "MetropolisHastings",
     "NearMiss",
     "NearestNeighbour",
     "NegativeSampler",
