@@ -37,7 +37,17 @@ from sparring.losses import (
     Tans,
     TrueNegativeSoftmax,
 )
-from sparring.models import RESCAL, ComplEx, DistMult, RotatE, TransD, TransE, TransH
+from sparring.models import (
+    RESCAL,
+    ComplEx,
+    CoordinateMask,
+    DistMult,
+    Mutated,
+    RotatE,
+    TransD,
+    TransE,
+    TransH,
+)
 from sparring.samplers import (
     AllEntities,
     HideKnown,
@@ -51,7 +61,7 @@ from sparring.samplers import (
 )
 from sparring.training import OPTIMIZERS, SCHEDULES
 
-MODELS = {
+EMBEDDING_MODELS = {
     "complex": lambda graph, **options: ComplEx(graph, dim=8, **options),
     "distmult": lambda graph, **options: DistMult(graph, dim=8, **options),
     "rescal": lambda graph, **options: RESCAL(graph, dim=4, **options),
@@ -61,6 +71,12 @@ MODELS = {
     "transe": lambda graph, **options: TransE(graph, dim=8, **options),
     "transe-2": lambda graph, **options: TransE(graph, dim=8, norm=2, **options),
     "transh": lambda graph, **options: TransH(graph, dim=8, **options),
+}
+
+MODELS = EMBEDDING_MODELS | {
+    "mutated": lambda graph, **options: Mutated(
+        graph, inner=ComplEx(graph, dim=8, **options), mutator=CoordinateMask(rate=0.7)
+    ),
 }
 
 GENERATORS = {

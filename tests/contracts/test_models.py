@@ -1,6 +1,6 @@
 import pytest
 import torch
-from zoo import MODELS
+from zoo import EMBEDDING_MODELS, MODELS
 
 from sparring.graph.sides import ask, both_queries
 from sparring.models import MODELS as REGISTERED
@@ -54,7 +54,7 @@ def test_with_own_inverse_the_sides_are_scored_apart(name):
     assert not torch.allclose(one, other, atol=1e-3)
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", EMBEDDING_MODELS)
 def test_relations_and_their_inverses_are_not_confused(name):
     """Rows r and r + R of the relation table serve the queries r and r + R."""
     graph, model = tiny_graph(), made(name, own_inverse=True)
@@ -68,7 +68,7 @@ def test_relations_and_their_inverses_are_not_confused(name):
     assert torch.equal(moved, queries.relation == changed)
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", EMBEDDING_MODELS)
 def test_sparse_gradients_are_the_dense_ones(name):
     graph = tiny_graph()
     queries = tiny_queries(graph)

@@ -19,7 +19,7 @@ from sparring.experiments.graphs import GraphSource
 from sparring.generators import GENERATORS
 from sparring.graph.sides import SIDES
 from sparring.losses import LOSSES
-from sparring.models import MODELS
+from sparring.models import MODELS, MUTATORS
 from sparring.samplers import SAMPLERS
 from sparring.training import OPTIMIZERS, SCHEDULES, FitOptions
 
@@ -64,10 +64,11 @@ class General:
             raise ValueError(f"threads must not be negative; got {self.threads}")
 
 
+MAIN_MODELS = Family(MODELS, mutator=MUTATORS)
 PARTS: dict[str, tuple[Table, dict[str, Any]]] = {
     "sides": (SIDES, {"name": "both"}),
-    "model": (MODELS, {}),
-    "sampler": (Family(SAMPLERS | GENERATORS, model=MODELS), {}),
+    "model": (MAIN_MODELS, {}),
+    "sampler": (Family(SAMPLERS | GENERATORS, model=MAIN_MODELS), {}),
     "loss": (LOSSES, {}),
     "optimizer": (OPTIMIZERS, {"name": "adam"}),
     "schedule": (SCHEDULES, {"name": "constant"}),

@@ -13,6 +13,8 @@ from sparring.graph.knowledge_graph import TrainGraph
 class MainModel(nn.Module, ABC):
     """The model that learns to complete the graph; higher scores are more plausible."""
 
+    trains_on_entities = True  # False where candidates are altered while training
+
     @abstractmethod
     def forward(self, queries: Queries) -> Scorer:
         """Do the work that does not depend on the candidates, once, and return the rest."""

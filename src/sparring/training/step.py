@@ -27,6 +27,12 @@ class TrainingStep(nn.Module):
                 f"{type(loss).__name__} corrects for the density of its negatives, but "
                 f"{type(sampler).__name__} states none; use another loss or sampler"
             )
+        if loss.needs_density and not model.trains_on_entities:
+            raise ValueError(
+                f"{type(loss).__name__} corrects for the density of its negatives, but "
+                f"{type(model).__name__} alters them, and what comes out has none; use a loss "
+                "without correction"
+            )
         if loss.needs_answer_density and not sampler.states_answer_density:
             raise ValueError(
                 f"{type(loss).__name__} corrects for the density of answers, which "

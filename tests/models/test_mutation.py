@@ -1,0 +1,236 @@
+"""Mutants of wrong answers, and models that train against them."""
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from sparring.batch import Negatives
+from sparring.experiments.build import build
+from sparring.experiments.config import PARTS
+from sparring.losses import Emu, Softmax
+from sparring.models import (
+    MUTATORS,
+    ComplEx,
+    CoordinateMask,
+    DistMult,
+    MixByDoubt,
+    MixHard,
+    MixWithAnswer,
+    Mutated,
+    RotatE,
+    TransD,
+    TransE,
+)
+from sparring.testing import tiny_graph, tiny_queries
+
+GRAPH = tiny_graph()
+QUERIES = tiny_queries(GRAPH)
+IDS = torch.randint(11, (24, 6), generator=torch.Generator().manual_seed(4))
+ANSWER = torch.zeros(2, 1, 3)
+CANDIDATE = torch.arange(1.0, 25.0).view(2, 4, 3)
+
+
+def indifferent(vectors):
+    return torch.zeros(vectors.shape[:2])
+
+
+def by_first_coordinate(vectors):
+    return vectors[:, :, 0]
+
+
+def mutated(mutator, model=DistMult, **options):
+    torch.manual_seed(0)
+    return Mutated(GRAPH, inner=model(GRAPH, dim=8), mutator=mutator, **options)
+
+
+@pytest.mark.parametrize("make", MUTATORS.values(), ids=MUTATORS)
+def test_an_answer_has_no_mutant_but_itself(make):
+    torch.manual_seed(0)
+    answer = torch.randn(5, 1, 7)
+    assert torch.equal(make()(answer, answer, indifferent), answer)
+
+
+@pytest.mark.parametrize("make", MUTATORS.values(), ids=MUTATORS)
+@pytest.mark.parametrize("model", [DistMult, ComplEx, TransE, RotatE])
+def test_the_score_of_an_answer_is_that_of_the_model(make, model):
+    trained = mutated(make(), model)
+    torch.manual_seed(0)
+    got = trained(QUERIES)(QUERIES.answer.unsqueeze(1))
+    want = trained.inner(QUERIES)(QUERIES.answer.unsqueeze(1))
+    torch.testing.assert_close(got, want)
+
+
+@pytest.mark.parametrize("make", MUTATORS.values(), ids=MUTATORS)
+def test_wrong_answers_are_mutated_while_training_only(make):
+    model = mutated(make())
+    plain = model.inner(QUERIES)(IDS)
+    torch.manual_seed(0)
+    assert not torch.allclose(model(QUERIES)(IDS), plain)
+    assert torch.equal(model.eval()(QUERIES)(IDS), plain)
+
+
+def test_coordinates_come_from_either_parent_each_by_itself():
+    torch.manual_seed(0)
+    candidate, answer = torch.ones(50, 20, 30), torch.zeros(50, 1, 30)
+    mutant = CoordinateMask(rate=0.3)(answer, candidate, indifferent)
+    assert set(mutant.unique().tolist()) == {0.0, 1.0}
+    assert abs(mutant.mean() - 0.3) < 0.01
+    for dims in ((0, 1), (1, 2), (0, 2)):  # no two coordinates are tossed together
+        assert mutant.mean(dims).std() < 0.1
+
+
+def test_without_mutation_emu_is_softmax_with_a_softened_target():
+    model = mutated(CoordinateMask(rate=1.0))
+    drawn = Negatives.offer(QUERIES, IDS)
+    score = model(QUERIES)
+    positive = score(QUERIES.answer.unsqueeze(1))
+    got = Emu(beta=0.2)(positive.squeeze(1), score(IDS), drawn, QUERIES.weight)
+    everyone = torch.cat([positive, model.inner(QUERIES)(IDS).masked_fill(~drawn.mask, -1e9)], 1)
+    target = torch.cat([torch.ones(24, 1), 0.2 * drawn.mask], 1)
+    want = F.cross_entropy(everyone, target / target.sum(1, keepdim=True))
+    torch.testing.assert_close(got, want)
+
+
+def test_with_full_mutation_nothing_tells_wrong_from_right():
+    score = mutated(CoordinateMask(rate=0.0))(QUERIES)
+    right = score(QUERIES.answer.unsqueeze(1))
+    torch.testing.assert_close(score(IDS), right.expand(-1, 6))
+
+
+def test_mixing_with_the_answer_is_along_the_line_between():
+    torch.manual_seed(0)
+    mutant = MixWithAnswer()(ANSWER, CANDIDATE, indifferent)
+    share = mutant / CANDIDATE
+    torch.testing.assert_close(share, share[:, :, :1].expand_as(share))
+    assert ((share > 0) & (share < 1)).all()
+
+
+def test_shares_of_the_candidate_follow_the_beta_distribution():
+    torch.manual_seed(0)
+    one, zero = torch.ones(100, 100, 1), torch.zeros(100, 1, 1)
+    share = MixWithAnswer(alpha=2.0, beta=1.0)(zero, one, indifferent)
+    assert abs(share.mean() - 2 / 3) < 0.01
+    assert abs(share.var() - 2 / 36) < 0.005
+
+
+def test_candidates_near_the_answer_in_score_are_mixed_with_it():
+    torch.manual_seed(0)
+    answer = torch.full((2, 1, 3), 10.0)
+    mutant = MixByDoubt(margin=-100.0)(answer, answer.expand(2, 4, 3), by_first_coordinate)
+    assert torch.equal(mutant, answer.expand(2, 4, 3))  # none in doubt: mixed with one another
+    doubted = MixByDoubt(margin=100.0)(ANSWER, CANDIDATE, by_first_coordinate)
+    share = doubted / CANDIDATE
+    torch.testing.assert_close(share, share[:, :, :1].expand_as(share))
+
+
+def test_candidates_far_from_the_answer_are_mixed_with_one_another():
+    torch.manual_seed(0)
+    far = torch.full((2, 1, 3), 1e6)
+    mutant = MixByDoubt()(far, CANDIDATE, by_first_coordinate)
+    inside = (mutant >= CANDIDATE.amin(1, True)) & (mutant <= CANDIDATE.amax(1, True))
+    assert inside.all()
+
+
+def test_hard_partners_are_the_best_scored_of_the_list():
+    """Towards the one best, all others rise and the best stays."""
+    torch.manual_seed(0)
+    mutant = MixHard(hardest=0.25)(ANSWER, CANDIDATE, by_first_coordinate)
+    torch.testing.assert_close(mutant[:, 3], CANDIDATE[:, 3])
+    assert (mutant[:, :3] > CANDIDATE[:, :3]).all()
+    assert (mutant[:, :3] < CANDIDATE[:, 3:]).all()
+
+
+def test_gradients_reach_both_parents():
+    torch.manual_seed(0)
+    answer, candidate = ANSWER.clone().requires_grad_(), CANDIDATE.clone().requires_grad_()
+    MixWithAnswer()(answer, candidate, indifferent).sum().backward()
+    torch.testing.assert_close(
+        answer.grad + candidate.grad.sum(1, True), torch.full((2, 1, 3), 4.0)
+    )
+    assert answer.grad.all()
+    assert candidate.grad.all()
+
+
+def test_shared_lists_have_mutants_of_their_own_for_each_query():
+    torch.manual_seed(0)
+    score = mutated(CoordinateMask(rate=0.5))(QUERIES)
+    assert score(IDS[:1]).shape == (24, 6)
+
+
+def test_real_entities_can_be_part_of_the_loss():
+    model = mutated(CoordinateMask(), plain=0.5, entities=11)
+    torch.manual_seed(3)
+    ids = torch.randint(11, (1, 11))
+    drawn = Negatives.offer(QUERIES, ids)
+    score = model.inner(QUERIES)
+    right = score(QUERIES.answer.unsqueeze(1)).squeeze(1)
+    torch.manual_seed(3)
+    got = model.penalty(QUERIES)
+    torch.testing.assert_close(got, 0.5 * Softmax()(right, score(ids), drawn, QUERIES.weight))
+
+
+def test_the_inner_model_keeps_its_penalty_and_its_rules():
+    class Ruled(DistMult):
+        def after_step(self):
+            self.ruled = True
+
+    torch.manual_seed(0)
+    inner = Ruled(GRAPH, dim=8, n3=0.5)
+    model = Mutated(GRAPH, inner=inner, mutator=CoordinateMask())
+    model.after_step()
+    assert model.inner.ruled
+    assert model.penalty(QUERIES) == inner.penalty(QUERIES) > 0
+
+
+def test_samplers_find_the_vectors_of_entities():
+    model = mutated(CoordinateMask())
+    assert model.entity is model.inner.entity
+    score = model(QUERIES)
+    assert torch.equal(score.vectors(IDS), model.entity(IDS))
+    vectors = torch.randn(24, 6, 8)
+    torch.testing.assert_close(score.at(vectors), model.inner(QUERIES).at(vectors))
+
+
+@pytest.mark.parametrize("model", [DistMult, ComplEx, TransE, RotatE])
+def test_a_scorer_scores_an_entitys_vector_as_the_entity(model):
+    torch.manual_seed(0)
+    score = model(GRAPH, dim=8)(QUERIES)
+    for ids in (IDS, IDS[:1], IDS[:3]):
+        torch.testing.assert_close(score.at(score.vectors(ids)), score(ids))
+
+
+def test_mutants_by_name():
+    spec = {
+        "name": "mutated",
+        "inner": {"name": "distmult", "dim": 6},
+        "mutator": {"name": "coordinate-mask", "rate": 0.39},
+    }
+    model = build(spec, PARTS["model"][0], "model", graph=GRAPH)
+    assert (model.inner.dim, model.mutator.rate) == (6, 0.39)
+
+
+def test_models_with_more_than_vectors_cannot_be_mutated():
+    with pytest.raises(ValueError, match="TransD knows more of a candidate than one vector"):
+        mutated(CoordinateMask(), TransD)(QUERIES)
+
+
+@pytest.mark.parametrize("options", [{"plain": -1.0}, {"entities": 0}])
+def test_real_entities_have_a_weight_and_a_number(options):
+    with pytest.raises(ValueError, match="real entities are at least one, and their weight"):
+        mutated(CoordinateMask(), **options)
+
+
+def test_a_rate_is_a_probability():
+    with pytest.raises(ValueError, match=r"a probability; got 1\.5"):
+        CoordinateMask(rate=1.5)
+
+
+def test_the_hardest_are_some():
+    with pytest.raises(ValueError, match=r"a share above 0 of the list; got 0\.0"):
+        MixHard(hardest=0.0)
+
+
+@pytest.mark.parametrize("make", [MixWithAnswer, MixByDoubt, MixHard])
+def test_the_beta_distribution_has_parameters_above_zero(make):
+    with pytest.raises(ValueError, match=r"Beta distribution are above 0; got 0\.0"):
+        make(alpha=0.0)
