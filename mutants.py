@@ -3,41 +3,54 @@
 python mutants.py [WORD ...]    all of them, or those whose description holds one of the words
 """
 
+import contextlib
+import multiprocessing
 import os
 import shutil
-import subprocess
 import sys
 import tempfile
 import tomllib
 from pathlib import Path
 
+import pytest
+
 HERE = Path(__file__).parent
 IGNORED = shutil.ignore_patterns("__pycache__", ".*")
+# stop at the first failure; check no types, which takes most of the time
+PLAIN = ["-q", "-x", "--tb=no", "-p", "no:cacheprovider", "-o", "addopts=--import-mode=importlib"]
+SLOW_TO_IMPORT = ["hypothesis", "jaxtyping", "polars", "pytest", "torch.optim", "torch.utils"]
+
+
+def run_tests(folder: Path, tests: list[str]) -> None:
+    """Run the tests of a copy of this project, in a process of its own, until one fails."""
+    os.chdir(folder)
+    sys.path.insert(0, str(folder / "src"))
+    sys.dont_write_bytecode = True
+    with open("report", "w") as report, contextlib.redirect_stdout(report):
+        pytest.main([*PLAIN, *tests])
 
 
 def first_failure(mutant: dict[str, str]) -> str:
     """The test that notices; empty if none does."""
-    with tempfile.TemporaryDirectory() as folder:
-        copy = Path(folder)
+    processes = multiprocessing.get_context("forkserver")
+    processes.set_forkserver_preload(SLOW_TO_IMPORT)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
         for part in ("src", "tests"):
-            shutil.copytree(HERE / part, copy / part, ignore=IGNORED)
-        shutil.copy(HERE / "pyproject.toml", copy)
-        path = copy / "src" / "sparring" / mutant["file"]
+            shutil.copytree(HERE / part, folder / part, ignore=IGNORED)
+        shutil.copy(HERE / "pyproject.toml", folder)
+        path = folder / "src" / "sparring" / mutant["file"]
         text = path.read_text()
         if text.count(mutant["before"]) != 1:
             raise SystemExit(
                 f"{mutant['file']} does not hold {mutant['before']!r} once; write the mutant anew"
             )
         path.write_text(text.replace(mutant["before"], mutant["after"]))
-        done = subprocess.run(
-            [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider"]
-            + [f"tests/{place}" for place in mutant["tests"].split()],
-            cwd=copy,
-            env=os.environ | {"PYTHONPATH": str(copy / "src"), "PYTHONDONTWRITEBYTECODE": "1"},
-            capture_output=True,
-            text=True,
-        )
-    lines = done.stdout.splitlines()
+        tests = [f"tests/{place}" for place in mutant["tests"].split()]
+        child = processes.Process(target=run_tests, args=(folder, tests))
+        child.start()
+        child.join()
+        lines = (folder / "report").read_text().splitlines()
     return next((line for line in lines if line.startswith(("FAILED", "ERROR"))), "")
 
 
