@@ -1,3 +1,4 @@
+import copy
 import json
 import shutil
 
@@ -33,13 +34,9 @@ def circle(tmp_path_factory):
     return folder
 
 
-@pytest.fixture
-def tables(circle):
-    """The small experiment as nested tables."""
-    return small(circle)
-
-
+@pytest.fixture(scope="session")
 def small(circle):
+    """The small experiment as nested tables; not to be changed."""
     return {
         "seed": 3,
         "graph": {"path": str(circle)},
@@ -50,6 +47,12 @@ def small(circle):
         "train": {"epochs": 6, "batch": 16, "validate_every": 2, "log_every": 1},
         "evaluate": {"bootstrap": 20},
     }
+
+
+@pytest.fixture
+def tables(small):
+    """The small experiment as nested tables."""
+    return copy.deepcopy(small)
 
 
 @pytest.fixture
@@ -86,10 +89,10 @@ def other_graph(circle, tmp_path):
 
 
 @pytest.fixture(scope="session")
-def trained_once(circle, tmp_path_factory):
+def trained_once(small, tmp_path_factory):
     """The folder of the small experiment, run; not to be changed."""
     folder = tmp_path_factory.mktemp("runs") / "small"
-    run(check_config(small(circle)), folder)
+    run(check_config(small), folder)
     return folder
 
 

@@ -16,7 +16,7 @@ from sparring.models.base import MainModel
 from sparring.seeds import Seeds
 from sparring.training import TrainingStep
 
-MOST_SCORES = 2**22
+DRAWS, MOST_BATCHES, MOST_SCORES = 2**18, 32, 2**22
 MARKS = ("", "known", "withheld", "answer")
 
 
@@ -34,13 +34,15 @@ def audited(
         model: judges how hard the negatives are; see `audit`.
         extra_true: further facts, known from elsewhere.
     """
+    batch = min(config.train.batch, len(graph.train))
     return audit(
         step.sampler,
         graph,
         rng=Seeds(config.general.seed).fresh("audit", step_device(step)),
         model=model,
         extra_true=extra_true,
-        batch=min(config.train.batch, len(graph.train)),
+        draws=min(DRAWS, MOST_BATCHES * 2 * batch * step.sampler.k),
+        batch=batch,
         max_scores=MOST_SCORES,
     )
 

@@ -1,0 +1,131 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from sparring.experiments.run import RECORDED, Run
+from sparring.training import checkpoint
+
+INTERRUPTING = """
+import os, signal
+from sparring.samplers import Uniform
+
+class Interrupting(Uniform):
+    draws = 0
+
+    def sample(self, queries, score, rng):
+        Interrupting.draws += 1
+        if Interrupting.draws == int(os.environ.get("INTERRUPT_AT", 0)):
+            os.kill(os.getpid(), getattr(signal, os.environ["INTERRUPT_BY"]))
+        return super().sample(queries, score, rng)
+"""
+
+
+@pytest.fixture
+def shell(tmp_path, write, tables):
+    """`sparring run` in a process of its own, on a sampler that can interrupt it."""
+    (tmp_path / "interrupting.py").write_text(INTERRUPTING)
+    config = write(
+        {**tables, "threads": 1, "sampler": {"name": "interrupting:Interrupting", "k": 4}}
+    )
+    start = (
+        "import sys; sys.argv[0] = 'sparring'; from sparring.experiments.cli import main; main()"
+    )
+
+    def call(*words, at=0, by="SIGINT"):
+        command = [sys.executable, "-c", start, "run", config.name, *words]
+        variables = {**os.environ, "INTERRUPT_AT": str(at), "INTERRUPT_BY": by}
+        return subprocess.run(
+            command, cwd=tmp_path, env=variables, capture_output=True, text=True, check=False
+        )
+
+    return call
+
+
+def test_the_result_is_printed(command, write, tables):
+    told = command("run", write(tables))
+    assert told.exit_code == 0
+    assert "small on circle (test)" in told.stdout and "best epoch" in told.stdout
+
+
+def test_the_folder_is_named_after_the_file(command, write, tables, tmp_path):
+    command("run", write(tables, "tiny.toml"))
+    assert Run(tmp_path / "runs" / "tiny").result()["dataset"] == "circle"
+
+
+def test_the_folder_can_be_named(command, write, tables, tmp_path):
+    command("run", write(tables), "--folder", tmp_path / "there")
+    assert Run(tmp_path / "there").result()["dataset"] == "circle"
+
+
+def test_entries_can_be_set(command, write, tables, tmp_path):
+    command("run", write(tables), "--set", "model.dim=6", "--set", "seed=9")
+    result = Run(tmp_path / "runs" / "small").result()
+    assert (result["dim"], result["seed"]) == (6, 9)
+
+
+def test_progress_goes_to_standard_error(command, write, tables):
+    assert "100%" in command("run", write(tables)).stderr
+
+
+def test_quiet_is_quiet(command, write, tables):
+    assert command("run", write(tables), "--quiet").stderr == ""
+
+
+def test_tensorboard_finds_its_file(command, write, tables, tmp_path):
+    command("run", write(tables), "--quiet")
+    assert list((tmp_path / "runs" / "small" / "tensorboard").glob("events.*"))
+
+
+def test_a_second_run_needs_resume(command, write, tables):
+    command("run", write(tables), "--quiet")
+    told = command("run", write(tables), "--quiet")
+    assert told.exit_code == 1 and "add --resume to go on with it" in told.stderr
+
+
+def test_a_record_is_written_where_asked(command, write, tables, tmp_path):
+    record = tmp_path / "results" / "study" / "small.json"
+    command("run", write(tables), "--quiet", "--set", "seed=5", "--record", record)
+    told = json.loads(record.read_text())
+    assert list(told)[: len(RECORDED)] == list(RECORDED)
+    assert (told["config"], told["overrides"], told["seed"]) == ("small.toml", ["seed=5"], 5)
+
+
+def test_an_unbroken_run_ends_with_0(shell):
+    assert shell("--quiet").returncode == 0
+
+
+@pytest.mark.parametrize("by", ["SIGINT", "SIGTERM"])
+def test_an_interrupted_run_ends_with_130_and_tells_how_to_go_on(shell, by):
+    told = shell("--quiet", "--set", "seed=4", at=6, by=by)
+    assert told.returncode == 130
+    assert told.stderr == (
+        "stopped; to go on: sparring run small.toml --folder runs/small --resume --set seed=4\n"
+    )
+
+
+def test_an_interrupted_run_goes_on_to_the_result_of_an_unbroken_one(shell, tmp_path):
+    shell("--quiet", "--folder", "whole")
+    shell("--quiet", "--folder", "broken", at=6)
+    assert shell("--quiet", "--folder", "broken", "--resume").returncode == 0
+    whole, broken = (Run(tmp_path / name) for name in ("whole", "broken"))
+    assert broken.result()["mrr"] == whole.result()["mrr"]
+    for name in ("best", "last"):
+        ours, theirs = (checkpoint.load(run.folder, name)["step"] for run in (broken, whole))
+        assert all(torch.equal(ours[key], theirs[key]) for key in theirs)
+
+
+def test_a_second_interrupt_leaves_the_last_checkpoint_and_tells_the_same(command, write, tables):
+    def twice(fit):
+        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGINT)
+        return []
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sparring.experiments.listeners.watchers", lambda fit, *_, **__: twice(fit))
+        told = command("run", write(tables))
+    assert told.exit_code == 130 and "stopped; to go on: sparring run" in told.stderr
