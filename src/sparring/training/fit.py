@@ -141,7 +141,8 @@ class Fit:
         rng = self.seeds.stream("train", self.device)
         seen: list[dict[str, Tensor]] = []
         clock = time.process_time()
-        order, shuffled = None, -1
+        shuffled = self.progress.step // self.steps_per_epoch
+        order = self._order(shuffled)
         self.step.train()
         while self.progress.step < self.steps and not self.progress.finished and not self.stopping:
             epoch, place = divmod(self.progress.step, self.steps_per_epoch)

@@ -26,14 +26,13 @@ class RowwiseAdagrad(torch.optim.Optimizer):
         for group in self.param_groups:
             for parameter in group["params"]:
                 if parameter.grad is not None:
-                    self._update(parameter, group["lr"], group["eps"])
+                    self._update(parameter, parameter.grad, group["lr"], group["eps"])
 
-    def _update(self, parameter: nn.Parameter, lr: float, eps: float) -> None:
+    def _update(self, parameter: nn.Parameter, grad: torch.Tensor, lr: float, eps: float) -> None:
         state = self.state[parameter]
         rows = parameter.shape[:1] if parameter.dim() > 1 else parameter.shape
         if not state:
             state["sum"] = torch.zeros(rows, device=parameter.device, dtype=torch.float32)
-        grad = parameter.grad
         if grad.is_sparse:
             grad = grad.coalesce()
             row, value = grad.indices()[0], grad.values()
