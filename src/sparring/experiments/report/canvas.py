@@ -102,6 +102,7 @@ class Axis:
         return (self._scaled(value) - self.low) / (self.high - self.low)
 
     def layout(self) -> dict[str, Any]:
+        """The range and its steps, as Plotly wants them."""
         steps = {"type": "log", "dtick": "D2"} if self.logarithmic else {}
         return {"range": [self.low, self.high], **steps}
 

@@ -15,6 +15,7 @@ class Box(NamedTuple):
     height: float
 
     def meets(self, other: "Box") -> bool:
+        """Do the two boxes overlap?"""
         across = abs(self.x - other.x) < (self.width + other.width) / 2
         return across and abs(self.y - other.y) < (self.height + other.height) / 2
 
