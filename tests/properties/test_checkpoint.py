@@ -92,7 +92,7 @@ def test_a_file_cut_anywhere_is_refused(saved, file):
     content = file.read_bytes()
     for length in range(len(content)):
         file.write_bytes(content[:length])
-        with pytest.raises(CheckpointError, match=r"cut short or altered|was altered"):
+        with pytest.raises(CheckpointError, match=r"cut short or altered|was altered; delete it"):
             checkpoint.load(saved, "last")
 
 

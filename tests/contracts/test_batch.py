@@ -1,0 +1,84 @@
+"""Bookkeeping of what travels through a step."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from sparring.batch import Feedback, Negatives, by_query, grouped, per_query
+from sparring.samplers import Uniform
+from sparring.testing import tiny_graph, tiny_queries
+
+QUERIES = tiny_queries(tiny_graph())[:6]
+
+
+def offered(groups, k=4):
+    """Negatives whose fields tell candidates apart."""
+    drawn = Uniform(tiny_graph(), k=k, groups=groups).sample(
+        QUERIES, lambda ids: ids.float(), torch.Generator().manual_seed(0)
+    )
+    number = torch.arange(6.0 * k).view(6, k)
+    return replace(drawn, weight=number, false_negative=number / 100, trace=-number)
+
+
+def test_queries_stand_by_their_list_in_order():
+    ids = torch.tensor([[0, 1], [2, 3]])
+    assert per_query(ids, 4).tolist() == [[0, 1], [0, 1], [2, 3], [2, 3]]
+    assert grouped(torch.arange(4), 2).tolist() == [[0, 1], [2, 3]]
+
+
+@pytest.mark.parametrize(
+    "share", [grouped, lambda rows, groups: by_query(rows[:groups], len(rows))]
+)
+def test_lists_are_shared_evenly(share):
+    with pytest.raises(ValueError, match="4 candidate lists cannot be shared evenly by 6 queries"):
+        share(torch.zeros(6, 2, dtype=torch.long), 4)
+
+
+@pytest.mark.parametrize("groups", [1, 3, 6])
+def test_an_offer_hides_each_query_its_own_answer(groups):
+    drawn = Negatives.offer(QUERIES, torch.arange(11).expand(groups, -1))
+    want = [[e != answer for e in range(11)] for answer in QUERIES.answer.tolist()]
+    assert drawn.mask.tolist() == want
+
+
+@pytest.mark.parametrize("groups", [1, 2, 6])
+def test_chosen_candidates_keep_what_is_said_of_them(groups):
+    drawn = offered(groups)
+    pick = torch.tensor([[3, 1]]).expand(6, 2)
+    chosen = drawn.choose(pick)
+    assert torch.equal(chosen.ids, per_query(drawn.ids, 6)[:, [3, 1]])
+    for name in ("mask", "weight", "false_negative", "trace"):
+        assert torch.equal(getattr(chosen, name), getattr(drawn, name)[:, [3, 1]])
+    assert chosen.log_q is None
+
+
+@pytest.mark.parametrize("groups", [1, 2, 6])
+def test_joined_candidates_stand_side_by_side(groups):
+    one, other = offered(groups), offered(None, k=3)
+    joined = Negatives.join([one, other], 6)
+    assert torch.equal(joined.ids, torch.cat([per_query(one.ids, 6), other.ids], 1))
+    for name in ("mask", "weight", "false_negative", "trace"):
+        assert torch.equal(
+            getattr(joined, name), torch.cat([getattr(one, name), getattr(other, name)], 1)
+        )
+    assert joined.log_q is None
+
+
+def test_a_sampler_hears_of_its_own_columns():
+    drawn = offered(2)
+    negative = torch.arange(24.0).view(6, 4)
+    whole = Feedback(QUERIES, drawn, torch.zeros(6), negative, negative / 10)
+    part = whole.columns(1, 3)
+    assert torch.equal(part.negatives.ids, per_query(drawn.ids, 6)[:, 1:3])
+    assert torch.equal(part.negatives.trace, drawn.trace[:, 1:3])
+    assert torch.equal(part.negative, negative[:, 1:3])
+    assert torch.equal(part.gradient, negative[:, 1:3] / 10)
+    assert torch.equal(part.push, 6 * part.gradient)
+
+
+def test_rows_of_queries_are_queries():
+    some = QUERIES[torch.tensor([4, 0])]
+    assert len(some) == 2
+    assert some.anchor.tolist() == QUERIES.anchor[[4, 0]].tolist()
+    assert some.answer.tolist() == QUERIES.answer[[4, 0]].tolist()
