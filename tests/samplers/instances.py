@@ -5,10 +5,13 @@ import torch
 from sparring.batch import per_query
 from sparring.samplers import (
     Cached,
+    Curriculum,
+    Discount,
     HardestOf,
     HideKnown,
     KHop,
     MetropolisHastings,
+    Mix,
     NearestNeighbour,
     NearMiss,
     Neighbourhood,
@@ -19,7 +22,9 @@ from sparring.samplers import (
     Uniform,
     UntilWrong,
     WalkEnds,
+    WithoutReplacement,
 )
+from sparring.samplers.cardinality import CardinalityDoubt
 
 
 def opinion(queries):
@@ -41,8 +46,19 @@ def introduced(sampler, graph):
 
 
 EXACT = {
+    "curriculum": lambda graph: Curriculum(
+        graph, inner=Typed(graph, k=5), option="floor", start=1.0, end=0.3, steps=20
+    ),
+    "discounted": lambda graph: Discount(
+        graph, inner=Uniform(graph, k=5), doubt=CardinalityDoubt(graph)
+    ),
     "k-hop": lambda graph: KHop(graph, k=5, hops=1),
     "k-hop-floored": lambda graph: KHop(graph, k=5, hops=1, floor=0.5),
+    "mix": lambda graph: Mix(graph, parts=[Positional(graph, k=2), Uniform(graph, k=3, groups=1)]),
+    "mix-own-densities": lambda graph: Mix(
+        graph,
+        parts=[WithoutReplacement(graph, inner=Uniform(graph, k=2)), Uniform(graph, k=3)],
+    ),
     "near-miss": lambda graph: NearMiss(graph, k=5, teacher=opinion),
     "near-miss-pool": lambda graph: NearMiss(graph, k=3, teacher=opinion, pool=6),
     "near-miss-strict": lambda graph: NearMiss(graph, k=3, teacher=opinion, pool=6, strict=True),
@@ -56,8 +72,18 @@ EXACT = {
     "typed": lambda graph: Typed(graph, k=5),
     "walk-ends": lambda graph: WalkEnds(graph, k=5, walks=20),
     "walk-ends-compat": lambda graph: WalkEnds(graph, k=5, walks=20, compat=True),
+    "without-replacement": lambda graph: WithoutReplacement(graph, inner=Typed(graph, k=4)),
+    "without-replacement-pool": lambda graph: WithoutReplacement(
+        graph, inner=HideKnown(graph, inner=Typed(graph, k=9)), k=4
+    ),
 }
 INEXACT = {
+    "curriculum": lambda graph: Curriculum(
+        graph, inner=Typed(graph, k=5), option="floor", start=1.0, end=0.3, steps=20
+    ),
+    "discounted": lambda graph: Discount(
+        graph, inner=Uniform(graph, k=5), doubt=CardinalityDoubt(graph)
+    ),
     "cached": lambda graph: Cached(graph, k=3, size=4, fresh=3),
     "cached-hashed": lambda graph: Cached(
         graph, k=3, size=4, fresh=3, rows=5, draw="importance", drop_known=True
@@ -68,6 +94,9 @@ INEXACT = {
     "hardest": lambda graph: HardestOf(graph, inner=Uniform(graph, k=8), k=3, rank=2),
     "hardest-unknown": lambda graph: HardestOf(
         graph, inner=HideKnown(graph, inner=Uniform(graph, k=8)), k=3
+    ),
+    "mix-hardest": lambda graph: Mix(
+        graph, parts=[HardestOf(graph, inner=Uniform(graph, k=4)), Uniform(graph, k=2)]
     ),
     "metropolis-hastings": lambda graph: MetropolisHastings(
         graph, inner=KHop(graph, k=5, floor=0.5), steps=3

@@ -8,7 +8,7 @@ from samplers.worlds import ask, chi_square, draw, graph_of, rng, scores_of
 from sparring.batch import Queries
 from sparring.graph.sides import both_queries
 from sparring.samplers import HideKnown
-from sparring.samplers.cache import Cached, repeated, write_once
+from sparring.samplers.cache import Cached, write_once
 
 WORLD = graph_of((0, 0, 1), (0, 0, 2), (3, 1, 4))
 QUERY = ask(0, 0, 1)
@@ -145,11 +145,6 @@ def test_the_first_of_repeated_rows_is_written():
     values = torch.tensor([[5], [6], [7]], dtype=torch.int32)
     write_once(table, torch.tensor([2, 0, 2]), values)
     assert table.flatten().tolist() == [6, 0, 5]
-
-
-def test_repetitions_are_found():
-    got = repeated(torch.tensor([[3, 1, 3, 3, 1], [0, 1, 2, 3, 4]]))
-    assert got.tolist() == [[False, False, True, True, True], [False] * 5]
 
 
 def test_facts_can_be_dropped():

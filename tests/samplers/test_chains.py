@@ -43,7 +43,7 @@ def proposal():
 
 @pytest.mark.parametrize("alpha", [0.0, 0.5, 1.0])
 def test_long_chains_follow_the_scores(alpha):
-    tally = ends(MetropolisHastings(WORLD, inner=proposal(), steps=30, alpha=alpha))
+    tally = ends(MetropolisHastings(WORLD, inner=proposal(), steps=60, alpha=alpha))
     off = (tally / tally.sum() - target(alpha, counts_of(8))).abs().sum() / 2
     assert off < 0.02
 
@@ -59,14 +59,14 @@ def test_short_chains_follow_their_exact_law(steps):
 
 def test_hidden_facts_are_never_moved_to():
     inner = HideKnown(WORLD, inner=proposal())
-    tally = ends(MetropolisHastings(WORLD, inner=inner, steps=30, alpha=1.0))
+    tally = ends(MetropolisHastings(WORLD, inner=inner, steps=60, alpha=1.0))
     aim = target(1.0, counts_of(1, 8))
     assert (tally / tally.sum() - aim).abs().sum() / 2 < 0.02
 
 
 def test_proposals_that_are_redrawn_are_weighed_by_their_own_density():
     inner = RedrawKnown(WORLD, inner=Popular(WORLD, k=50))
-    tally = ends(MetropolisHastings(WORLD, inner=inner, steps=30, alpha=1.0))
+    tally = ends(MetropolisHastings(WORLD, inner=inner, steps=60, alpha=1.0))
     reachable = WORLD.degree > 0
     aim = target(1.0, counts_of(1, 8) & reachable)
     assert (tally / tally.sum() - aim).abs().sum() / 2 < 0.02

@@ -2,6 +2,8 @@ from sparring.samplers.base import NegativeSampler, SamplerWrapper
 from sparring.samplers.cache import Cached
 from sparring.samplers.chains import MetropolisHastings
 from sparring.samplers.combine import HideKnown, RedrawKnown
+from sparring.samplers.curriculum import Curriculum
+from sparring.samplers.discount import Discount
 from sparring.samplers.fixed import (
     AllEntities,
     InBatch,
@@ -11,22 +13,27 @@ from sparring.samplers.fixed import (
     UniformUnknown,
 )
 from sparring.samplers.khop import KHop, RandomWalk, WalkEnds
+from sparring.samplers.mix import Mix
 from sparring.samplers.nearest import NearestNeighbour, NearMiss
 from sparring.samplers.neighbourhood import Neighbourhood
 from sparring.samplers.pool import HardestOf, UntilWrong
 from sparring.samplers.relational import Relational
 from sparring.samplers.shown import ShowKnown
 from sparring.samplers.typed import Positional, Typed
+from sparring.samplers.without_replacement import WithoutReplacement
 
 SAMPLERS = {
     "all-entities": AllEntities,
     "cached": Cached,
+    "curriculum": Curriculum,
+    "discount": Discount,
     "hardest-of": HardestOf,
     "hide-known": HideKnown,
     "in-batch": InBatch,
     "k-hop": KHop,
     "kvs-all": KvsAll,
     "metropolis-hastings": MetropolisHastings,
+    "mix": Mix,
     "near-miss": NearMiss,
     "nearest-neighbour": NearestNeighbour,
     "neighbourhood": Neighbourhood,
@@ -41,18 +48,22 @@ SAMPLERS = {
     "uniform-unknown": UniformUnknown,
     "until-wrong": UntilWrong,
     "walk-ends": WalkEnds,
+    "without-replacement": WithoutReplacement,
 }
 
 __all__ = [
     "SAMPLERS",
     "AllEntities",
     "Cached",
+    "Curriculum",
+    "Discount",
     "HardestOf",
     "HideKnown",
     "InBatch",
     "KHop",
     "KvsAll",
     "MetropolisHastings",
+    "Mix",
     "NearMiss",
     "NearestNeighbour",
     "NegativeSampler",
@@ -69,4 +80,5 @@ __all__ = [
     "UniformUnknown",
     "UntilWrong",
     "WalkEnds",
+    "WithoutReplacement",
 ]

@@ -23,7 +23,8 @@ class NegativeSampler(nn.Module, ABC):
     states_density = True  # False where `log_q` is None
     states_answer_density = True  # False where only `answer_log_q` is None
     extra_scores = 0  # scores per query asked of the main model beyond the k offered
-    schedulable: tuple[str, ...] = ()  # numeric attributes that may change while training
+    # numeric attributes that may change while training, with their bounds
+    schedulable: tuple[tuple[str, float, float], ...] = ()
 
     def __init__(self, k: int):
         super().__init__()

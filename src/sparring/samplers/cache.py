@@ -1,12 +1,15 @@
 """Hard wrong answers remembered from step to step (NSCaching: Zhang et al., 2019)."""
 
+import math
+
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from sparring.batch import Queries
 from sparring.graph.knowledge_graph import TrainGraph
 from sparring.samplers.base import NegativeSampler
+from sparring.samplers.draws import gumbel, repeated
 from sparring.samplers.seen import SeenQueries
 
 DRAWS = ("importance", "top", "uniform")
@@ -39,7 +42,7 @@ class Cached(NegativeSampler):
 
     needs_scores = True
     states_density = False
-    schedulable = ("temperature",)
+    schedulable = (("temperature", 1e-6, math.inf),)
 
     cache: Int[Tensor, "rows size"]
 
@@ -119,20 +122,6 @@ class Cached(NegativeSampler):
         if not self.compat:
             logit = logit.masked_fill(repeated(candidate), -torch.inf)
         return logit.topk(self.cache.shape[1]).indices
-
-
-def gumbel(like: Float[Tensor, "B C"], rng: torch.Generator) -> Float[Tensor, "B C"]:
-    """Noise whose addition to log-weights makes the order one of drawing without replacement."""
-    lot = torch.empty_like(like).exponential_(generator=rng)
-    return -lot.clamp(min=torch.finfo(like.dtype).tiny).log()
-
-
-def repeated(ids: Int[Tensor, "B C"]) -> Bool[Tensor, "B C"]:
-    """True where an id stands further left in its row already."""
-    ascending, order = ids.sort(stable=True)
-    again = torch.zeros_like(ids, dtype=torch.bool)
-    again[:, 1:] = ascending[:, 1:] == ascending[:, :-1]
-    return torch.zeros_like(again).scatter(1, order, again)
 
 
 def write_once(table: Int[Tensor, "rows S"], row: Int[Tensor, "B"], value: Int[Tensor, "B S"]):

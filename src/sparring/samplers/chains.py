@@ -1,5 +1,7 @@
 """Wrong answers from Markov chains that the model's scores steer (MCNS: Yang et al., 2020)."""
 
+import math
+
 import torch
 from jaxtyping import Shaped
 from torch import Tensor
@@ -30,7 +32,7 @@ class MetropolisHastings(SamplerWrapper):
         ValueError: without steps, for a negative alpha, or if `inner` states no closed density.
     """
 
-    schedulable = ("alpha",)
+    schedulable = (("alpha", 0.0, math.inf),)
 
     def __init__(
         self,

@@ -73,7 +73,7 @@ class ListSampler(NegativeSampler, ABC):
         ValueError: if the floor is no share.
     """
 
-    schedulable = ("floor",)
+    schedulable = (("floor", 0.0, 1.0),)
 
     def __init__(self, graph: TrainGraph, lists: Lists, *, k: int, floor: float):
         super().__init__(k)

@@ -32,7 +32,7 @@ class Neighbourhood(NegativeSampler):
         RuntimeError: if it is asked for candidates before it has met the main model.
     """
 
-    schedulable = ("width",)
+    schedulable = (("width", 1e-6, math.inf),)
 
     entity: Int[Tensor, "N"]
     place: Int[Tensor, "N"]

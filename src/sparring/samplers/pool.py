@@ -1,5 +1,6 @@
 """Wrong answers chosen from a pool by what the main model thinks of them now."""
 
+import math
 from abc import ABC
 from dataclasses import replace
 
@@ -45,7 +46,7 @@ class HardestOf(Choice):
         ValueError: if the pool has fewer than rank + k - 1 candidates, or the rank is below 1.
     """
 
-    schedulable = ("rank",)
+    schedulable = (("rank", 1, math.inf),)
 
     def __init__(self, graph: TrainGraph, *, inner: NegativeSampler, k: int = 1, rank: int = 1):
         super().__init__(inner, k)
@@ -81,7 +82,7 @@ class UntilWrong(Choice):
         ValueError: if k does not divide the pool, or the margin is negative.
     """
 
-    schedulable = ("margin",)
+    schedulable = (("margin", 0.0, math.inf),)
 
     harmonic: Float[Tensor, "N"]
 

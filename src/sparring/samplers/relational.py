@@ -20,7 +20,7 @@ class Relational(NegativeSampler):
         floor: share of draws that come from all entities alike.
     """
 
-    schedulable = ("floor",)
+    schedulable = (("floor", 0.0, 1.0),)
 
     pairs: Int[Tensor, "F"]
 

@@ -1,0 +1,157 @@
+import itertools
+import math
+
+import pytest
+import torch
+from samplers.worlds import ask, chi_square, counted, draw, graph_of
+
+from sparring.samplers import (
+    AllEntities,
+    HardestOf,
+    HideKnown,
+    Popular,
+    Positional,
+    RandomWalk,
+    Typed,
+    Uniform,
+    WithoutReplacement,
+)
+from sparring.samplers.draws import times
+
+WORLD = graph_of((0, 0, 1), (0, 0, 2), (3, 0, 1), (4, 0, 2), (0, 1, 5))
+QUERY = ask(0, 0, 1)
+
+
+def sums(sampler, weights, rounds=20_000):
+    """Mean and standard error of the importance sum of the weights of entities."""
+    queries = ask(0, 0, 1, times=rounds)
+    drawn = draw(sampler, queries)
+    each = drawn.mask * weights[drawn.ids] / (sampler.k * drawn.log_q.double().exp())
+    total = each.nan_to_num(0.0).sum(1)
+    return total.mean().item(), total.std().item() / math.sqrt(rounds)
+
+
+WEIGHTS = torch.tensor([1.0, 100.0, 4.0, 8.0, 16.0, 32.0], dtype=torch.double)
+TRUE_SUM = 61.0  # the answer, 1, does not count
+
+
+@pytest.mark.parametrize("k", [1, 3, 5])
+@pytest.mark.parametrize("inner", [Uniform, lambda graph, k: Typed(graph, k=k, floor=0.3)])
+def test_sums_over_all_entities_are_unbiased(inner, k):
+    mean, error = sums(WithoutReplacement(WORLD, inner=inner(WORLD, k=k)), WEIGHTS)
+    assert abs(mean - TRUE_SUM) < 5 * error + 1e-3
+
+
+@pytest.mark.parametrize("k", [1, 3])
+@pytest.mark.parametrize("inner", [Uniform, lambda graph, k: Typed(graph, k=k, floor=0.3)])
+def test_sums_over_a_pool_are_unbiased(inner, k):
+    mean, error = sums(WithoutReplacement(WORLD, inner=inner(WORLD, k=12), k=k), WEIGHTS)
+    assert abs(mean - TRUE_SUM) < 5 * error + 1e-3
+
+
+def test_all_of_all_entities_is_the_full_sum():
+    drawn = draw(WithoutReplacement(WORLD, inner=Uniform(WORLD, k=6)), QUERY)
+    assert sorted(drawn.ids[0].tolist()) == list(range(6))
+    torch.testing.assert_close(drawn.log_q, torch.full((1, 6), -math.log(6)))
+
+
+def test_sets_come_as_if_drawn_one_after_another():
+    inner = Typed(WORLD, k=2, floor=0.3)
+    share = inner.log_prob(QUERY, torch.arange(6).unsqueeze(0))[0].double().exp().tolist()
+    law = {pair: 0.0 for pair in itertools.combinations(range(6), 2)}
+    for a, b in itertools.permutations(range(6), 2):
+        law[min(a, b), max(a, b)] += share[a] * share[b] / (1 - share[a])
+    drawn = draw(WithoutReplacement(WORLD, inner=inner), ask(0, 0, 1, times=20_000))
+    found = [tuple(pair) for pair in drawn.ids.sort(1).values.tolist()]
+    tally = torch.tensor([float(found.count(pair)) for pair in law]).double()
+    assert chi_square(tally, torch.tensor(list(law.values()), dtype=torch.double)) < 5
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: WithoutReplacement(WORLD, inner=Popular(WORLD, k=4)),
+        lambda: WithoutReplacement(WORLD, inner=Popular(WORLD, k=40), k=4),
+    ],
+    ids=["all", "pool"],
+)
+def test_nothing_comes_twice(make):
+    drawn = draw(make(), ask(0, 0, 1, times=200))
+    again = drawn.ids.masked_fill(~drawn.mask, -1).sort(1).values
+    assert not ((again[:, 1:] == again[:, :-1]) & (again[:, 1:] >= 0)).any()
+
+
+def test_what_the_sampler_cannot_draw_does_not_count():
+    drawn = draw(WithoutReplacement(WORLD, inner=Positional(WORLD, k=4)), QUERY)
+    assert counted(drawn, 1) == [2]
+    assert drawn.log_q[drawn.mask].exp().tolist() == pytest.approx([1 / 4])
+
+
+def test_a_pool_of_repetitions_leaves_places_empty():
+    pool = HideKnown(WORLD, inner=Positional(WORLD, k=9))
+    unseen = ask(4, 0, 1)
+    drawn = draw(WithoutReplacement(WORLD, inner=pool, k=3), ask(3, 0, 1))
+    assert counted(drawn, 1) == [2]
+    assert not draw(WithoutReplacement(WORLD, inner=pool, k=3), unseen).mask.sum() > 1
+
+
+def test_more_places_than_entities_stay_empty():
+    graph = graph_of((0, 0, 1), num_entities=2, num_relations=1)
+    drawn = draw(WithoutReplacement(graph, inner=Uniform(graph, k=5)), ask(0, 0, 1))
+    assert counted(drawn, 1) == [0]
+
+
+def test_a_query_that_all_entities_answer_gets_no_negatives():
+    graph = graph_of((0, 0, 0), (0, 0, 1), num_entities=2, num_relations=1)
+    pool = HideKnown(graph, inner=Uniform(graph, k=4))
+    assert not draw(WithoutReplacement(graph, inner=pool, k=2), ask(0, 0, 1)).mask.any()
+
+
+def test_hidden_facts_take_no_place_in_a_pool():
+    pool = HideKnown(WORLD, inner=AllEntities(WORLD))
+    assert counted(draw(WithoutReplacement(WORLD, inner=pool, k=4), QUERY), 1) == [0, 3, 4, 5]
+
+
+def test_a_pool_without_density_is_chosen_from_all_the_same():
+    sampler = WithoutReplacement(WORLD, inner=RandomWalk(WORLD, k=9), k=2)
+    assert draw(sampler, QUERY).log_q is None
+    assert not sampler.states_density
+
+
+def test_gradients_reach_a_sampler_that_learns():
+    class Learning(Uniform):
+        def __init__(self, graph, *, k):
+            super().__init__(graph, k=k)
+            self.logit = torch.nn.Parameter(torch.zeros(6))
+
+        def log_prob(self, queries, ids):
+            return self.logit.log_softmax(0)[ids].expand(len(queries), -1)
+
+    inner = Learning(WORLD, k=3)
+    drawn = draw(WithoutReplacement(WORLD, inner=inner), QUERY)
+    assert drawn.trace.requires_grad and not drawn.log_q.requires_grad
+    assert drawn.trace.exp().tolist() == [pytest.approx([1 / 6] * 3)]
+
+
+def test_answers_have_no_density():
+    sampler = WithoutReplacement(WORLD, inner=Uniform(WORLD, k=2))
+    assert not sampler.states_answer_density
+    assert sampler.answer_log_prob(QUERY) is None
+    assert sampler.log_prob(QUERY, torch.zeros(1, 1, dtype=torch.long)) is None
+
+
+def test_occurrences_are_counted_where_they_count():
+    ids = torch.tensor([[3, 1, 3, 3, 1]])
+    mask = torch.tensor([[True, True, False, True, False]])
+    assert times(ids, mask).tolist() == [[2, 1, 2, 2, 1]]
+
+
+def test_all_entities_need_a_closed_density():
+    hardest = HardestOf(WORLD, inner=Uniform(WORLD, k=3))
+    with pytest.raises(ValueError, match="HardestOf states no closed density"):
+        WithoutReplacement(WORLD, inner=hardest)
+
+
+def test_a_pool_must_hold_what_is_chosen():
+    with pytest.raises(ValueError, match="pool of 3 draws holds no k=4 distinct candidates"):
+        WithoutReplacement(WORLD, inner=Uniform(WORLD, k=3), k=4)
