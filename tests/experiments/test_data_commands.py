@@ -69,4 +69,5 @@ def test_only_one_family_is_listed_where_asked(command):
 
 
 def test_an_unknown_family_is_misuse(command):
-    assert command("list", "sampler").exit_code == 2
+    told = command("list", "sampler")
+    assert told.exit_code == 2 and "there is no 'sampler'; did you mean 'samplers'?" in told.stderr

@@ -3,7 +3,7 @@
 import inspect
 from dataclasses import dataclass
 
-from sparring.experiments.build import Table, options_of
+from sparring.experiments.build import Table, options_of, refuse_unknown
 from sparring.experiments.config import PARTS
 
 FAMILIES: dict[str, Table] = {
@@ -30,7 +30,12 @@ class Part:
 
 
 def parts(family: str) -> list[Part]:
-    """The parts of one family, by name."""
+    """The parts of one family, by name.
+
+    Raises:
+        ConfigError: for a family that there is not, with the nearest one.
+    """
+    refuse_unknown([family], FAMILIES, "list")
     return [
         Part(name, _summary(maker), options_of(maker))
         for name, maker in sorted(FAMILIES[family].items())

@@ -1,6 +1,6 @@
 """`sparring evaluate`: rank again with a trained model."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -11,8 +11,8 @@ from sparring.experiments.commands.options import Json, Overrides, RunFolder
 def evaluate(
     run: RunFolder,
     split: Annotated[
-        str | None,
-        typer.Option(help="`test` or `valid`; by default the run's own.", show_default=False),
+        Literal["test", "valid"] | None,
+        typer.Option(help="The split to rank; by default the run's own.", show_default=False),
     ] = None,
     relations: Annotated[
         int, typer.Option(min=0, help="How many relations to list, those with most queries first.")

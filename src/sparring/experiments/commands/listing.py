@@ -1,6 +1,6 @@
 """`sparring list`: the parts that an experiment can name."""
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 from rich.padding import Padding
@@ -9,12 +9,15 @@ from rich.text import Text
 from sparring.experiments.commands.console import as_json, out
 from sparring.experiments.commands.options import Json
 
-Kind = Literal["models", "samplers", "losses", "sides", "optimizers", "schedules"]
-
 
 def list_parts(
     kind: Annotated[
-        Kind | None, typer.Argument(help="List only these.", show_default=False)
+        str | None,
+        typer.Argument(
+            metavar="KIND",
+            help="List only `models`, `samplers`, `losses`, `sides`, `optimizers` or `schedules`.",
+            show_default=False,
+        ),
     ] = None,
     json: Json = False,
 ):

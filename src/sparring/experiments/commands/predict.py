@@ -14,7 +14,9 @@ def predict(
     head: Annotated[
         str | None, typer.Option(help="Ask for the tail of this head.", show_default=False)
     ] = None,
-    relation: Annotated[str | None, typer.Option(show_default=False)] = None,
+    relation: Annotated[
+        str | None, typer.Option(help="The relation of the triple.", show_default=False)
+    ] = None,
     tail: Annotated[
         str | None, typer.Option(help="Ask for the head of this tail.", show_default=False)
     ] = None,
@@ -41,7 +43,7 @@ def predict(
     Entities and relations are given by name, or by a label that only one of them has. Known
     facts of all splits are left out.
 
-    Example: `sparring predict runs/atlas --head Iceland --relation currency`
+    Example: `sparring predict runs/atlas/uniform/seed-0 --head Iceland --relation currency`
     """
     from sparring.experiments.graphs import load_graph
     from sparring.experiments.run import Run
