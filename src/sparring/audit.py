@@ -110,8 +110,10 @@ def audit(
     with _as_it_was(sampler), judging(torch.nn.Module() if model is None else model):
         for some in _batches(triples.to(rng.device), batch, batches, rng):
             queries = both_queries(some, len(graph.relations))
-            score = model(queries) if model else lambda ids: _refuse_scores(sampler)
-            yardstick = _Yardstick.of(queries, score, facts, reference, rng) if model else None
+            score, yardstick = (lambda ids: _refuse_scores(sampler)), None
+            if model is not None:
+                score = model(queries)
+                yardstick = _Yardstick.of(queries, score, facts, reference, rng)
             for part, tally in ((sampler, own), (uniform, base)):
                 drawn = part.sample(queries, score, rng)
                 hardness = yardstick and yardstick.hardness(queries, score(drawn.ids))

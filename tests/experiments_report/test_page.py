@@ -1,9 +1,14 @@
 import base64
 import hashlib
 import re
+from importlib.resources import files
+from pathlib import Path
 
 import pytest
 from experiments_report.fake import HOSTILE, PLACES, RELATIONS
+
+from sparring.experiments.compare import read_comparison
+from sparring.experiments.report.page import command
 
 SECTIONS = ("results", "curves", "audit", "groups", "relations", "negatives", "origin")
 
@@ -133,6 +138,17 @@ def test_examples_go_by_the_labels_of_entities(usual):
 
 def test_the_end_tells_how_to_run_it_again(usual):
     assert "sparring compare atlas-samplers.toml" in usual.text["origin"]
+
+
+def test_the_packaged_comparison_runs_again_without_a_file():
+    packaged = Path(str(files("sparring.experiments"))) / "atlas.toml"
+    assert command(read_comparison(packaged)) == "sparring compare"
+
+
+def test_a_changed_comparison_of_the_same_name_needs_its_file():
+    packaged = Path(str(files("sparring.experiments"))) / "atlas.toml"
+    changed = read_comparison(packaged, ["train.epochs=1"])
+    assert command(changed) == "sparring compare atlas.toml"
 
 
 def test_the_end_holds_each_configuration(usual):

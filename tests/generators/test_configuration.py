@@ -41,6 +41,13 @@ def test_a_model_is_no_sampler():
         build({"name": "transe"}, FAMILY, "sampler", graph=tiny_graph())
 
 
+def test_options_of_generators_can_change_while_training():
+    inner = {"name": "softmax-generator", "k": 3}
+    change = {"option": "floor", "start": 0.9, "end": 0.1, "steps": 10}
+    spec = {"name": "curriculum", "inner": inner, **change}
+    assert build(spec, FAMILY, "sampler", graph=tiny_graph()).inner.floor == 0.9
+
+
 def test_generators_can_be_wrapped_like_any_sampler():
     spec = {"name": "hide-known", "inner": {"name": "adversarial-tree", "k": 3}}
     assert build(spec, FAMILY, "sampler", graph=tiny_graph()).k == 3

@@ -66,6 +66,15 @@ def test_the_policy_is_the_groups_softmax_times_the_members():
     torch.testing.assert_close(made.log_policy(queries).exp(), want)
 
 
+def test_the_policy_stays_a_distribution_however_far_logits_are_apart():
+    torch.manual_seed(0)
+    made = FlowGenerator(tiny_graph(), k=2)
+    made.member.bias.data = torch.linspace(-1e4, 1e4, 11)
+    policy = made.log_policy(tiny_queries(tiny_graph()))
+    assert policy.isfinite().all()
+    torch.testing.assert_close(policy.exp().sum(1), torch.ones(24))
+
+
 def test_entities_fall_into_about_the_root_of_their_number_of_groups():
     group = FlowGenerator(tiny_graph(num_entities=64, size=200), k=2).group
     assert torch.bincount(group).tolist() == [8] * 8

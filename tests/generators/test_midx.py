@@ -90,6 +90,15 @@ def test_the_index_is_rebuilt_every_so_many_steps():
     assert builds[3] == builds[5] != builds[6]
 
 
+def test_an_audit_does_not_rebuild_the_index():
+    made = MultiIndex(GRAPH, k=2, codes=2, every=1)
+    draw(made, scorer())
+    built = made.index
+    draw(made.eval(), scorer())
+    assert made.index is built
+    assert made.drawn == 1
+
+
 def test_a_rebuild_sees_vectors_that_have_moved():
     score = scorer()
     made = MultiIndex(GRAPH, k=2, codes=11, every=1)

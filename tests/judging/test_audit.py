@@ -220,6 +220,12 @@ def test_calibration_by_hand():
     assert found.error == pytest.approx((0.2 + 0.3) / 2)
 
 
+@pytest.mark.parametrize("estimate, low", [(0.0, 0.0), (0.5, 0.5), (1.0, 0.9)])
+def test_the_lower_bound_belongs_to_a_bin(estimate, low):
+    (found,) = audited(Says([5], false_negative=[estimate])).calibration.bins
+    assert found.low == low
+
+
 def test_an_oracle_is_perfectly_calibrated():
     class Oracle(Says):
         def sample(self, queries, score, rng):
@@ -391,11 +397,15 @@ def test_a_sampler_that_asks_for_scores_gets_them_from_the_model():
     assert audited(Asks(needs_scores=True), model=Table.random(GRAPH)).overall.draws == 40
 
 
-@pytest.mark.parametrize("broken", [1, 4, 5])  # the answer, an entity of the reference, a candidate
-def test_nan_is_an_error_not_a_hard_negative(broken):
-    scores = [math.nan if entity == broken else 0.0 for entity in range(6)]
+@pytest.mark.parametrize("seed", range(4))  # of which some compare or draw no other entity
+@pytest.mark.parametrize(
+    "broken, reference", [(1, 1), (5, 1), (2, 6)], ids=["answer", "candidate", "reference"]
+)
+def test_nan_is_an_error_not_a_hard_negative(broken, reference, seed):
+    model = Table.of_entities(GRAPH, [math.nan if e == broken else 0.0 for e in range(6)])
+    options = {"reference": reference, "draws": 1, "batch": 1}
     with pytest.raises(FloatingPointError, match="queries have NaN scores"):
-        audited(Says([5]), model=Table.of_entities(GRAPH, scores))
+        audit(Says([5]), GRAPH, rng=seeded(seed), triples=ASKED, model=model, **options)
 
 
 @pytest.mark.parametrize("option", ["draws", "batch", "reference", "max_scores"])

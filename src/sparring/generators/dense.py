@@ -23,6 +23,7 @@ class DenseGenerator(NegativeGenerator):
         ValueError: if the floor is no share.
     """
 
+    schedulable = (("floor", 0.0, 0.999),)
     everyone: Int[Tensor, "1 N"]
 
     def __init__(self, graph: TrainGraph, *, k: int, floor: float):
@@ -30,7 +31,6 @@ class DenseGenerator(NegativeGenerator):
         if not 0 <= floor < 1:
             raise ValueError(f"the uniform floor is a share of the draws below 1; got {floor}")
         self.floor = floor
-        self.log_floor = math.log(floor / graph.num_entities) if floor else -math.inf
         everyone = torch.arange(graph.num_entities).unsqueeze(0)
         self.register_buffer("everyone", everyone, persistent=False)
 
@@ -38,22 +38,22 @@ class DenseGenerator(NegativeGenerator):
     def log_policy(self, queries: Queries) -> Float[Tensor, "B N"]:
         """Log-probability of every entity, floor not included."""
 
-    def log_density(self, queries: Queries) -> Float[Tensor, "B N"]:
-        """Log-probability of every entity, floor included."""
-        log_policy = self.log_policy(queries)
+    def floored(self, log_policy: Float[Tensor, "B M"]) -> Float[Tensor, "B M"]:
+        """Log-probabilities with the floor mixed in."""
+        log_floor = math.log(self.floor / self.everyone.shape[1]) if self.floor else -math.inf
         return torch.logaddexp(
-            log_policy + math.log1p(-self.floor), log_policy.new_full((), self.log_floor)
+            log_policy + math.log1p(-self.floor), log_policy.new_full((), log_floor)
         )
 
     @torch.no_grad()
     def sample(self, queries, score, rng):
-        log_q = self.log_density(queries)
+        log_q = self.floored(self.log_policy(queries))
         ids = draw(log_q, self.k, rng)
         answer = log_q.gather(1, queries.answer.unsqueeze(1)).squeeze(1)
         return Negatives.offer(queries, ids, log_q.gather(1, ids), answer)
 
     def log_prob(self, queries, ids):
-        return self.log_density(queries).gather(1, per_query(ids, len(queries)))
+        return self.floored(self.log_policy(queries).gather(1, per_query(ids, len(queries))))
 
 
 class SoftmaxGenerator(DenseGenerator):
@@ -74,6 +74,8 @@ class SoftmaxGenerator(DenseGenerator):
     Raises:
         ValueError: for a single candidate, whose softmax is 1 whatever its score.
     """
+
+    schedulable = (("temperature", 1e-6, math.inf), *DenseGenerator.schedulable)
 
     def __init__(
         self,
@@ -101,10 +103,9 @@ class SoftmaxGenerator(DenseGenerator):
     def observe(self, feedback):
         queries = feedback.queries
         log_policy = self.log_policy(queries)
-        drawn = per_query(feedback.negatives.ids, len(queries))
-        with torch.no_grad():
-            target = self.target(feedback, self.log_density(queries).gather(1, drawn))
-        apart = -(target * log_policy.gather(1, drawn)).sum(1).mean()
+        drawn = log_policy.gather(1, per_query(feedback.negatives.ids, len(queries)))
+        target = self.target(feedback, self.floored(drawn.detach()))
+        apart = -(target * drawn).sum(1).mean()
         answer = -log_policy.gather(1, queries.answer.unsqueeze(1)).mean()
         self.learn(apart + self.likelihood * answer)
         return {"generator_loss": apart.detach(), "generator_answer_loss": answer.detach()}

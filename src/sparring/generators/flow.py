@@ -13,6 +13,8 @@ from sparring.generators.halving import halve
 from sparring.generators.policies import BilinearPolicy
 from sparring.graph.knowledge_graph import TrainGraph
 
+FARTHEST = 80.0  # exp(-80) is still above 0 in float32
+
 
 class FlowGenerator(DenseGenerator):
     """Chooses a group, then one of its entities, with trajectory balance (Bengio et al., 2021).
@@ -31,6 +33,7 @@ class FlowGenerator(DenseGenerator):
         lr: of the generator's own Adam.
     """
 
+    schedulable = (("temperature", 1e-6, math.inf), *DenseGenerator.schedulable)
     group: Int[Tensor, "N"]
 
     def __init__(
@@ -62,13 +65,11 @@ class FlowGenerator(DenseGenerator):
         return self.within(self.member(queries, self.everyone)) + of_group[:, self.group]
 
     def within(self, logit: Float[Tensor, "B N"]) -> Float[Tensor, "B N"]:
-        """Log-softmax among the entities of each group."""
-        group = self.group.expand(len(logit), -1)
-        top = logit.new_full((len(logit), self.num_groups), -torch.inf)
-        top = top.scatter_reduce(1, group, logit.detach(), "amax").gather(1, group)
-        mass = logit.new_zeros(len(logit), self.num_groups)
-        mass = mass.scatter_add(1, group, (logit - top).exp())
-        return logit - top - mass.gather(1, group).log()
+        """Log-softmax among the entities of each group, none of them too far below the best."""
+        rows = logit.mT.contiguous()  # sums over rows are the fast ones
+        rows = (rows - rows.detach().amax(0)).clamp(min=-FARTHEST)
+        mass = rows.new_zeros(self.num_groups, len(logit)).index_add(0, self.group, rows.exp())
+        return (rows - mass.log()[self.group]).mT
 
     def log_total(self, queries: Queries) -> Float[Tensor, "B 1"]:
         """Log of the sum of rewards, as learned."""

@@ -34,6 +34,7 @@ class KBGAN(NegativeGenerator):
     """
 
     states_answer_density = False
+    schedulable = (("temperature", 1e-6, math.inf),)
     baseline: Float[Tensor, ""]
     total: Float[Tensor, "2"]
 

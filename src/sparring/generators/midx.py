@@ -1,6 +1,7 @@
 """An inverted multi-index over the main model's own vectors: its softmax, quantised."""
 
 import inspect
+import math
 from typing import Any
 
 import torch
@@ -29,7 +30,7 @@ class MultiIndex(NegativeSampler):
     Args:
         codes: codes per half; the cells are codes ** 2, and so are the scores asked per query.
         temperature: scores of cells are divided by it.
-        every: steps between rebuilds.
+        every: training steps between rebuilds.
         rounds: of k-means at each.
 
     Raises:
@@ -37,6 +38,7 @@ class MultiIndex(NegativeSampler):
     """
 
     needs_scores = True
+    schedulable = (("temperature", 1e-6, math.inf),)
     occurrence: Float[Tensor, "N f"]
 
     def __init__(
@@ -63,9 +65,9 @@ class MultiIndex(NegativeSampler):
 
     @torch.no_grad()
     def sample(self, queries, score, rng):
-        if self.drawn % self.every == 0:
+        if not self.index or (self.training and self.drawn % self.every == 0):
             self.index = self._rebuilt(score)
-        self.drawn += 1
+        self.drawn += self.training
         size = self.index["size"]
         log_cell = self._log_cell(score)
         cell = draw(log_cell, self.k, rng)

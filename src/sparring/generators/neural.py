@@ -30,6 +30,7 @@ class NeuralGAN(NegativeGenerator):
         ValueError: for a pool that is empty or larger than the graph.
     """
 
+    schedulable = (("entropy", 0.0, math.inf),)
     everyone: Int[Tensor, "1 N"]
 
     def __init__(

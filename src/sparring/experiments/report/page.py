@@ -14,7 +14,7 @@ from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
 from sparring.breakdown import Difference, paired_difference
-from sparring.experiments.compare import Comparison
+from sparring.experiments.compare import Comparison, ComparisonPlan, read_comparison
 from sparring.experiments.report import figures, marks, tables
 from sparring.experiments.report.examples import examples
 from sparring.experiments.report.hardness import hardness
@@ -66,7 +66,7 @@ def page(comparison: Comparison) -> str:
         examples=examples(found),
         origin=tables.origin([result for variant in found for result in variant.results]),
         configurations=[tables.configuration(variant) for variant in found],
-        command=shlex.join(["sparring", "compare", f"{numbers['name']}.toml"]),
+        command=command(comparison.plan),
         version=version("sparring"),
     )
 
@@ -94,6 +94,14 @@ def _gap(comparison: Comparison) -> Gap:
         return paired_difference(ours, theirs, rng=Seeds(0).fresh("comparison"))
 
     return gap
+
+
+def command(plan: ComparisonPlan) -> str:
+    """What to type for the same runs; the packaged comparison needs no file."""
+    packaged = Path(str(files("sparring.experiments"))) / f"{plan.name}.toml"
+    if packaged.exists() and read_comparison(packaged) == plan:
+        return "sparring compare"
+    return shlex.join(["sparring", "compare", f"{plan.name}.toml"])
 
 
 def _text(name: str) -> str:
