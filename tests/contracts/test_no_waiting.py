@@ -123,7 +123,7 @@ def test_rowwise_adagrad_does_not_wait(watch):
     parameter.grad = torch.ones(3, 2)
     optimizer = RowwiseAdagrad([parameter])
     with watch, torch.no_grad():
-        optimizer._update(parameter, 0.1, 1e-8)
+        optimizer._update(parameter, parameter.grad, 0.1, 1e-8)
     assert not watch.seen
 
 

@@ -136,6 +136,10 @@ def test_examples_go_by_the_labels_of_entities(usual):
     assert any(place in shown for place in PLACES)
 
 
+def test_examples_beyond_three_are_folded_away(usual):
+    assert "1 more query" in usual.text["negatives"]
+
+
 def test_the_end_tells_how_to_run_it_again(usual):
     assert "sparring compare atlas-samplers.toml" in usual.text["origin"]
 

@@ -237,6 +237,11 @@ def test_unseen_names_can_be_dropped(folder):
     assert graph.notes["triples of test with names unseen in train"] == 2
 
 
+@pytest.mark.parametrize("row", ["x\tr\ta", "a\tx\tb", "a\tr\tx"])
+def test_one_unseen_name_is_enough_to_drop_a_triple(folder, row):
+    assert len(read_graph(folder(test=f"b\ts\ta\n{row}\n"), unseen="drop").test) == 1
+
+
 def test_dropping_leaves_the_other_triples_as_they_are(folder):
     graph = read_graph(folder(valid="A\tr\tc\na\tr\tc\n"), unseen="drop")
     assert named(graph, graph.train) == [("a", "r", "b"), ("b", "r", "c"), ("c", "s", "a")]

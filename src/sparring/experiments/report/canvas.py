@@ -89,13 +89,17 @@ def shortened(label: str, most: int = 28) -> str:
 
 
 class Axis:
-    """From the lowest value to the highest with room at both ends; logarithmic if it can be."""
+    """From the lowest value to the highest with room at both ends; logarithmic if it can be.
 
-    def __init__(self, values: Sequence[float], logarithmic: bool = False):
+    Args:
+        room: at each end, as a share of the distance between the two.
+    """
+
+    def __init__(self, values: Sequence[float], room: float = 0.14, logarithmic: bool = False):
         self.logarithmic = logarithmic and min(values) > 0
         ends = [self._scaled(value) for value in (min(values), max(values))]
-        room = max(0.14 * (ends[1] - ends[0]), 0.15 if self.logarithmic else 0.02)
-        self.low, self.high = ends[0] - room, ends[1] + room
+        free = max(room * (ends[1] - ends[0]), 0.15 if self.logarithmic else 0.02)
+        self.low, self.high = ends[0] - free, ends[1] + free
 
     def __call__(self, value: float) -> float:
         """Place on the axis, from 0 to 1."""

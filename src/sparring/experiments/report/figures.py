@@ -169,7 +169,7 @@ def by_relation(variants: Sequence[Variant], labels: Mapping[str, str]) -> list[
         )
     values = [value for ends in means.values() for value in ends]
     figure.update_layout(meta={"longTicks": True})
-    figure.update_xaxes(**Axis(values).layout())
+    figure.update_xaxes(**Axis(values, room=0.04).layout())
     figure.update_yaxes(
         tickvals=list(range(len(order))),
         ticktext=[plain(shortened(labels[group.name])) for group in order],

@@ -24,6 +24,11 @@ def headline(variants: Sequence[Variant], dataset: str, gap: Gap) -> Headline:
     Args:
         gap: MRR of one variant minus that of another, with its interval.
     """
+    found = _headline(variants, dataset, gap)
+    return Headline(*(text[:1].upper() + text[1:] for text in found))
+
+
+def _headline(variants: Sequence[Variant], dataset: str, gap: Gap) -> Headline:
     baseline, *others = variants
     if not others:
         return _alone(baseline, dataset)
@@ -73,8 +78,8 @@ def _price(best: Variant, baseline: Variant) -> str:
         return ""
     times = ours / theirs
     if 0.95 <= times <= 1.05:
-        return " It takes the same CPU time."
-    return f" It takes {times:.{1 if times < 10 else 0}f} times the CPU time."
+        return f" It takes as much CPU time as {baseline.label}."
+    return f" It takes {times:.{1 if times < 10 else 0}f} times the CPU time of {baseline.label}."
 
 
 def _over(second: Variant, gap: Difference) -> str:
@@ -86,4 +91,4 @@ def _over(second: Variant, gap: Difference) -> str:
 def _seeds(variant: Variant) -> str:
     if len(variant.results) > 1:
         return ""
-    return " With a single seed, the interval says nothing about the luck of training."
+    return " With a single seed, nothing is known of the luck of training."
