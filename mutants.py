@@ -50,6 +50,8 @@ def first_failure(mutant: dict[str, str]) -> str:
         child = processes.Process(target=run_tests, args=(folder, tests))
         child.start()
         child.join()
+        if child.exitcode:
+            raise SystemExit(f"the tests of {mutant['breaks']!r} were ended from outside")
         lines = (folder / "report").read_text().splitlines()
     return next((line for line in lines if line.startswith(("FAILED", "ERROR"))), "")
 
