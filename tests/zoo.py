@@ -9,6 +9,7 @@ from sparring.generators import (
     MultiIndex,
     NeuralGAN,
     SoftmaxGenerator,
+    SparringGenerator,
 )
 from sparring.graph.sides import (
     BernoulliSide,
@@ -88,6 +89,9 @@ GENERATORS = {
     "neural-gan": lambda graph: NeuralGAN(graph, k=4, dim=8, hidden=8),
     "neural-gan-pooled": lambda graph: NeuralGAN(graph, k=4, dim=8, hidden=8, pool=7),
     "softmax-generator": lambda graph: SoftmaxGenerator(graph, k=4, dim=8),
+    "sparring": lambda graph: SparringGenerator(graph, k=4, dim=8, visits=4),
+    "sparring-coarse": lambda graph: SparringGenerator(graph, k=4, dim=8, codes=3, others=0),
+    "sparring-steered": lambda graph: SparringGenerator(graph, k=1, dim=8, difficulty=0.2),
 }
 
 # those whose `log_q` holds exactly; the density of "in-batch" is that of the whole graph

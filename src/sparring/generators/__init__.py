@@ -6,6 +6,7 @@ from sparring.generators.flow import FlowGenerator
 from sparring.generators.kbgan import KBGAN
 from sparring.generators.midx import MultiIndex
 from sparring.generators.neural import NeuralGAN
+from sparring.generators.sparring import SparringGenerator
 from sparring.generators.tree import AdversarialTree
 
 GENERATORS = {
@@ -15,6 +16,7 @@ GENERATORS = {
     "midx": MultiIndex,
     "neural-gan": NeuralGAN,
     "softmax-generator": SoftmaxGenerator,
+    "sparring": SparringGenerator,
 }
 
 __all__ = [
@@ -27,4 +29,5 @@ __all__ = [
     "NegativeGenerator",
     "NeuralGAN",
     "SoftmaxGenerator",
+    "SparringGenerator",
 ]

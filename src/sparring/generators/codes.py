@@ -1,0 +1,185 @@
+"""Entities in cells of two codes: exact draws from a softmax over cells, without listing them."""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from sparring.batch import per_query
+
+# every cell stays possible, and products of three such numbers stay above the smallest float
+LITTLE, DEEPEST = 1e-11, 25.0
+BELOW = 1 - 1e-6  # keeps a lot below a sum that rounding may have made smaller
+
+
+@dataclass(frozen=True, eq=False)
+class Shares:
+    """How queries divide their attention among cells (a, b), up to a factor per query.
+
+    Attributes:
+        near, far: attention to the codes of either half.
+        row: attention to each near code with all far codes together.
+    """
+
+    near: Float[Tensor, "B A"]
+    far: Float[Tensor, "B C"]
+    row: Float[Tensor, "B A"]
+
+    def __getitem__(self, rows: slice) -> "Shares":
+        """Those of the chosen queries."""
+        return Shares(self.near[rows], self.far[rows], self.row[rows])
+
+
+class PairedCodes(nn.Module):
+    """Cells (a, b) of entities, by the nearest code of each half of their vectors.
+
+    The share of an entity in what a query asks for is in proportion to
+    exp(near . code_a + far . code_b + bias), where `near` and `far` are the halves of the query's
+    vector: an inverted multi-index (Chen et al., 2022). Because it factors, its sum over all
+    cells is exp(near . codes) M exp(far . codes) with one matrix M of the cells' mass, and a draw
+    needs one row of M. With codes in proportion to the fourth root of N, that is O(sqrt N) per
+    query, and a draw inside a cell is a binary search.
+
+    Entities are assigned anew a few at a time, and codes move to the mean of their entities when
+    all have been visited, so that no step waits for a clustering. Until the next such moment
+    vectors, biases and cells are what they were at the last: densities are always exact.
+
+    Args:
+        entities: N.
+        dim: numbers per vector, even.
+        codes: of the near half; the far half has an eighth as many.
+        visits: entities assigned anew per step.
+
+    Raises:
+        ValueError: for an odd dim, or fewer than one code or visit.
+    """
+
+    near: Float[Tensor, "A h"]
+    far: Float[Tensor, "C h"]
+    sum_near: Float[Tensor, "A h1"]
+    sum_far: Float[Tensor, "C h1"]
+    cell: Int[Tensor, "N"]
+    bias: Float[Tensor, "N"]
+    order: Int[Tensor, "N"]
+    upto: Float[Tensor, "N"]
+    first: Int[Tensor, "AC"]
+    size: Int[Tensor, "AC"]
+    mass: Float[Tensor, "A C"]
+    next_cell: Int[Tensor, "N"]
+    next_bias: Float[Tensor, "N"]
+
+    def __init__(self, entities: int, *, dim: int, codes: int, visits: int):
+        super().__init__()
+        if dim < 2 or dim % 2:
+            raise ValueError(f"vectors are halved, so dim must be even; got dim={dim}")
+        if codes < 1 or visits < 1:
+            raise ValueError(
+                f"an index has at least one code and visit; got codes={codes}, visits={visits}"
+            )
+        self.entities, self.visits, self.width, self.place = entities, visits, dim // 2, 0
+        a, c = min(codes, entities), min(max(1, codes // 8), entities)
+        for name, codes_of_half in (("near", a), ("far", c)):
+            self.register_buffer(name, torch.zeros(codes_of_half, self.width))
+            self.register_buffer(f"sum_{name}", torch.zeros(codes_of_half, self.width + 1))
+        for name in ("bias", "next_bias"):
+            self.register_buffer(name, torch.zeros(entities))
+        for name in ("cell", "next_cell", "order"):
+            self.register_buffer(name, torch.zeros(entities, dtype=torch.long))
+        for name in ("first", "size"):
+            self.register_buffer(name, torch.zeros(a * c, dtype=torch.long))
+        self.register_buffer("upto", torch.zeros(entities, dtype=torch.double))
+        self.register_buffer("mass", torch.zeros(a, c))
+
+    @torch.no_grad()
+    def restart(self, vectors: Float[Tensor, "N d"], bias: Float[Tensor, "N"]) -> None:
+        """Begin with codes at entities evenly spaced by id, and assign every entity."""
+        for codes, half in zip((self.near, self.far), vectors.split(self.width, 1)):
+            codes.copy_(half[self._spaced(len(codes))])
+        for _ in range(-(-self.entities // self.visits)):
+            self.visit(vectors, bias)
+
+    @torch.no_grad()
+    def visit(self, vectors: Float[Tensor, "N d"], bias: Float[Tensor, "N"]) -> None:
+        """Assign the next few entities anew; after the last, let all assignments take effect."""
+        some = slice(self.place, min(self.place + self.visits, self.entities))
+        near, far = vectors[some].split(self.width, 1)
+        a, b = nearest(near, self.near), nearest(far, self.far)
+        self.sum_near.index_add_(0, a, nn.functional.pad(near, (0, 1), value=1.0))
+        self.sum_far.index_add_(0, b, nn.functional.pad(far, (0, 1), value=1.0))
+        self.next_cell[some] = a * len(self.far) + b
+        self.next_bias[some] = bias[some]
+        self.place = some.stop
+        if self.place == self.entities:
+            self._take_effect(vectors)
+
+    def _take_effect(self, vectors: Float[Tensor, "N d"]) -> None:
+        near, far = vectors.split(self.width, 1)
+        for codes, total, half in ((self.near, self.sum_near, near), (self.far, self.sum_far, far)):
+            count = total[:, -1:]
+            mean = total[:, :-1] / count.clamp(min=1)
+            # a code without entities starts again at one of them
+            codes.copy_(torch.where(count > 0, mean, half[self._spaced(len(codes))]))
+            total.zero_()
+        self.cell.copy_(self.next_cell)
+        self.bias.copy_((self.next_bias - self.next_bias.amax()).clamp(min=-DEEPEST))
+        self.order.copy_(self.cell.argsort(stable=True))
+        mass = self.bias.double().exp()
+        self.upto.copy_(mass[self.order].cumsum(0))
+        sums = torch.zeros_like(self.first, dtype=torch.double).index_add_(0, self.cell, mass)
+        self.mass.copy_(sums.view_as(self.mass))
+        self.size.zero_().index_add_(0, self.cell, torch.ones_like(self.cell))
+        self.first.copy_(self.size.cumsum(0) - self.size)
+        self.place = 0
+
+    def _spaced(self, number: int) -> Int[Tensor, "C"]:
+        return torch.arange(number, device=self.cell.device) * self.entities // number
+
+    def shares(self, context: Float[Tensor, "B d"]) -> Shares:
+        """What each query asks for."""
+        near, far = context.split(self.width, 1)
+        near, far = attention(near @ self.near.T), attention(far @ self.far.T)
+        return Shares(near, far, near * (far @ self.mass.T))
+
+    def draw(self, shares: Shares, k: int, rng: torch.Generator) -> Int[Tensor, "B k"]:
+        """k entities per query, with replacement."""
+        device = shares.row.device
+        lots = torch.rand(2, len(shares.row), k, generator=rng, device=device) * BELOW
+        upto = shares.row.cumsum(1)
+        a = torch.searchsorted(upto, lots[0] * upto[:, -1:], right=True)
+        upto = (self.mass[a] * shares.far.unsqueeze(1)).cumsum(2)
+        b = (upto <= lots[1].unsqueeze(2) * upto[..., -1:]).sum(2)
+        return self.inside(a * len(self.far) + b, rng)
+
+    def inside(self, cell: Int[Tensor, "B K"], rng: torch.Generator) -> Int[Tensor, "B K"]:
+        """An entity of each cell, in proportion to exp(bias)."""
+        lot = torch.rand(cell.shape, generator=rng, device=cell.device, dtype=torch.double)
+        first = self.first[cell]
+        last = first + self.size[cell] - 1
+        before = torch.where(first > 0, self.upto[(first - 1).clamp(min=0)], 0.0)
+        spot = torch.searchsorted(self.upto, before + lot * (self.upto[last] - before), right=True)
+        return self.order[torch.minimum(spot, last)]
+
+    def log_prob(self, shares: Shares, ids: Int[Tensor, "G K"]) -> Float[Tensor, "B K"]:
+        """Log-probability of ids."""
+        ids = per_query(ids, len(shares.row))
+        cell = self.cell[ids]
+        share = shares.near.gather(1, cell // len(self.far))
+        share = share * shares.far.gather(1, cell % len(self.far))
+        return share.log() + self.bias[ids] - shares.row.sum(1, keepdim=True).log()
+
+    def get_extra_state(self) -> dict[str, int]:
+        return {"place": self.place}
+
+    def set_extra_state(self, state: dict[str, int]) -> None:
+        self.place = state["place"]
+
+
+def attention(logit: Float[Tensor, "B C"]) -> Float[Tensor, "B C"]:
+    """Softmax of each row, and a little more than nothing for everyone."""
+    return logit.softmax(1).add_(LITTLE)
+
+
+def nearest(points: Float[Tensor, "M h"], codes: Float[Tensor, "C h"]) -> Int[Tensor, "M"]:
+    """The code at the least Euclidean distance of each point."""
+    return torch.addmm((codes**2).sum(1), points, codes.T, alpha=-2).argmin(1)

@@ -1,0 +1,78 @@
+"""A small model of what the main model finds plausible."""
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from sparring.batch import Queries, grouped
+from sparring.graph.knowledge_graph import TrainGraph
+
+
+class Proposal(nn.Module):
+    """Logits u_c . v_e + b_e, where the query multiplies and shifts its anchor's vector.
+
+    A shift is what distance models do to the anchor, a complex factor what the others do.
+
+    Args:
+        dim: numbers per vector, even: half of them are imaginary parts.
+        sparse: give sparse gradients, for so many entities that no step should touch them all.
+
+    Raises:
+        ValueError: for an odd dim.
+    """
+
+    def __init__(self, graph: TrainGraph, *, dim: int, sparse: bool):
+        super().__init__()
+        if dim < 2 or dim % 2:
+            raise ValueError(f"a proposal's vectors are complex, so dim must be even; got {dim}")
+        self.dim = dim
+        # vector and bias side by side, and likewise factor and shift: one look-up finds both
+        self.entity = nn.Embedding(graph.num_entities, dim + 1, sparse=sparse)
+        self.relation = nn.Embedding(2 * graph.num_relations, 2 * dim)
+        # nearly indifferent: logits start at a standard deviation of about .1
+        nn.init.normal_(self.entity.weight, std=dim**-0.25 / 4)
+        nn.init.normal_(self.relation.weight, std=dim**-0.25 / 4)
+        with torch.no_grad():
+            self.entity.weight[:, dim] = 0.0
+            self.relation.weight[:, : dim // 2] = 1.0
+            self.relation.weight[:, dim // 2 : dim] = 0.0
+
+    @property
+    def vectors(self) -> Float[Tensor, "N d"]:
+        """Of all entities, detached."""
+        return self.entity.weight.detach()[:, : self.dim]
+
+    @property
+    def bias(self) -> Float[Tensor, "N"]:
+        """Of all entities, detached."""
+        return self.entity.weight.detach()[:, self.dim]
+
+    def context(self, queries: Queries) -> Float[Tensor, "B d"]:
+        """The vector of each query."""
+        return self._moved(self.entity(queries.anchor), queries)
+
+    def _moved(self, anchor: Float[Tensor, "B d1"], queries: Queries) -> Float[Tensor, "B d"]:
+        real, imaginary = anchor[:, : self.dim].chunk(2, 1)
+        cosine, sine, shift = self.relation(queries.relation).split(
+            [self.dim // 2, self.dim // 2, self.dim], 1
+        )
+        turned = [real * cosine - imaginary * sine, real * sine + imaginary * cosine]
+        return torch.cat(turned, 1) + shift
+
+    def forward(
+        self, queries: Queries, lists: list[Int[Tensor, "_ _"]]
+    ) -> list[Float[Tensor, "B _"]]:
+        """How plausible the candidates of each list [G, K] are, up to a constant per query."""
+        wanted = [queries.anchor, *(ids.flatten() for ids in lists)]
+        found = self.entity(torch.cat(wanted)).split([len(ids) for ids in wanted])
+        context = self._moved(found[0], queries)
+        return [
+            self._logits(context, rows.unflatten(0, ids.shape))
+            for ids, rows in zip(lists, found[1:])
+        ]
+
+    def _logits(
+        self, context: Float[Tensor, "B d"], entity: Float[Tensor, "G K d1"]
+    ) -> Float[Tensor, "B K"]:
+        vector, bias = entity.split([self.dim, 1], 2)
+        return (grouped(context, len(entity)) @ vector.mT + bias.mT).flatten(0, 1)

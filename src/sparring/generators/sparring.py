@@ -1,0 +1,215 @@
+"""The generator: learns what the main model finds plausible, and draws from that."""
+
+import math
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+from torch.nn import functional as F
+
+from sparring.batch import Feedback, Negatives, Queries
+from sparring.generators.base import NegativeGenerator
+from sparring.generators.codes import PairedCodes, Shares
+from sparring.generators.proposal import Proposal
+from sparring.graph.knowledge_graph import TrainGraph
+
+MANY = 50_000  # entities from which on no step touches all of them
+
+
+@dataclass(frozen=True, eq=False)
+class Glance:
+    """What a draw leaves for learning: the shares it was made by, and scores of a few others."""
+
+    shares: Shares
+    others: Int[Tensor, "1 U"]
+    score: Float[Tensor, "B U"]
+
+
+class SparringGenerator(NegativeGenerator):
+    """Draws entities that a small model, distilled from the main one, finds plausible.
+
+    The small model gives every entity a logit for every query. It learns them from the scores
+    that its own draws have just been given, and from those of a few uniform entities, by forward
+    KL on these candidates: the target is the softmax of score / temperature, both sides are
+    corrected for the density of the candidates, and no policy gradient is needed. Draws follow
+    the small model with its vectors rounded to codes (`PairedCodes`), mixed with a uniform
+    floor, in O(sqrt N) per query, and `log_q` is exact for every entity, also for the answer.
+    Known answers never count.
+
+    Args:
+        dim: numbers per vector of the small model.
+        codes: of the first half of the vectors; the second half has an eighth as many.
+        floor: share of draws that are uniform: no importance weight exceeds N / floor.
+        temperature: of the target.
+        sharpness: factor on the small model's logits when drawing; 1 draws what was learnt.
+        difficulty: above 0, the share of counted draws that should score above their answer;
+            the sharpness follows. 0 leaves the sharpness alone.
+        others: uniform entities per batch, shared by its queries, that the main model scores
+            without gradient for the small model to learn from.
+        learn_from: share of a batch's queries that the small model learns from.
+        likelihood: weight of the log-probability of the answers among the candidates.
+        visits: entities whose codes are chosen anew per step.
+        lr: of the generator's own Adam; of its Adagrad, ten times as much, for more than 50,000
+            entities, whose gradients are sparse.
+
+    Raises:
+        ValueError: for a single candidate to learn from, or shares and numbers that are none.
+    """
+
+    schedulable = (
+        ("floor", 0.0, 0.999),
+        ("temperature", 1e-6, math.inf),
+    )
+    sharpness: Float[Tensor, ""]
+
+    def __init__(
+        self,
+        graph: TrainGraph,
+        *,
+        k: int,
+        dim: int = 32,
+        codes: int = 512,
+        floor: float = 0.1,
+        temperature: float = 1.0,
+        sharpness: float = 1.0,
+        difficulty: float = 0.0,
+        others: int = 64,
+        learn_from: float = 0.25,
+        likelihood: float = 0.1,
+        visits: int = 256,
+        lr: float = 1e-2,
+    ):
+        super().__init__(k)
+        if not (0 <= floor < 1 and 0 <= difficulty < 1 and 0 < learn_from <= 1):
+            raise ValueError(
+                "floor and difficulty are shares below 1, and learn_from one above 0; "
+                f"got floor={floor}, difficulty={difficulty}, learn_from={learn_from}"
+            )
+        if temperature <= 0 or sharpness <= 0:
+            raise ValueError(
+                "temperature and sharpness must be above 0; "
+                f"got temperature={temperature}, sharpness={sharpness}"
+            )
+        if others < 0 or k + others < 2:
+            raise ValueError(
+                "the generator compares candidates of a query, so it needs at least 2 of them; "
+                f"got k={k} and others={others}"
+            )
+        self.num_entities, self.known = graph.num_entities, graph.known
+        self.floor, self.temperature, self.difficulty = floor, temperature, difficulty
+        self.others, self.likelihood = others, likelihood
+        self.stride = max(1, round(1 / learn_from))
+        self.needs_scores, self.extra_scores = others > 0, others
+        sparse = graph.num_entities > MANY
+        self.proposal = Proposal(graph, dim=dim, sparse=sparse)
+        self.codes = PairedCodes(graph.num_entities, dim=dim, codes=codes, visits=visits)
+        self.codes.restart(self.proposal.vectors, self.proposal.bias)
+        self.register_buffer("sharpness", torch.tensor(float(sharpness)))
+        parameters = list(self.proposal.parameters())
+        if sparse:
+            torch.sparse.check_sparse_tensor_invariants.disable()
+            self.optimizer = torch.optim.Adagrad(parameters, 10 * lr)
+        else:
+            self.optimizer = torch.optim.Adam(parameters, lr, fused=True)
+        self.steps = 0
+        self.glance: Glance | None = None
+
+    @torch.no_grad()
+    def shares(self, queries: Queries) -> Shares:
+        """How each query divides its draws among the cells."""
+        return self.codes.shares(self.proposal.context(queries) * self.sharpness)
+
+    @torch.no_grad()
+    def density(self, shares: Shares, ids: Int[Tensor, "G K"]) -> Float[Tensor, "B K"]:
+        """Log-probability of ids in a draw, floor included, whether or not they are known."""
+        drawn = self.codes.log_prob(shares, ids)
+        flat = math.log(self.floor / self.num_entities) if self.floor else -math.inf
+        return torch.logaddexp(drawn + math.log1p(-self.floor), drawn.new_full((), flat))
+
+    @torch.no_grad()
+    def sample(self, queries, score, rng):
+        shares = self.shares(queries)
+        ids = self.codes.draw(shares, self.k, rng)
+        anyone = torch.randint(self.num_entities, ids.shape, generator=rng, device=ids.device)
+        flat = torch.rand(ids.shape, generator=rng, device=ids.device) < self.floor
+        ids = torch.where(flat, anyone, ids)
+        if self.training and self.others:
+            shape = (1, self.others)
+            some = torch.randint(self.num_entities, shape, generator=rng, device=ids.device)
+            self.glance = Glance(shares, some, score(some).float())
+        known = self.known.contains(queries, ids)
+        log_q = self.density(shares, ids).masked_fill(known, -torch.inf)
+        answer = self.density(shares, queries.answer.unsqueeze(1)).squeeze(1)
+        drawn = Negatives.offer(queries, ids, log_q, answer)
+        return replace(drawn, mask=drawn.mask & ~known)
+
+    def log_prob(self, queries, ids):
+        log_q = self.density(self.shares(queries), ids)
+        return log_q.masked_fill(self.known.contains(queries, ids), -torch.inf)
+
+    def answer_log_prob(self, queries):
+        return self.density(self.shares(queries), queries.answer.unsqueeze(1)).squeeze(1)
+
+    def observe(self, feedback):
+        loss = self._apart(feedback)
+        self.learn(loss)
+        self.steps += 1
+        self.codes.visit(self.proposal.vectors, self.proposal.bias)
+        counted = feedback.negatives.mask
+        above = (feedback.negative > feedback.positive.unsqueeze(1)) & counted
+        difficulty = above.sum() / counted.sum().clamp(min=1)
+        if self.difficulty:
+            # a hundredth of the way in logarithm, a step
+            self.sharpness *= (0.01 * (1 - difficulty / self.difficulty).clamp(-1, 1)).exp()
+            self.sharpness.clamp_(0.05, 20.0)
+        return {"generator_loss": loss.detach(), "difficulty": difficulty}
+
+    def _apart(self, feedback: Feedback) -> Float[Tensor, ""]:
+        """How far the small model is from its target on some of the queries."""
+        rows = slice(self.steps % self.stride % len(feedback.queries), None, self.stride)
+        queries, glance = feedback.queries[rows], self.glance
+        self.glance = None
+        ids = feedback.negatives.ids
+        ids = ids[rows] if len(ids) == len(feedback.queries) else ids
+        score, counted = feedback.negative[rows].float(), feedback.negatives.mask[rows]
+        answer = queries.answer.unsqueeze(1)
+        if glance is None or len(glance.score) != len(feedback.queries):
+            log_q = self.density(self.shares(queries), ids)
+            right, logits = self.proposal(queries, [answer, ids])
+        else:
+            some = glance.others
+            log_q = self._mixed(glance.shares[rows], ids, some)
+            score = torch.cat([score, glance.score[rows]], 1)
+            counted = torch.cat(
+                [counted, ~self.known.contains(queries, some) & (some != answer)], 1
+            )
+            right, drawn, others = self.proposal(queries, [answer, ids, some])
+            logits = torch.cat([drawn, others], 1)
+        # known answers are candidates that the target avoids
+        wanted = (score / self.temperature - log_q).masked_fill(~counted, -torch.inf)
+        target = wanted.softmax(1).nan_to_num(0.0)
+        student = logits - log_q
+        everyone = student.logsumexp(1, keepdim=True)
+        apart = (target * (everyone - student)).sum(1).mean()
+        if not self.likelihood:
+            return apart
+        rivals = everyone - math.log(student.shape[1])
+        return apart + self.likelihood * F.softplus(rivals - right).mean()
+
+    def _mixed(
+        self, shares: Shares, ids: Int[Tensor, "B K"], others: Int[Tensor, "1 U"]
+    ) -> Float[Tensor, "B KU"]:
+        """Density of draws and others together (the balance heuristic: Veach & Guibas, 1995)."""
+        both = torch.cat([self.density(shares, ids), self.density(shares, others)], 1)
+        drawn, others_share = self.k / both.shape[1], self.others / both.shape[1]
+        flat = both.new_full((), math.log(others_share / self.num_entities))
+        return torch.logaddexp(both + math.log(drawn), flat)
+
+    def get_extra_state(self) -> dict[str, Any]:
+        return {**super().get_extra_state(), "steps": self.steps}
+
+    def set_extra_state(self, state: dict[str, Any]) -> None:
+        super().set_extra_state(state)
+        self.steps = state["steps"]

@@ -1,0 +1,150 @@
+"""Two codebooks over entities: densities against enumeration, draws against densities."""
+
+import pytest
+import torch
+
+from sparring.generators.codes import DEEPEST, PairedCodes
+
+N, DIM = 40, 6
+
+
+def codes_of(codes=16, visits=1000, seed=0, entities=N):
+    rng = torch.Generator().manual_seed(seed)
+    vectors = torch.randn(entities, DIM, generator=rng)
+    bias = torch.randn(entities, generator=rng)
+    made = PairedCodes(entities, dim=DIM, codes=codes, visits=visits)
+    made.restart(vectors, bias)
+    return made, vectors, bias
+
+
+def contexts(batch=5, scale=1.0):
+    return scale * torch.randn(batch, DIM, generator=torch.Generator().manual_seed(1))
+
+
+def everyone(entities=N):
+    return torch.arange(entities).unsqueeze(0)
+
+
+def by_enumeration(codes, context):
+    a, b = codes.cell // len(codes.far), codes.cell % len(codes.far)
+    rounded = torch.cat([codes.near[a], codes.far[b]], 1)
+    return (context @ rounded.T + codes.bias).log_softmax(1)
+
+
+@pytest.mark.parametrize("codes", [1, 3, 16, 500])
+def test_the_density_is_the_softmax_of_rounded_vectors(codes):
+    made, *_ = codes_of(codes)
+    context = contexts()
+    stated = made.log_prob(made.shares(context), everyone())
+    torch.testing.assert_close(stated, by_enumeration(made, context), rtol=1e-4, atol=1e-4)
+
+
+def test_with_a_code_for_every_entity_nothing_is_rounded():
+    made, vectors, bias = codes_of(codes=8 * N)
+    context = contexts()
+    exact = (context @ vectors.T + bias).log_softmax(1)
+    torch.testing.assert_close(
+        made.log_prob(made.shares(context), everyone()), exact, rtol=1e-4, atol=1e-4
+    )
+
+
+@pytest.mark.parametrize("codes", [1, 16, 500])
+def test_draws_follow_the_density(codes):
+    made, *_ = codes_of(codes)
+    context = contexts(1).expand(2000, -1)
+    shares = made.shares(context)
+    drawn = made.draw(shares, 50, torch.Generator().manual_seed(2))
+    share = made.log_prob(shares[:1], everyone())[0].double().exp()
+    expected = share * drawn.numel()
+    counts = torch.bincount(drawn.flatten(), minlength=N).double()
+    often = expected > 5
+    chi = ((counts - expected)[often] ** 2 / expected[often]).sum()
+    freedom = int(often.sum()) - 1
+    assert (chi - freedom) / (2 * freedom) ** 0.5 < 5
+    assert counts[~often].sum() <= expected[~often].sum() + 20
+
+
+def test_however_sharp_the_question_something_real_is_drawn():
+    made, *_ = codes_of()
+    shares = made.shares(contexts(50, scale=1e4))
+    drawn = made.draw(shares, 8, torch.Generator().manual_seed(0))
+    assert ((drawn >= 0) & (drawn < N)).all()
+    stated = made.log_prob(shares, everyone())
+    assert stated.isfinite().all()
+    torch.testing.assert_close(stated.exp().sum(1), torch.ones(50), rtol=1e-4, atol=1e-4)
+
+
+def test_rare_entities_stay_possible():
+    made = PairedCodes(N, dim=DIM, codes=4, visits=N)
+    bias = torch.zeros(N)
+    bias[3] = -1e6
+    made.restart(torch.zeros(N, DIM), bias)
+    stated = made.log_prob(made.shares(contexts(1)), everyone())[0]
+    assert stated[3] == pytest.approx(stated[0].item() - DEEPEST, abs=1e-3)
+
+
+def test_new_vectors_take_effect_when_all_entities_have_been_visited():
+    made, vectors, bias = codes_of(visits=15)
+    before = by_enumeration(made, contexts())
+    for step in range(3):
+        stated = made.log_prob(made.shares(contexts()), everyone())
+        torch.testing.assert_close(stated, before, rtol=1e-4, atol=1e-4)
+        assert made.place == 15 * step
+        made.visit(-vectors, bias)
+    assert made.place == 0
+    after = made.log_prob(made.shares(contexts()), everyone())
+    assert not torch.allclose(after, before, atol=1e-2)
+
+
+def test_codes_move_to_the_mean_of_their_entities():
+    made, vectors, _bias = codes_of(codes=4)
+    near, _ = vectors.split(DIM // 2, 1)
+    for code, place in enumerate(made.near):
+        mine = near[made.cell // len(made.far) == code]
+        torch.testing.assert_close(place, mine.mean(0))
+
+
+def test_every_round_of_visits_rounds_less():
+    made, vectors, bias = codes_of(codes=8)
+
+    def lost():
+        a, b = made.cell // len(made.far), made.cell % len(made.far)
+        return ((vectors - torch.cat([made.near[a], made.far[b]], 1)) ** 2).sum()
+
+    first = lost()
+    for _ in range(10):
+        made.visit(vectors, bias)
+    assert lost() < first
+
+
+def test_a_code_without_entities_starts_again_at_one_of_them():
+    made, vectors, bias = codes_of(codes=8)
+    made.near[5] = 1e6
+    made.visit(vectors, bias)
+    assert (made.near[5] == vectors[5 * N // 8, : DIM // 2]).all()
+
+
+def test_a_round_under_way_is_part_of_the_state():
+    made, vectors, bias = codes_of(visits=15)
+    made.visit(-vectors, bias)
+    heir = PairedCodes(N, dim=DIM, codes=16, visits=15)
+    heir.load_state_dict(made.state_dict())
+    for codes in (made, heir):
+        codes.visit(-vectors, bias)
+        codes.visit(-vectors, bias)
+    assert made.place == heir.place == 0
+    for name, part in made.named_buffers():
+        assert torch.equal(part, heir.get_buffer(name)), name
+
+
+@pytest.mark.parametrize(
+    "options, match",
+    [
+        ({"dim": 5}, "dim must be even; got dim=5"),
+        ({"codes": 0}, "at least one code and visit; got codes=0"),
+        ({"visits": 0}, "at least one code and visit"),
+    ],
+)
+def test_what_cannot_be_halved_or_visited_is_refused(options, match):
+    with pytest.raises(ValueError, match=match):
+        PairedCodes(N, **{"dim": DIM, "codes": 4, "visits": 4, **options})
