@@ -203,9 +203,9 @@ class SparringGenerator(NegativeGenerator):
     ) -> Float[Tensor, "B KU"]:
         """Density of draws and others together (the balance heuristic: Veach & Guibas, 1995)."""
         both = torch.cat([self.density(shares, ids), self.density(shares, others)], 1)
-        drawn, others_share = self.k / both.shape[1], self.others / both.shape[1]
-        flat = both.new_full((), math.log(others_share / self.num_entities))
-        return torch.logaddexp(both + math.log(drawn), flat)
+        rate = ids.shape[1] / both.shape[1]
+        flat = both.new_full((), math.log((1 - rate) / self.num_entities))
+        return torch.logaddexp(both + math.log(rate), flat)
 
     def get_extra_state(self) -> dict[str, Any]:
         return {**super().get_extra_state(), "steps": self.steps}

@@ -1,0 +1,144 @@
+"""What the generator costs: its share of a training step, and how that grows with N.
+
+    python benchmarks/generator.py
+
+writes results/benchmarks/generator.json. One thread; processor time, the median of interleaved
+rounds. A step is TransE (L2) with a corrected softmax on both queries of 1,024 random triples;
+what the generator costs is the time spent in its `sample` and `observe`, and its share of the
+re-sorting of all entities that ends a round of visits.
+"""
+
+import json
+import statistics
+import time
+from pathlib import Path
+
+import torch
+
+from sparring.experiments.host import keep_freed_memory, provenance
+from sparring.generators import SparringGenerator
+from sparring.graph.knowledge_graph import TrainGraph
+from sparring.graph.sides import BothSides
+from sparring.losses import Softmax
+from sparring.models import TransE
+from sparring.samplers import HideKnown, Uniform
+from sparring.training import OPTIMIZERS, TrainingStep
+
+RESULTS = Path(__file__).parents[1] / "results" / "benchmarks" / "generator.json"
+SIZES, TRIPLES, RELATIONS, BATCH = (15_000, 150_000, 1_000_000), 300_000, 200, 1024
+DIM, K, ROUNDS, STEPS = 200, 8, 7, 10
+
+
+class Timed:
+    """Adds up the processor time of a sampler's two methods."""
+
+    def __init__(self, sampler):
+        self.seconds = 0.0
+        for name in ("sample", "observe"):
+            setattr(sampler, name, self.timed(getattr(sampler, name)))
+
+    def timed(self, method):
+        def call(*given):
+            start = time.process_time()
+            try:
+                return method(*given)
+            finally:
+                self.seconds += time.process_time() - start
+
+        return call
+
+
+class Contestant:
+    """A training step of one sampler on one graph, with its times per step in milliseconds."""
+
+    def __init__(self, graph, make, dim):
+        torch.manual_seed(0)
+        sampler = make(graph)
+        self.clock = Timed(sampler)
+        model = TransE(graph, dim=dim, norm=2, init=0.1, sparse=True)
+        self.step = TrainingStep(model, sampler, Softmax(correction="both"), BothSides(graph))
+        self.optimizer = OPTIMIZERS["rowwise-adagrad"](self.step.trained(), lr=0.1)
+        self.rng, self.graph = torch.Generator().manual_seed(0), graph
+        self.whole, self.sampling = [], []
+
+    def run(self):
+        start, before = time.process_time(), self.clock.seconds
+        for _ in range(STEPS):
+            rows = torch.randint(len(self.graph.triples), (BATCH,), generator=self.rng)
+            self.step(self.graph.triples[rows], self.optimizer, self.rng)
+        self.whole.append((time.process_time() - start) / STEPS * 1e3)
+        self.sampling.append((self.clock.seconds - before) / STEPS * 1e3)
+
+    def sorting(self):
+        """Milliseconds per step for what happens only at the end of a round of visits."""
+        sampler, times = self.step.sampler, []
+        for _ in range(3):
+            start = time.process_time()
+            sampler.codes._take_effect(sampler.proposal.vectors)
+            times.append(time.process_time() - start)
+        rounds = -(-sampler.num_entities // sampler.codes.visits)
+        return statistics.median(times) / rounds * 1e3
+
+
+def random_graph(entities):
+    rng = torch.Generator().manual_seed(0)
+    head, tail = torch.randint(entities, (2, TRIPLES), generator=rng)
+    relation = torch.randint(RELATIONS, (TRIPLES,), generator=rng)
+    return TrainGraph(torch.stack([head, relation, tail], 1), entities, RELATIONS)
+
+
+def main():
+    torch.set_num_threads(1)
+    keep_freed_memory()
+    makers = {
+        "generator": lambda graph: SparringGenerator(graph, k=K),
+        "uniform": lambda graph: HideKnown(graph, inner=Uniform(graph, k=K)),
+    }
+    contestants = {
+        (name, entities): Contestant(graph, make, DIM if entities == SIZES[0] else 32)
+        for entities in SIZES
+        for graph in [random_graph(entities)]
+        for name, make in makers.items()
+    }
+    for round_ in range(ROUNDS + 1):
+        for one in contestants.values():
+            one.run()
+            if not round_:  # to warm up
+                one.whole.clear(), one.sampling.clear()
+    median = statistics.median
+    sorting = {size: contestants["generator", size].sorting() for size in SIZES}
+    cost = {size: median(contestants["generator", size].sampling) + sorting[size] for size in SIZES}
+    step = {size: median(contestants["generator", size].whole) + sorting[size] for size in SIZES}
+    rows = [
+        {
+            "name": f"generator's share of a step, N = {SIZES[0]:,}, d = {DIM}, K = {K}",
+            "ours": round(cost[SIZES[0]] / step[SIZES[0]], 3),
+            "unit": "share of processor time",
+        },
+        *(
+            {
+                "name": f"generator's time, N = {size:,}",
+                "ours": round(cost[size] / (2 * BATCH) * 1e3, 2),
+                "peer": round(cost[SIZES[0]] / (2 * BATCH) * 1e3, 2),
+                "peer_name": f"the same at N = {SIZES[0]:,}",
+                "unit": "processor microseconds per query",
+                "ratio": round(cost[SIZES[0]] / cost[size], 3),
+            }
+            for size in SIZES
+        ),
+        {
+            "name": f"a step with the generator, N = {SIZES[0]:,}, d = {DIM}, K = {K}",
+            "ours": round(step[SIZES[0]], 1),
+            "peer": round(median(contestants["uniform", SIZES[0]].whole), 1),
+            "peer_name": "the same with uniform negatives",
+            "unit": "processor milliseconds",
+            "ratio": round(median(contestants["uniform", SIZES[0]].whole) / step[SIZES[0]], 3),
+        },
+    ]
+    report = {"measurements": rows, **provenance(), "threads": 1, "rounds": ROUNDS}
+    RESULTS.write_text(json.dumps(report, indent=1) + "\n")
+    print(RESULTS.read_text())
+
+
+if __name__ == "__main__":
+    main()
