@@ -29,12 +29,15 @@ class RedrawKnown(SamplerWrapper):
     What is still a fact after the last round does not count, so that a query whose answers
     crowd the sampler's range cannot hang. Shared lists become own lists.
 
+    No density is stated where `inner` has none in closed form.
+
     Args:
         rounds: how often to redraw.
     """
 
     def __init__(self, graph: TrainGraph, *, inner: NegativeSampler, rounds: int = 3):
         super().__init__(inner)
+        self.states_density = self.states_answer_density = inner.closed_density
         self.known, self.rounds = graph.known, rounds
 
     def sample(self, queries, score, rng):

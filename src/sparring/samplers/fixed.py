@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from sparring.batch import Negatives
+from sparring.batch import Negatives, Queries
 from sparring.graph.knowledge_graph import TrainGraph
 from sparring.samplers.base import NegativeSampler
 
@@ -69,11 +69,14 @@ class UniformUnknown(NegativeSampler):
 class Popular(NegativeSampler):
     """Entities in proportion to (training) degree ** power (Mikolov et al., 2013).
 
+    An answer without training triples, which is never drawn, counts as of degree 1.
+
     Args:
         groups: candidate lists per batch; None gives each query its own.
     """
 
     log_share: Float[Tensor, "N"]
+    log_once: Float[Tensor, ""]
     upto: Float[Tensor, "N"]
 
     def __init__(
@@ -84,6 +87,7 @@ class Popular(NegativeSampler):
         mass = graph.degree.double() ** power
         share = mass / mass.sum()
         self.register_buffer("log_share", share.log().float(), persistent=False)
+        self.register_buffer("log_once", -mass.sum().log().float(), persistent=False)
         self.register_buffer("upto", share.cumsum(0), persistent=False)
 
     def sample(self, queries, score, rng):
@@ -95,19 +99,25 @@ class Popular(NegativeSampler):
     def log_prob(self, queries, ids):
         return by_popularity(self.log_share, len(queries), ids)
 
+    def answer_log_prob(self, queries):
+        return at_answer(self.log_share, self.log_once, queries)
+
 
 class InBatch(NegativeSampler):
     """Answers of other queries of the batch, drawn without replacement and shared by all.
 
-    The stated density is that of answers in the training graph, on both sides together.
+    The stated density is that of answers in the training graph, on both sides together; an
+    answer without training triples counts as of degree 1.
     """
 
     log_share: Float[Tensor, "N"]
+    log_once: Float[Tensor, ""]
 
     def __init__(self, graph: TrainGraph, *, k: int):
         super().__init__(k)
-        share = graph.degree.double() / graph.degree.sum()
-        self.register_buffer("log_share", share.log().float(), persistent=False)
+        total = graph.degree.double().sum()
+        self.register_buffer("log_share", (graph.degree / total).log().float(), persistent=False)
+        self.register_buffer("log_once", -total.log().float(), persistent=False)
 
     def sample(self, queries, score, rng):
         if len(queries) < self.k:
@@ -120,6 +130,9 @@ class InBatch(NegativeSampler):
 
     def log_prob(self, queries, ids):
         return by_popularity(self.log_share, len(queries), ids)
+
+    def answer_log_prob(self, queries):
+        return at_answer(self.log_share, self.log_once, queries)
 
 
 class AllEntities(NegativeSampler):
@@ -147,7 +160,7 @@ class KvsAll(AllEntities):
     1 / A, and the epoch's sum is that of Dettmers et al., 2018.
     """
 
-    states_density = False
+    states_density = closed_density = False
 
     def __init__(self, graph: TrainGraph):
         super().__init__(graph)
@@ -180,4 +193,14 @@ def by_popularity(
 ) -> Float[Tensor, "B K"]:
     """Each candidate's share, looked up once per list."""
     rows = log_share[ids]
+    if len(ids) == batch:
+        return rows
     return rows.unsqueeze(1).expand(-1, batch // len(ids), -1).reshape(batch, ids.shape[1])
+
+
+def at_answer(
+    log_share: Float[Tensor, "N"], log_once: Float[Tensor, ""], queries: Queries
+) -> Float[Tensor, "B"]:
+    """The answer's share; that of a degree of 1 where it has none."""
+    stated = log_share[queries.answer]
+    return torch.where(stated == -torch.inf, log_once, stated)
