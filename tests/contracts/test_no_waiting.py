@@ -39,6 +39,7 @@ WAITS = {
     "redrawn": LISTS_ANSWERS,
     "redrawn-chunked": LISTS_ANSWERS,
     "redrawn-once-popular": LISTS_ANSWERS,
+    "redrawn-typed": LISTS_ANSWERS,
 }
 
 
