@@ -47,7 +47,8 @@ class Lists(nn.Module):
     def pick(self, row: Int[Tensor, "B"], lot: Float[Tensor, "B K"]) -> Int[Tensor, "B K"]:
         """The entity at the share `lot`, in [0, 1), of each row; anything for an empty row."""
         place = (lot * self.size[row].unsqueeze(1)).long()
-        return self.entity[self.start[row].unsqueeze(1) + place].long()
+        place += self.start[row].unsqueeze(1)
+        return self.entity.index_select(0, place.view(-1)).view(lot.shape).long()
 
     def spread(self, row: Int[Tensor, "M"]) -> tuple[Int[Tensor, "P"], Int[Tensor, "P"]]:
         """Everything that these rows list, as (position in `row`, entity) pairs."""
@@ -106,8 +107,7 @@ class ListSampler(NegativeSampler, ABC):
         shape, device = (len(queries), self.k), queries.anchor.device
         row = self.row(queries)
         lot = torch.rand(shape, generator=rng, device=device, dtype=torch.double)
-        listed = self.lists.pick(row, lot)
-        anyone = (lot * self.num_entities).long()
+        listed, anyone = self.lists.pick(row, lot), lot.mul_(self.num_entities).long()
         if not self.floor:  # what is drawn from a list is listed, without a look
             ids = torch.where(self.lists.size[row].unsqueeze(1) > 0, listed, anyone)
             log_q = self._if_listed(row)
