@@ -29,7 +29,7 @@ from sparring.seeds import Seeds
 
 ROOT = Path(__file__).parents[1]
 DATASETS = ("fb15k-237", "wn18rr")
-DRAWS = 2**17
+DRAWS, LEAST_QUERIES = 2**17, 1024
 
 
 def judge(name: str, config) -> Run:
@@ -63,7 +63,8 @@ def study(name: str) -> dict:
         sampler.watch(model)
         if isinstance(sampler, Cached):
             remember(sampler, model, graph, Seeds(0).fresh("remember"))
-        offered = audit(sampler, graph, model=model, rng=Seeds(0).fresh("audit"), draws=DRAWS)
+        draws = max(DRAWS, LEAST_QUERIES * sampler.k)
+        offered = audit(sampler, graph, model=model, rng=Seeds(0).fresh("audit"), draws=draws)
         found[row] = {
             "sampler": spec,
             "k": sampler.k,
@@ -75,7 +76,6 @@ def study(name: str) -> dict:
     result = trained.result()
     return {
         "dataset": name,
-        "draws": DRAWS,
         "judge": {key: result[key] for key in ("model", "dim", "mrr", "valid_mrr", "cpu_seconds")},
         "cpu_seconds": round(time.process_time() - began, 1),
         "config": f"experiments/audit/{name}.toml",
