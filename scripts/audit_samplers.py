@@ -3,7 +3,7 @@
     python scripts/audit_samplers.py [fb15k-237 | wn18rr ...]
 
 trains the models of experiments/audit, unless runs/audit holds them, and writes one JSON file per
-data set to results/audit: what each sampler of experiments/audit/samplers.toml offers to training
+data set to results/audit: what each sampler of scripts/audit_samplers.toml offers to training
 queries. A sampler that remembers scores is asked once for every training triple before.
 Generators learn from training, so they are audited after it, by `sparring audit RUN`.
 """
@@ -35,8 +35,8 @@ DRAWS, LEAST_QUERIES = 2**17, 1024
 def judge(name: str, config) -> Run:
     """The trained model of a data set."""
     folder = Path("runs") / "audit" / name
-    if not (folder / "result.json").exists():
-        run(config, folder, resume=True)
+    if not (folder / "result.json").exists() and run(config, folder, resume=True) is None:
+        raise SystemExit(f"the training of {folder} was stopped; start again to go on with it")
     return Run(folder)
 
 
@@ -55,7 +55,7 @@ def study(name: str) -> dict:
     config = read_config(ROOT / "experiments" / "audit" / f"{name}.toml")
     trained, graph = judge(name, config), load_graph(config.graph)
     model = trained.trained(config, graph).model
-    specs = (ROOT / "experiments" / "audit" / "samplers.toml").read_text()
+    specs = (ROOT / "scripts" / "audit_samplers.toml").read_text()
     found = {}
     for row, spec in tomllib.loads(specs.replace("TEACHER", str(trained.folder))).items():
         torch.manual_seed(0)

@@ -106,13 +106,14 @@ class ListSampler(NegativeSampler, ABC):
     def sample(self, queries, score, rng):
         shape, device = (len(queries), self.k), queries.anchor.device
         row = self.row(queries)
+        coin = torch.rand(shape, generator=rng, device=device) if self.floor else None
         lot = torch.rand(shape, generator=rng, device=device, dtype=torch.double)
         listed, anyone = self.lists.pick(row, lot), lot.mul_(self.num_entities).long()
-        if not self.floor:  # what is drawn from a list is listed, without a look
+        if coin is None:  # what is drawn from a list is listed, without a look
             ids = torch.where(self.lists.size[row].unsqueeze(1) > 0, listed, anyone)
             log_q = self._if_listed(row)
             return Negatives.offer(queries, ids, log_q.unsqueeze(1).expand(shape), log_q)
-        free = torch.rand(shape, generator=rng, device=device) < self._floor(row)
+        free = coin < self._floor(row)
         ids = torch.where(free, anyone, listed)
         log_q = self._log_share(row, self._are_listed(row, ids, free))
         return Negatives.offer(queries, ids, log_q, self.answer_log_prob(queries))
