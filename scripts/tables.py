@@ -3,7 +3,8 @@
     python scripts/tables.py            rewrite what stands between the markers
     python scripts/tables.py --check    fail if that would change anything
 
-A table stands between `<!-- table: results/<study> -->` and `<!-- end of table -->`.
+A table stands between `<!-- table: results/<study> -->` and `<!-- end of table -->`; what is known
+of a sampler or loss between `<!-- figures: <name> -->` and `<!-- end of figures -->`.
 """
 
 import json
@@ -11,8 +12,11 @@ import re
 import sys
 from pathlib import Path
 
+from sampler_figures import figures
+
 ROOT = Path(__file__).parents[1]
 PLACE = re.compile(r"(<!-- table: (\S+) -->\n).*?(<!-- end of table -->)", re.DOTALL)
+FIGURES = re.compile(r"(<!-- figures: (\S+) -->\n).*?(<!-- end of figures -->)", re.DOTALL)
 COLUMNS = {
     "data set": lambda r: r["dataset"],
     "model": lambda r: r["model"],
@@ -40,7 +44,8 @@ def table(folder: Path) -> str:
 
 def filled(text: str) -> str:
     """The text with every marked table made anew."""
-    return PLACE.sub(lambda place: place[1] + table(ROOT / place[2]) + place[3], text)
+    text = PLACE.sub(lambda place: place[1] + table(ROOT / place[2]) + place[3], text)
+    return FIGURES.sub(lambda place: place[1] + figures(place[2]) + place[3], text)
 
 
 def main(check: bool) -> int:

@@ -87,7 +87,9 @@ GENERATORS = {
     "midx": lambda graph: MultiIndex(graph, k=4, codes=3),
     "midx-exact": lambda graph: MultiIndex(graph, k=4, codes=11, temperature=2.0),
     "neural-gan": lambda graph: NeuralGAN(graph, k=4, dim=8, hidden=8),
-    "neural-gan-pooled": lambda graph: NeuralGAN(graph, k=4, dim=8, hidden=8, pool=7),
+    "neural-gan-pooled": lambda graph: NeuralGAN(
+        graph, k=4, dim=8, hidden=8, pool=min(7, graph.num_entities)
+    ),
     "softmax-generator": lambda graph: SoftmaxGenerator(graph, k=4, dim=8),
     "sparring": lambda graph: SparringGenerator(graph, k=4, dim=8, visits=4),
     "sparring-coarse": lambda graph: SparringGenerator(graph, k=4, dim=8, codes=3, others=0),

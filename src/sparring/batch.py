@@ -166,6 +166,8 @@ def grouped(rows: Tensor, groups: int) -> Tensor:
     Raises:
         ValueError: if the number of groups does not divide the batch.
     """
+    if len(rows) == groups:  # of which there may be none
+        return rows.unsqueeze(1)
     if len(rows) % groups:
         raise ValueError(f"{groups} candidate lists cannot be shared evenly by {len(rows)} queries")
     return rows.unflatten(0, (groups, len(rows) // groups))
@@ -174,6 +176,8 @@ def grouped(rows: Tensor, groups: int) -> Tensor:
 def by_query(ids: Int[Tensor, "G K"], batch: int) -> Int[Tensor, "G b K"]:
     """Candidate lists as seen by each query of their group, without copying."""
     groups, width = ids.shape
+    if groups == batch:
+        return ids.unsqueeze(1)
     if batch % groups:
         raise ValueError(f"{groups} candidate lists cannot be shared evenly by {batch} queries")
     return ids.unsqueeze(1).expand(groups, batch // groups, width)

@@ -148,7 +148,8 @@ def test_feedback_reaches_the_sampler_inside(wrapper):
 @pytest.mark.parametrize("wrapper", [HideKnown, RedrawKnown])
 def test_what_a_sampler_needs_is_known_through_a_wrapper(wrapper):
     class Needy(Uniform):
-        needs_scores, states_density, extra_scores = True, False, 7
+        needs_scores, extra_scores = True, 7
+        states_density = closed_density = False
 
         def log_prob(self, queries, ids):
             return None

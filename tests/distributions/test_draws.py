@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from sparring.batch import Queries, per_query
+from sparring.graph import facts
 from sparring.graph.sides import both_queries
 from sparring.samplers import (
     HideKnown,
@@ -14,6 +15,7 @@ from sparring.samplers import (
     RedrawKnown,
     Uniform,
     UniformUnknown,
+    fixed,
 )
 from sparring.testing import tiny_graph
 
@@ -106,7 +108,10 @@ def test_popular_states_a_power_of_the_degree(power):
     torch.testing.assert_close(stated(sampler), by_degree(power), atol=1e-6, rtol=1e-5)
 
 
-def test_uniform_over_the_unknown_is_uniform_over_the_unknown():
+@pytest.mark.parametrize("waits", [True, False])
+def test_uniform_over_the_unknown_is_uniform_over_the_unknown(waits, monkeypatch):
+    for module in (facts, fixed):
+        monkeypatch.setattr(module, "can_wait", lambda ids: waits)
     free = ~KNOWN
     drawn = draw(UniformUnknown(GRAPH, k=K))
     assert_follows(drawn.ids, free / free.sum())

@@ -17,6 +17,7 @@ from sparring.samplers import (
     Neighbourhood,
     Positional,
     RandomWalk,
+    RedrawKnown,
     Relational,
     Typed,
     Uniform,
@@ -67,6 +68,7 @@ EXACT = {
         Neighbourhood(graph, k=5, width=4.0, clusters=3, every=2), graph
     ),
     "positional": lambda graph: Positional(graph, k=5),
+    "redrawn-typed": lambda graph: RedrawKnown(graph, inner=Typed(graph, k=5)),
     "relational": lambda graph: Relational(graph, k=5),
     "relational-floored": lambda graph: Relational(graph, k=5, floor=0.5),
     "typed": lambda graph: Typed(graph, k=5),
@@ -102,6 +104,9 @@ INEXACT = {
         graph, inner=KHop(graph, k=5, floor=0.5), steps=3
     ),
     "random-walk": lambda graph: RandomWalk(graph, k=5),
+    "redrawn-without-replacement": lambda graph: RedrawKnown(
+        graph, inner=WithoutReplacement(graph, inner=Typed(graph, k=4))
+    ),
     "until-wrong": lambda graph: UntilWrong(graph, inner=Uniform(graph, k=8), k=2, margin=0.5),
     "until-wrong-ranked": lambda graph: UntilWrong(
         graph, inner=Uniform(graph, k=8), k=2, by_rank=True

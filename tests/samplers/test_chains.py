@@ -78,6 +78,28 @@ def test_chains_of_a_batch_decide_apart():
     assert len(drawn.ids.unique()) == N
 
 
+class Turns(Uniform):
+    """Proposes entity 1 to all queries, the next time entity 2."""
+
+    turn = 0
+
+    def sample(self, queries, score, rng):
+        self.turn += 1
+        return self.offer(queries, torch.full((len(queries), self.k), self.turn))
+
+
+@pytest.mark.parametrize("compat", [False, True])
+def test_the_authors_chains_move_together(compat):
+    queries, found = ask(0, 0, 5, times=50), set()
+    scores = scores_of(0.0, 1.0, 0.3, *[0.0] * (N - 3), times=50)  # half of the chains move to 2
+    for seed in range(10):
+        chains = MetropolisHastings(
+            WORLD, inner=Turns(WORLD, k=4), steps=1, alpha=1.0, compat=compat
+        )
+        found.add(tuple(draw(chains, queries, scores, seed).ids.unique().tolist()))
+    assert found == ({(1,), (2,)} if compat else {(1, 2)})
+
+
 def test_a_chain_states_no_density():
     sampler = MetropolisHastings(WORLD, inner=proposal())
     assert not sampler.states_density

@@ -37,9 +37,9 @@ def test_an_entity_alone_draws_from_all():
 
 
 def test_balls_built_in_pieces_are_the_same(monkeypatch):
-    whole = khop.balls(PATH, 2, 100)
+    whole = khop.balls(khop.neighbours(PATH), 2, 100)
     monkeypatch.setattr(khop, "AT_ONCE", 8)
-    pieces = khop.balls(PATH, 2, 100)
+    pieces = khop.balls(khop.neighbours(PATH), 2, 100)
     assert torch.equal(whole.entity, pieces.entity)
     assert torch.equal(whole.size, pieces.size)
 

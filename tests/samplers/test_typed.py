@@ -2,7 +2,7 @@ import pytest
 import torch
 from samplers.worlds import ask, draw, graph_of, misfit, support
 
-from sparring.samplers import RedrawKnown
+from sparring.samplers import RedrawKnown, lists
 from sparring.samplers.typed import Positional, Typed
 
 # 0, 1, 2 are people, 3 and 4 towns, 2 is a saint too; 5 has no type
@@ -27,6 +27,17 @@ def everyone(graph):
 def test_draws_follow_the_stated_density(kind, floor):
     sampler = Typed(world(), k=500, kind=kind, floor=floor)
     assert misfit(sampler, where_does_0_live(20), 6) < 5
+
+
+@pytest.mark.parametrize("floor", [0.0, 0.3])
+def test_an_accelerator_draws_the_same_without_waiting(floor, monkeypatch):
+    sampler, queries = Typed(world(), k=50, floor=floor), where_does_0_live(4)
+    here = draw(sampler, queries)
+    monkeypatch.setattr(lists, "can_wait", lambda ids: False)
+    there = draw(sampler, queries)
+    assert torch.equal(here.ids, there.ids)
+    torch.testing.assert_close(here.log_q, there.log_q)
+    torch.testing.assert_close(here.answer_log_q, there.answer_log_q)
 
 
 def test_a_slot_holds_the_entities_seen_in_it():

@@ -3,8 +3,11 @@ import math
 
 import pytest
 import torch
+from loss_cases import centred, minimum
 from samplers.worlds import ask, chi_square, counted, draw, graph_of
 
+from sparring.batch import Queries
+from sparring.losses import Softmax
 from sparring.samplers import (
     AllEntities,
     HardestOf,
@@ -14,9 +17,11 @@ from sparring.samplers import (
     RandomWalk,
     Typed,
     Uniform,
+    UniformUnknown,
     WithoutReplacement,
 )
 from sparring.samplers.draws import times
+from sparring.samplers.without_replacement import above_the_bar, log_chance_above
 
 WORLD = graph_of((0, 0, 1), (0, 0, 2), (3, 0, 1), (4, 0, 2), (0, 1, 5))
 QUERY = ask(0, 0, 1)
@@ -51,16 +56,17 @@ def test_sums_over_a_pool_are_unbiased(inner, k):
 
 def test_all_of_all_entities_is_the_full_sum():
     drawn = draw(WithoutReplacement(WORLD, inner=Uniform(WORLD, k=6)), QUERY)
-    assert sorted(drawn.ids[0].tolist()) == list(range(6))
-    torch.testing.assert_close(drawn.log_q, torch.full((1, 6), -math.log(6)))
+    assert counted(drawn, 1) == [0, 2, 3, 4, 5]
+    torch.testing.assert_close(drawn.log_q[drawn.mask], torch.full((5,), -math.log(6)))
 
 
 def test_sets_come_as_if_drawn_one_after_another():
     inner = Typed(WORLD, k=2, floor=0.3)
     share = inner.log_prob(QUERY, torch.arange(6).unsqueeze(0))[0].double().exp().tolist()
-    law = {pair: 0.0 for pair in itertools.combinations(range(6), 2)}
-    for a, b in itertools.permutations(range(6), 2):
-        law[min(a, b), max(a, b)] += share[a] * share[b] / (1 - share[a])
+    others, whole = (0, 2, 3, 4, 5), 1 - share[1]
+    law = {pair: 0.0 for pair in itertools.combinations(others, 2)}
+    for a, b in itertools.permutations(others, 2):
+        law[min(a, b), max(a, b)] += share[a] / whole * share[b] / (whole - share[a])
     drawn = draw(WithoutReplacement(WORLD, inner=inner), ask(0, 0, 1, times=20_000))
     found = [tuple(pair) for pair in drawn.ids.sort(1).values.tolist()]
     tally = torch.tensor([float(found.count(pair)) for pair in law]).double()
@@ -133,11 +139,75 @@ def test_gradients_reach_a_sampler_that_learns():
     assert drawn.trace.exp().tolist() == [pytest.approx([1 / 6] * 3)]
 
 
-def test_answers_have_no_density():
+def test_there_is_no_closed_density():
     sampler = WithoutReplacement(WORLD, inner=Uniform(WORLD, k=2))
-    assert not sampler.states_answer_density
+    assert not sampler.closed_density
     assert sampler.answer_log_prob(QUERY) is None
     assert sampler.log_prob(QUERY, torch.zeros(1, 1, dtype=torch.long)) is None
+
+
+def test_the_answer_takes_no_place():
+    drawn = draw(WithoutReplacement(WORLD, inner=Uniform(WORLD, k=5)), ask(0, 0, 1, times=50))
+    assert drawn.mask.all()
+
+
+def test_a_choice_from_a_pool_states_no_density_of_the_answer():
+    sampler = WithoutReplacement(WORLD, inner=Uniform(WORLD, k=9), k=2)
+    assert not sampler.states_answer_density
+    assert draw(sampler, QUERY).answer_log_q is None
+
+
+def test_an_answer_like_a_candidate_has_the_same_density():
+    drawn = draw(WithoutReplacement(WORLD, inner=Uniform(WORLD, k=3)), ask(0, 0, 1, times=9))
+    torch.testing.assert_close(drawn.answer_log_q.unsqueeze(1).expand(-1, 3), drawn.log_q)
+
+
+def test_an_answer_that_is_barred_has_a_density_all_the_same():
+    unknown = UniformUnknown(WORLD, k=2)
+    drawn = draw(WithoutReplacement(WORLD, inner=unknown), QUERY)
+    torch.testing.assert_close(drawn.answer_log_q.expand(1, 2), drawn.log_q)
+
+
+def test_an_answer_far_below_the_bar_has_a_finite_density():
+    steep = torch.tensor([[0.0, -0.1, -500.0, -0.2]])
+    _, _, bar = above_the_bar(steep, 1, torch.Generator().manual_seed(0))
+    lead = steep[:, 2] - bar
+    torch.testing.assert_close(log_chance_above(lead), lead)
+
+
+SKEWED = torch.tensor([0.4, 0.3, 0.15, 0.1, 0.05], dtype=torch.double)
+
+
+class Steep(Uniform):
+    """Draws in proportion to 1, 2, 4, 8 and 16."""
+
+    def log_prob(self, queries, ids):
+        return (ids * math.log(2) - math.log(31)).expand(len(queries), -1).float()
+
+
+@pytest.mark.parametrize("k", [1, 3])
+def test_a_softmax_corrected_on_both_sides_learns_log_p_for_any_k(k):
+    """Over many answers drawn from `SKEWED`, each with a list of its own."""
+    graph = graph_of((0, 0, 1), num_entities=5, num_relations=1)
+    rounds = 40_000
+    answer = torch.arange(5).repeat(rounds)
+    queries = Queries(0 * answer, 0 * answer, answer, SKEWED.repeat(rounds))
+    drawn = draw(WithoutReplacement(graph, inner=Steep(graph, k=k)), queries)
+    loss = Softmax(correction="both").double()
+    got = minimum(
+        lambda score: loss(score[answer], score[drawn.ids], drawn, queries.weight),
+        torch.zeros(5, dtype=torch.double),
+    )
+    torch.testing.assert_close(centred(got), centred(SKEWED.log()), atol=0.05, rtol=0.0)
+
+
+def test_all_entities_without_replacement_are_one_against_all():
+    graph = graph_of((0, 0, 1), num_entities=5, num_relations=1)
+    queries = ask(0, 0, 1)
+    score = torch.randn(5, generator=torch.Generator().manual_seed(4), dtype=torch.double)
+    drawn = draw(WithoutReplacement(graph, inner=Uniform(graph, k=5)), queries)
+    got = Softmax(correction="both")(score[[1]], score[drawn.ids], drawn, queries.weight)
+    torch.testing.assert_close(got, -score.log_softmax(0)[1])
 
 
 def test_occurrences_are_counted_where_they_count():

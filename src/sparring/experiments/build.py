@@ -42,7 +42,8 @@ def resolve(
         supplied: arguments that come from elsewhere, such as the graph.
 
     Raises:
-        ConfigError: for an unknown name, an unknown or missing key, or a value of another type.
+        ConfigError: for an unknown name, an unknown or missing key, a value of another type, or
+            one in the place of a table.
     """
     maker = find(spec, table, where)
     options = _options(maker, supplied)
@@ -63,6 +64,9 @@ def resolve(
             full[key] = [
                 resolve(item, family, f"{place}.{i}", supplied) for i, item in enumerate(value)
             ]
+        elif family is not table and value is not None:
+            known = ", ".join(sorted(family))
+            raise ConfigError(f"[{place}] is a table with a name, of: {known}; got {value!r}")
         else:
             full[key] = checked(value, option.annotation, place)
     return full

@@ -16,11 +16,11 @@ from sparring.experiments.build import (
     resolve,
 )
 from sparring.experiments.graphs import GraphSource
+from sparring.experiments.teachers import MAIN_MODELS, TEACHERS
 from sparring.generators import GENERATORS
 from sparring.graph.sides import SIDES
 from sparring.losses import LOSSES
-from sparring.models import MODELS, MUTATORS
-from sparring.samplers import SAMPLERS
+from sparring.samplers import DOUBTS, SAMPLERS
 from sparring.training import OPTIMIZERS, SCHEDULES, FitOptions
 
 Split = Literal["test", "valid"]
@@ -64,11 +64,13 @@ class General:
             raise ValueError(f"threads must not be negative; got {self.threads}")
 
 
-MAIN_MODELS = Family(MODELS, mutator=MUTATORS)
+ALL_SAMPLERS = Family(
+    SAMPLERS | GENERATORS, model=MAIN_MODELS, teacher=TEACHERS, vectors=TEACHERS, doubt=DOUBTS
+)
 PARTS: dict[str, tuple[Table, dict[str, Any]]] = {
     "sides": (SIDES, {"name": "both"}),
     "model": (MAIN_MODELS, {}),
-    "sampler": (Family(SAMPLERS | GENERATORS, model=MAIN_MODELS), {}),
+    "sampler": (ALL_SAMPLERS, {}),
     "loss": (LOSSES, {}),
     "optimizer": (OPTIMIZERS, {"name": "adam"}),
     "schedule": (SCHEDULES, {"name": "constant"}),

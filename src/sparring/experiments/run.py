@@ -317,6 +317,7 @@ def identity(graph: KnowledgeGraph) -> dict[str, Any]:
     return {
         "name": graph.name,
         "content_hash": graph.content_hash,
+        "training_hash": graph.training.content_hash,
         "entities": len(graph.entities),
         "relations": len(graph.relations),
         **sizes,
@@ -331,7 +332,7 @@ def other_graph(folder: Path, graph: KnowledgeGraph) -> list[str]:
     before, now = json.loads(path.read_text()), identity(graph)
     if before["content_hash"] == now["content_hash"]:
         return []
-    return [f"{key} {before[key]} -> {now[key]}" for key in now if before[key] != now[key]]
+    return [f"{key} {before[key]} -> {now[key]}" for key in before if before[key] != now[key]]
 
 
 def refuse_other_graph(folder: Path, graph: KnowledgeGraph) -> None:

@@ -33,7 +33,7 @@ class KBGAN(NegativeGenerator):
         ValueError: for a pool of one entity or none.
     """
 
-    states_answer_density = False
+    states_answer_density = closed_density = False
     schedulable = (("temperature", 1e-6, math.inf),)
     baseline: Float[Tensor, ""]
     total: Float[Tensor, "2"]

@@ -37,7 +37,7 @@ class MultiIndex(NegativeSampler):
         ValueError: for fewer than one code or step.
     """
 
-    needs_scores = True
+    needs_scores, closed_density = True, False
     schedulable = (("temperature", 1e-6, math.inf),)
     occurrence: Float[Tensor, "N f"]
 

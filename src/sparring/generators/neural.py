@@ -49,7 +49,7 @@ class NeuralGAN(NegativeGenerator):
         if pool is not None and not 0 < pool <= size:
             raise ValueError(f"a pool of {pool} cannot be drawn from {size} entities")
         self.pool, self.entropy = pool, entropy
-        self.states_answer_density = pool is None
+        self.states_answer_density = self.closed_density = pool is None
         self.register_buffer("everyone", torch.arange(size).unsqueeze(0), persistent=False)
         self.policy = NeuralPolicy(graph, dim, hidden)
         self.optimizer = torch.optim.Adam(self.parameters(), lr)

@@ -1,23 +1,29 @@
-"""Is it known? What are the answers? Both as binary searches in one sorted tensor."""
+"""Is it known? What are the answers? Both as searches in one sorted tensor."""
 
 import torch
 from jaxtyping import Bool, Int
 from torch import Tensor, nn
 
 from sparring.batch import Queries, per_query
+from sparring.graph.sieve import Directory, Sieve, can_wait
+
+NONE = 2**63 - 1
 
 
 class FactIndex(nn.Module):
     """Answers "is (anchor, relation, id) known?" for whole batches at once, exactly.
 
     Each fact is the integer (anchor * 2R + relation) * N + id, stored once per side and
-    sorted, so membership and listing are both binary searches, on any device.
+    sorted, so membership and listing are both binary searches, on any device. On the processor
+    a sieve of 8 to 16 bytes per fact, 256 MiB at most, spares membership most of its searches.
 
     Raises:
         ValueError: if N * N * 2R does not fit into 63 bits.
     """
 
     facts: Int[Tensor, "F"]
+    query: Int[Tensor, "Q+1"]
+    first: Int[Tensor, "Q+2"]
     gap: Int[Tensor, "F"]
 
     def __init__(self, triples: Int[Tensor, "T 3"], num_entities: int, num_relations: int):
@@ -32,17 +38,29 @@ class FactIndex(nn.Module):
         heads = self._key(tail, relation + num_relations) * num_entities + head
         facts = torch.cat([tails, heads]).unique(sorted=True)
         self.register_buffer("facts", facts, persistent=False)
+        query, count = (facts // num_entities).unique_consecutive(return_counts=True)
+        # one more query, of no facts, so that a search never leads beyond the last
+        query = torch.cat([query, query.new_full((1,), NONE)])
+        first = nn.functional.pad(count.cumsum(0), (1, 0))
+        self.register_buffer("query", query, persistent=False)
+        self.register_buffer("first", torch.cat([first, first[-1:]]), persistent=False)
 
     def _key(self, anchor: Tensor, relation: Tensor) -> Tensor:
         return anchor * (2 * self.num_relations) + relation
 
     def _span(self, queries: Queries) -> tuple[Int[Tensor, "B"], Int[Tensor, "B"]]:
         """Where each query's answers start and stop in `facts`."""
-        low = self._key(queries.anchor, queries.relation) * self.num_entities
-        return (
-            torch.searchsorted(self.facts, low),
-            torch.searchsorted(self.facts, low + self.num_entities),
-        )
+        key = self._key(queries.anchor, queries.relation)
+        if can_wait(key):
+            if not hasattr(self, "directory"):
+                self.directory = Directory(self.query)
+            place, seen = self.directory.find(key.numpy())
+            first = self.first.numpy()
+            start, stop = first.take(place), first.take(place + seen)
+            return torch.from_numpy(start), torch.from_numpy(stop)
+        place = torch.searchsorted(self.query, key)
+        seen = self.query[place] == key
+        return self.first[place], self.first[place + seen]
 
     def count(self, queries: Queries) -> Int[Tensor, "B"]:
         """Number of known answers of each query."""
@@ -53,12 +71,28 @@ class FactIndex(nn.Module):
         """True where (anchor, relation, id) is known."""
         if not len(self.facts):
             return torch.zeros(len(queries), ids.shape[1], dtype=torch.bool, device=ids.device)
-        if len(ids) == len(queries) or ids.is_cuda:
+        if not can_wait(ids):
             return self._search(queries, ids)
-        return self._mark(queries, ids)
+        if len(ids) < len(queries):
+            return self._mark(queries, ids)
+        known = torch.zeros(ids.shape, dtype=torch.bool, device=ids.device)
+        known.view(-1)[self.places(queries, ids)] = True
+        return known
+
+    def places(self, queries: Queries, ids: Int[Tensor, "B K"]) -> Int[Tensor, "S"]:
+        """Where `ids`, read row by row, are known; on the processor only."""
+        if not hasattr(self, "sieve"):
+            query, entity = self.facts // self.num_entities, self.facts % self.num_entities
+            self.sieve = Sieve(query, entity, self.num_entities)
+        key, entity = self._key(queries.anchor, queries.relation).numpy(), ids.numpy()
+        place = self.sieve.let_through(key, entity)
+        wanted = key.take(place // ids.shape[1]) * self.num_entities + entity.ravel().take(place)
+        facts = self.facts.numpy()
+        found = facts.take(facts.searchsorted(wanted), mode="clip") == wanted
+        return torch.from_numpy(place[found])
 
     def _search(self, queries: Queries, ids: Int[Tensor, "G K"]) -> Bool[Tensor, "B K"]:
-        """One search per candidate: cheapest for own lists."""
+        """One search per candidate: cheapest where nothing may wait."""
         key = self._key(queries.anchor, queries.relation).unsqueeze(1)
         wanted = torch.add(per_query(ids, len(queries)), key, alpha=self.num_entities)
         spot = torch.searchsorted(self.facts, wanted).clamp_(max=len(self.facts) - 1)

@@ -38,6 +38,14 @@ class TrainGraph:
         ends = self.triples[:, [0, 2]].flatten()
         return torch.bincount(ends, minlength=self.num_entities).float()
 
+    @cached_property
+    def content_hash(self) -> str:
+        """BLAKE2 digest of sizes and triples; equal graphs mean the same by an id."""
+        sizes = f"{self.num_entities} {self.num_relations}"
+        digest = hashlib.blake2b(sizes.encode(), digest_size=16)
+        digest.update(self.triples.long().cpu().contiguous().numpy().data)
+        return digest.hexdigest()
+
     def to(self, device: torch.device) -> "TrainGraph":
         """The same graph on another device."""
         if self.triples.device == device:

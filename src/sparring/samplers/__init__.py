@@ -1,9 +1,11 @@
 from sparring.samplers.base import NegativeSampler, SamplerWrapper
 from sparring.samplers.cache import Cached
+from sparring.samplers.cardinality import CardinalityDoubt
 from sparring.samplers.chains import MetropolisHastings
 from sparring.samplers.combine import HideKnown, RedrawKnown
 from sparring.samplers.curriculum import Curriculum
 from sparring.samplers.discount import Discount
+from sparring.samplers.distance import DistanceDoubt
 from sparring.samplers.fixed import (
     AllEntities,
     InBatch,
@@ -51,12 +53,18 @@ SAMPLERS = {
     "without-replacement": WithoutReplacement,
 }
 
+# chances of being in truth a fact, for `Discount`
+DOUBTS = {"cardinality": CardinalityDoubt, "distance": DistanceDoubt}
+
 __all__ = [
+    "DOUBTS",
     "SAMPLERS",
     "AllEntities",
     "Cached",
+    "CardinalityDoubt",
     "Curriculum",
     "Discount",
+    "DistanceDoubt",
     "HardestOf",
     "HideKnown",
     "InBatch",

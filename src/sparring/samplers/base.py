@@ -22,6 +22,7 @@ class NegativeSampler(nn.Module, ABC):
     needs_scores = False  # True where `sample` calls `score`
     states_density = True  # False where `log_q` is None
     states_answer_density = True  # False where only `answer_log_q` is None
+    closed_density = True  # False where `log_prob` is None
     extra_scores = 0  # scores per query asked of the main model beyond the k offered
     # numeric attributes that may change while training, with their bounds
     schedulable: tuple[tuple[str, float, float], ...] = ()
@@ -80,6 +81,7 @@ class SamplerWrapper(NegativeSampler, ABC):
         self.inner = inner
         self.needs_scores, self.states_density = inner.needs_scores, inner.states_density
         self.states_answer_density = inner.states_answer_density
+        self.closed_density = inner.closed_density
         self.extra_scores = inner.extra_scores
 
     def log_prob(self, queries, ids):

@@ -41,7 +41,7 @@ class Cached(NegativeSampler):
     """
 
     needs_scores = True
-    states_density = False
+    states_density = closed_density = False
     schedulable = (("temperature", 1e-6, math.inf),)
 
     cache: Int[Tensor, "rows size"]

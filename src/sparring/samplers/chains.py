@@ -27,6 +27,8 @@ class MetropolisHastings(SamplerWrapper):
             `KHop` with a floor of 0.5.
         steps: proposals per chain.
         alpha: 0 for uniform over all that `inner` reaches, 1 for the model's own softmax.
+        compat: as in the authors' program, one random number per step decides for all chains
+            of the batch, which then move together.
 
     Raises:
         ValueError: without steps, for a negative alpha, or if `inner` states no closed density.
@@ -41,9 +43,10 @@ class MetropolisHastings(SamplerWrapper):
         inner: NegativeSampler,
         steps: int = 10,
         alpha: float = 0.75,
+        compat: bool = False,
     ):
         super().__init__(inner)
-        if not (inner.states_density and inner.states_answer_density):
+        if not inner.closed_density:
             raise ValueError(
                 f"a chain weighs what is proposed against its density, and "
                 f"{type(inner).__name__} states no closed one; propose by another sampler"
@@ -52,15 +55,17 @@ class MetropolisHastings(SamplerWrapper):
             raise ValueError(f"a chain takes at least one step; got steps={steps}")
         if alpha < 0:
             raise ValueError(f"below 0, alpha would prefer low scores; got alpha={alpha}")
-        self.steps, self.alpha = steps, alpha
-        self.needs_scores, self.states_density = True, False
+        self.steps, self.alpha, self.compat = steps, alpha, compat
+        self.needs_scores = True
+        self.states_density = self.closed_density = False
         self.extra_scores = (steps + 1) * (inner.extra_scores + inner.k)
 
     def sample(self, queries, score, rng):
         here = self._proposal(queries, score, rng)
         for _ in range(self.steps):
             there = self._proposal(queries, score, rng)
-            lot = torch.rand(here["lead"].shape, generator=rng, device=here["lead"].device)
+            shape = () if self.compat else here["lead"].shape
+            lot = torch.rand(shape, generator=rng, device=here["lead"].device)
             moves = lot.log() < there["lead"] - here["lead"]
             # whatever counts is better than what does not
             moves = there["mask"] & (moves | ~here["mask"])

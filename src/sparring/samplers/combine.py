@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor
 
-from sparring.batch import PER_CANDIDATE, Queries, Scorer, per_query
+from sparring.batch import PER_CANDIDATE, Negatives, Queries, Scorer, per_query
 from sparring.graph.knowledge_graph import TrainGraph
 from sparring.samplers.base import NegativeSampler, SamplerWrapper
 
@@ -29,12 +29,15 @@ class RedrawKnown(SamplerWrapper):
     What is still a fact after the last round does not count, so that a query whose answers
     crowd the sampler's range cannot hang. Shared lists become own lists.
 
+    No density is stated where `inner` has none in closed form.
+
     Args:
         rounds: how often to redraw.
     """
 
     def __init__(self, graph: TrainGraph, *, inner: NegativeSampler, rounds: int = 3):
         super().__init__(inner)
+        self.states_density = self.states_answer_density = inner.closed_density
         self.known, self.rounds = graph.known, rounds
 
     def sample(self, queries, score, rng):
@@ -42,16 +45,26 @@ class RedrawKnown(SamplerWrapper):
         for _ in range(self.rounds):
             fresh = self._draw(queries, score, rng)
             kept = {name: torch.where(kept["mask"], kept[name], fresh[name]) for name in kept}
-        return replace(self.offer(queries, kept["ids"]), **kept)
+        answer = None
+        if self.states_density:
+            lift = self._lift(queries).detach()
+            kept["log_q"] = kept["log_q"] + lift.unsqueeze(1)
+            stated: Tensor = self.inner.answer_log_prob(queries)  # pyright: ignore
+            answer = stated.detach() + lift
+        return Negatives(**kept, answer_log_q=answer, query_weight=queries.negative_weight)
 
     def _draw(
         self, queries: Queries, score: Scorer, rng: torch.Generator
     ) -> dict[str, Shaped[Tensor, "B K"]]:
-        """Own lists of the inner sampler, in which known facts do not count."""
+        """Own lists of the inner sampler, in which known facts neither count nor are drawn."""
         drawn = self.inner.sample(queries, score, rng)
         fields = {name: getattr(drawn, name) for name in PER_CANDIDATE}
         fields["ids"] = per_query(drawn.ids, len(queries))
-        fields["mask"] = drawn.mask & ~self.known.contains(queries, drawn.ids)
+        known = self.known.contains(queries, drawn.ids)
+        fields["mask"] = drawn.mask & ~known
+        if self.states_density:  # only then does every draw state its own
+            log_q: Tensor = drawn.log_q  # pyright: ignore
+            fields["log_q"] = log_q.masked_fill(known, -torch.inf)
         return fields
 
     def log_prob(self, queries, ids):

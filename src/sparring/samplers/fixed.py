@@ -7,8 +7,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from sparring.batch import Negatives
+from sparring.batch import Negatives, Queries
 from sparring.graph.knowledge_graph import TrainGraph
+from sparring.graph.sieve import can_wait
 from sparring.samplers.base import NegativeSampler
 
 
@@ -37,8 +38,8 @@ class Uniform(NegativeSampler):
 class UniformUnknown(NegativeSampler):
     """Every entity that is no known answer of the query, with equal probability.
 
-    Exact and without rejection: a rank among the unknown entities is drawn and looked up. A
-    query whose answers are all entities gets no candidate that counts.
+    Exact and without rounds: a uniform draw that is known gives way to the unknown entity of a
+    rank drawn at random. A query whose answers are all entities gets no candidate that counts.
     """
 
     def __init__(self, graph: TrainGraph, *, k: int):
@@ -47,33 +48,54 @@ class UniformUnknown(NegativeSampler):
         self.num_entities = graph.num_entities
 
     def sample(self, queries, score, rng):
-        free = (self.num_entities - self.known.count(queries)).unsqueeze(1)
-        lot = torch.rand(
-            len(queries), self.k, generator=rng, device=free.device, dtype=torch.double
-        )
-        rank = (lot * free).long().clamp_(max=self.num_entities - 1)
-        ids = self.known.unknown(queries, rank)
-        full = ids >= self.num_entities
-        drawn = self.offer(queries, ids.masked_fill(full, 0))
+        shape, device = (len(queries), self.k), queries.anchor.device
+        ids = torch.randint(self.num_entities, shape, generator=rng, device=device)
+        free = self._free(queries)
+        if can_wait(ids):
+            place = self.known.places(queries, ids)
+            row = place // self.k
+            ids.view(-1)[place] = self._by_rank(queries[row], free[row], 1, rng).squeeze(1)
+        else:
+            known = self.known.contains(queries, ids)
+            ids = torch.where(known, self._by_rank(queries, free, self.k, rng), ids)
+        full = (free == 0).unsqueeze(1)
+        answer = -free.clamp(min=1).to(queries.weight.dtype).log()
+        log_q = answer.unsqueeze(1).masked_fill(full, -torch.inf).expand(shape)
+        drawn = Negatives.offer(queries, ids, log_q, answer)
         return replace(drawn, mask=drawn.mask & ~full)
+
+    def _by_rank(
+        self, queries: Queries, free: Int[Tensor, "B"], k: int, rng: torch.Generator
+    ) -> Int[Tensor, "B k"]:
+        """Unknown entities, of which there are `free`, uniformly; 0 where there are none."""
+        lot = torch.rand(len(queries), k, generator=rng, device=free.device, dtype=torch.double)
+        free = free.unsqueeze(1)
+        rank = torch.minimum((lot * free).long(), free - 1)
+        ids = self.known.unknown(queries, rank.clamp_(min=0))
+        return ids.masked_fill(free == 0, 0)
+
+    def _free(self, queries: Queries) -> Int[Tensor, "B"]:
+        return self.num_entities - self.known.count(queries)
 
     def log_prob(self, queries, ids):
         log_q = self.answer_log_prob(queries).unsqueeze(1).expand(-1, ids.shape[1])
         return log_q.masked_fill(self.known.contains(queries, ids), -torch.inf)
 
     def answer_log_prob(self, queries):
-        free = (self.num_entities - self.known.count(queries)).clamp(min=1)
-        return -free.to(queries.weight.dtype).log()
+        return -self._free(queries).clamp(min=1).to(queries.weight.dtype).log()
 
 
 class Popular(NegativeSampler):
     """Entities in proportion to (training) degree ** power (Mikolov et al., 2013).
+
+    An answer without training triples, which is never drawn, counts as of degree 1.
 
     Args:
         groups: candidate lists per batch; None gives each query its own.
     """
 
     log_share: Float[Tensor, "N"]
+    log_once: Float[Tensor, ""]
     upto: Float[Tensor, "N"]
 
     def __init__(
@@ -84,6 +106,7 @@ class Popular(NegativeSampler):
         mass = graph.degree.double() ** power
         share = mass / mass.sum()
         self.register_buffer("log_share", share.log().float(), persistent=False)
+        self.register_buffer("log_once", -mass.sum().log().float(), persistent=False)
         self.register_buffer("upto", share.cumsum(0), persistent=False)
 
     def sample(self, queries, score, rng):
@@ -95,19 +118,25 @@ class Popular(NegativeSampler):
     def log_prob(self, queries, ids):
         return by_popularity(self.log_share, len(queries), ids)
 
+    def answer_log_prob(self, queries):
+        return at_answer(self.log_share, self.log_once, queries)
+
 
 class InBatch(NegativeSampler):
     """Answers of other queries of the batch, drawn without replacement and shared by all.
 
-    The stated density is that of answers in the training graph, on both sides together.
+    The stated density is that of answers in the training graph, on both sides together; an
+    answer without training triples counts as of degree 1.
     """
 
     log_share: Float[Tensor, "N"]
+    log_once: Float[Tensor, ""]
 
     def __init__(self, graph: TrainGraph, *, k: int):
         super().__init__(k)
-        share = graph.degree.double() / graph.degree.sum()
-        self.register_buffer("log_share", share.log().float(), persistent=False)
+        total = graph.degree.double().sum()
+        self.register_buffer("log_share", (graph.degree / total).log().float(), persistent=False)
+        self.register_buffer("log_once", -total.log().float(), persistent=False)
 
     def sample(self, queries, score, rng):
         if len(queries) < self.k:
@@ -120,6 +149,9 @@ class InBatch(NegativeSampler):
 
     def log_prob(self, queries, ids):
         return by_popularity(self.log_share, len(queries), ids)
+
+    def answer_log_prob(self, queries):
+        return at_answer(self.log_share, self.log_once, queries)
 
 
 class AllEntities(NegativeSampler):
@@ -147,7 +179,7 @@ class KvsAll(AllEntities):
     1 / A, and the epoch's sum is that of Dettmers et al., 2018.
     """
 
-    states_density = False
+    states_density = closed_density = False
 
     def __init__(self, graph: TrainGraph):
         super().__init__(graph)
@@ -180,4 +212,14 @@ def by_popularity(
 ) -> Float[Tensor, "B K"]:
     """Each candidate's share, looked up once per list."""
     rows = log_share[ids]
+    if len(ids) == batch:
+        return rows
     return rows.unsqueeze(1).expand(-1, batch // len(ids), -1).reshape(batch, ids.shape[1])
+
+
+def at_answer(
+    log_share: Float[Tensor, "N"], log_once: Float[Tensor, ""], queries: Queries
+) -> Float[Tensor, "B"]:
+    """The answer's share; that of a degree of 1 where it has none."""
+    stated = log_share[queries.answer]
+    return torch.where(stated == -torch.inf, log_once, stated)

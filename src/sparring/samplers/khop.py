@@ -35,7 +35,7 @@ class KHop(ListSampler):
         floor: float = 0.0,
         max_ids: int = 2**28,
     ):
-        super().__init__(graph, balls(graph, hops, max_ids), k=k, floor=floor)
+        super().__init__(graph, balls(neighbours(graph), hops, max_ids), k=k, floor=floor)
 
     def row(self, queries: Queries) -> Int[Tensor, "B"]:
         return queries.anchor
@@ -48,7 +48,7 @@ class RandomWalk(NegativeSampler):
     4 bytes per neighbour, and no density is stated.
     """
 
-    states_density = False
+    states_density = closed_density = False
 
     def __init__(self, graph: TrainGraph, *, k: int, hops: int = 2):
         super().__init__(k)
@@ -108,15 +108,17 @@ def neighbours(graph: TrainGraph) -> Lists:
     return Lists.of_pairs(torch.cat([head, tail]), torch.cat([tail, head]), graph.num_entities)
 
 
-def balls(graph: TrainGraph, hops: int, max_ids: int) -> Lists:
-    """The entities within `hops` steps of each entity, itself included; none if it is alone.
+def balls(near: Lists, hops: int, max_ids: int) -> Lists:
+    """What is within `hops` steps of each row, itself included; none if it has no neighbours.
+
+    Args:
+        near: the neighbours of each row, as other rows.
 
     Raises:
         ValueError: for less than one hop, or if they are more than `max_ids`.
     """
     _checked_hops(hops)
-    near, count = neighbours(graph), graph.num_entities
-    parts, total = [], 0
+    count, parts, total = len(near.size), [], 0
     for some in _portions(near, hops):
         ball = _ball(near, some, hops)
         parts.append(((ball % count).int(), torch.bincount(ball // count, minlength=len(some))))

@@ -34,7 +34,8 @@ class Mix(NegativeSampler):
         self.needs_scores = any(part.needs_scores for part in parts)
         self.extra_scores = sum(part.extra_scores for part in parts)
         self.states_density = all(part.states_density for part in parts)
-        self.states_answer_density = all(part.states_answer_density for part in parts)
+        self.closed_density = all(part.closed_density for part in parts)
+        self.states_answer_density = self.closed_density
 
     @property
     def _members(self) -> list:

@@ -119,7 +119,8 @@ class NearMiss(RankedLists):
     distinct query. The likeliest false negatives are among them: see `Discount`.
 
     Args:
-        teacher: the trained model, whose scores are asked for once, or its `near_misses`.
+        teacher: the trained model, whose scores are asked for once, or its `near_misses`. In an
+            experiment, `{ name = "run", folder = "runs/my-helper" }` is that of a finished run.
         pool: how many of its best to choose from; None for k.
         strict: choose among those only that it ranks above the answer, or among the best k if
             these are fewer. An answer that is no training fact counts as ranked below all.
@@ -168,7 +169,8 @@ class NearestNeighbour(RankedLists):
     Takes 4 * pool * N bytes. Wrap in `HideKnown` or `RedrawKnown`: neighbours may be answers.
 
     Args:
-        vectors: one per entity, or a trained model with a table of them.
+        vectors: one per entity, or a trained model with a table of them; in an experiment, as the
+            teacher of `NearMiss`.
         pool: how many of the nearest to choose from; None for k.
 
     Raises:

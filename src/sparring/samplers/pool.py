@@ -23,7 +23,8 @@ class Choice(SamplerWrapper, ABC):
 
     def __init__(self, inner: NegativeSampler, k: int, asked: int = 0):
         super().__init__(inner, k)
-        self.needs_scores, self.states_density = True, False
+        self.needs_scores = True
+        self.states_density = self.closed_density = False
         self.extra_scores = inner.extra_scores + inner.k + asked
 
     def log_prob(self, queries, ids):

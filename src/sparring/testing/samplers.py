@@ -109,6 +109,9 @@ def _check_statement(
         )
     everyone = torch.arange(graph.num_entities).unsqueeze(0)
     stated = sampler.log_prob(queries, everyone)
+    assert (stated is not None) == sampler.closed_density, (
+        "closed_density does not tell whether log_prob is known"
+    )
     if drawn.log_q is not None:
         assert drawn.log_q[drawn.mask].isfinite().all(), "a counted candidate has no density"
     if drawn.answer_log_q is not None:

@@ -1,0 +1,210 @@
+"""How batches are measured here, and in other libraries' environments, for `samplers.py`."""
+
+import ctypes
+import gc
+import json
+import subprocess
+import sys
+import time
+from importlib.metadata import version
+from pathlib import Path
+
+BATCH = 1024
+PACKAGES = {"pykeen": [["pykeen==1.11.1"]], "torchkge": [["--no-deps", "torchkge"], ["tqdm"]]}
+EXTRA = {"pykeen": [], "torchkge": ["pandas"]}
+LEAST_TIME, MOST_ROUNDS, LEAST_ROUNDS = 0.3, 11, 3
+
+
+def environment(folder: Path, library: str) -> tuple[Path, str]:
+    """A Python that has the library, with PyTorch for the processor; and its version."""
+    place = folder / library
+    python = place / "bin" / "python"
+    if not (place / "ready").exists():
+        subprocess.run([sys.executable, "-m", "venv", str(place)], check=True)
+        for wanted in [["torch==2.13.0"], *PACKAGES[library], *([e] for e in EXTRA[library])]:
+            command = [str(python), "-m", "pip", "install", "--quiet", *wanted]
+            done = subprocess.run(command, capture_output=True, text=True)
+            if done.returncode:
+                raise RuntimeError(done.stderr.strip().splitlines()[-1])
+        (place / "ready").touch()
+    code = f"from importlib.metadata import version; print(version({library!r}))"
+    done = subprocess.run([str(python), "-c", code], capture_output=True, text=True, check=True)
+    return python, done.stdout.strip()
+
+
+def settle(keep: bool = True) -> None:
+    """Let freed memory be used again, as training does; or give it back, to be measured."""
+    mallopt = ctypes.CDLL(None).mallopt
+    mallopt(-3, 2**30 if keep else 2**16)
+    mallopt(-1, 2**31 - 1 if keep else 0)
+
+
+class measured:
+    """Time and memory of something that makes a `batch` and then `draw`s for it."""
+
+    def __init__(self, what):
+        self.what = what
+        for _ in range(2):
+            self.timed()
+
+    def timed(self) -> float:
+        """CPU seconds of one draw."""
+        self.what.batch()
+        start = time.process_time()
+        self.what.draw()
+        return time.process_time() - start
+
+    def peak(self) -> float:
+        """MiB that a draw adds at its peak."""
+        settle(keep=False)
+        self.what.batch()
+        self.what.draw()
+        gc.collect()
+        ctypes.CDLL(None).malloc_trim(0)
+        self.what.batch()
+        Path("/proc/self/clear_refs").write_text("5")
+        before = _status("VmRSS")
+        kept = self.what.draw()
+        after = _status("VmHWM")
+        del kept
+        settle()
+        return max(after - before, 0) / 1024
+
+
+def in_turns(takes: list) -> list[float]:
+    """Median of each, taken in turns until enough."""
+    times = [[] for _ in takes]
+    while len(times[0]) < MOST_ROUNDS:
+        for take, own in zip(takes, times):
+            own.append(take())
+        if len(times[0]) >= LEAST_ROUNDS and sum(map(sum, times)) > LEAST_TIME:
+            break
+    return [sorted(own)[len(own) // 2] for own in times]
+
+
+def _status(name: str) -> int:
+    text = Path("/proc/self/status").read_text()
+    return int(text.partition(f"{name}:")[2].split()[0])
+
+
+class Peer:
+    """Another library's sampler in a process of its own."""
+
+    def __init__(self, python: Path, library: str, file: Path, entities: int, relations: int):
+        words = [str(python), __file__, library, str(file), str(entities), str(relations)]
+        self.process = subprocess.Popen(
+            words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+            env={"OMP_NUM_THREADS": "1", "PATH": "/usr/bin:/bin", "HOME": "/tmp"},
+        )  # fmt: skip
+
+    def ask(self, *words):
+        """What the process answers."""
+        assert self.process.stdin and self.process.stdout
+        self.process.stdin.write(json.dumps(words) + "\n")
+        self.process.stdin.flush()
+        for line in self.process.stdout:
+            if line.startswith("answer:"):
+                return json.loads(line.removeprefix("answer:"))
+        raise RuntimeError("the other library's process has ended")
+
+    def prepare(self, name: str, filterer: str, k: int) -> str:
+        """Build a sampler; what went wrong, or nothing."""
+        return self.ask("prepare", name, filterer, k)
+
+    def timed(self) -> float:
+        return self.ask("timed")
+
+    def peak(self) -> float:
+        return self.ask("peak")
+
+    def close(self) -> None:
+        assert self.process.stdin
+        self.process.stdin.close()
+        self.process.wait()
+
+
+class PyKEEN:
+    """A sampler of PyKEEN, as its training loop calls it."""
+
+    def __init__(self, triples, entities: int, relations: int, name: str, filterer: str, k: int):
+        from pykeen.sampling import negative_sampler_resolver
+
+        self.triples = triples
+        self.sampler = negative_sampler_resolver.make(
+            name.replace("-", ""), mapped_triples=triples, num_entities=entities,
+            num_relations=relations, num_negs_per_pos=k, filtered=bool(filterer),
+            filterer=filterer.replace("-", "") or None,
+        )  # fmt: skip
+
+    def batch(self):
+        import torch
+
+        self.some = self.triples[torch.randint(len(self.triples), (BATCH,))]
+
+    def draw(self):
+        return self.sampler.sample(self.some)
+
+
+KEPT: dict = {}  # what takes long to build
+
+
+class TorchKGE:
+    """A sampler of TorchKGE; the positional one draws one candidate, so is asked K times over."""
+
+    def __init__(self, triples, entities: int, relations: int, name: str, filterer: str, k: int):
+        import torchkge.sampling as sampling
+        from pandas import DataFrame
+        from torchkge import KnowledgeGraph
+
+        if "graph" not in KEPT:
+            columns = dict(zip(("from", "rel", "to"), triples.T.numpy()))
+            ids = ({i: i for i in range(size)} for size in (entities, relations))
+            KEPT["graph"] = KnowledgeGraph(DataFrame(columns), None, *ids)
+        self.triples, self.k, self.repeats = triples, k, name == "positional"
+        kind = {
+            "uniform": "UniformNegativeSampler",
+            "bernoulli": "BernoulliNegativeSampler",
+            "positional": "PositionalNegativeSampler",
+        }[name]
+        if name not in KEPT:
+            KEPT[name] = getattr(sampling, kind)(KEPT["graph"])
+        self.sampler = KEPT[name]
+
+    def batch(self):
+        import torch
+
+        some = self.triples[torch.randint(len(self.triples), (BATCH,))]
+        self.head, self.relation, self.tail = some.unbind(1)
+
+    def draw(self):
+        if not self.repeats:
+            return self.sampler.corrupt_batch(self.head, self.tail, self.relation, n_neg=self.k)
+        own = (x.repeat(self.k) for x in (self.head, self.tail, self.relation))
+        return self.sampler.corrupt_batch(*own)
+
+
+def serve(library: str, file: str, entities: str, relations: str) -> None:
+    """Measure what standard input asks for."""
+    import numpy as np
+    import torch
+
+    torch.set_num_threads(1)
+    settle()
+    triples = torch.from_numpy(np.load(file))
+    make = {"pykeen": PyKEEN, "torchkge": TorchKGE}[library]
+    one = None
+    for line in sys.stdin:
+        verb, *words = json.loads(line)
+        if verb == "prepare":
+            try:
+                one, answer = measured(make(triples, int(entities), int(relations), *words)), ""
+            except Exception as error:  # whatever another library may raise is recorded
+                answer = f"{type(error).__name__}: {error}"
+        else:
+            answer = getattr(one, verb)()
+        print("answer:" + json.dumps(answer), flush=True)
+
+
+if __name__ == "__main__":
+    assert version("torch")
+    serve(*sys.argv[1:])

@@ -1,0 +1,72 @@
+"""Samplers that go by the model of a finished run."""
+
+import pytest
+import torch
+
+from sparring.experiments.build import ConfigError, build
+from sparring.experiments.config import ALL_SAMPLERS, check_config
+from sparring.experiments.run import run
+from sparring.samplers import NearestNeighbour, NearMiss
+
+
+def near_miss(folder):
+    return {"name": "near-miss", "k": 3, "teacher": {"name": "run", "folder": str(folder)}}
+
+
+def made(spec, graph):
+    return build(spec, ALL_SAMPLERS, "sampler", graph=graph.training)
+
+
+def test_the_teacher_is_the_best_model_of_the_run(finished, graph):
+    teacher = finished.trained(finished.config(), graph).model
+    sampler = made(near_miss(finished.folder), graph)
+    assert torch.equal(sampler.entity, NearMiss(graph.training, k=3, teacher=teacher).entity)
+
+
+def test_vectors_are_those_of_the_run(finished, graph):
+    teacher = finished.trained(finished.config(), graph).model
+    helper = {"name": "run", "folder": str(finished.folder)}
+    sampler = made({"name": "nearest-neighbour", "k": 3, "vectors": helper}, graph)
+    assert torch.equal(
+        sampler.entity, NearestNeighbour(graph.training, k=3, vectors=teacher).entity
+    )
+
+
+def test_a_teacher_takes_no_random_numbers(finished, graph):
+    torch.manual_seed(5)
+    made(near_miss(finished.folder), graph)
+    after = torch.rand(())
+    torch.manual_seed(5)
+    assert after == torch.rand(())
+
+
+def test_a_run_can_have_the_model_of_another_one_as_its_teacher(finished, tables, tmp_path):
+    tables["sampler"] = near_miss(finished.folder)
+    folder = tmp_path / "taught"
+    result = run(check_config(tables), folder)
+    assert result is not None and result["sampler"] == "near-miss"
+    assert run(check_config(tables), folder, resume=True) is not None
+
+
+def test_a_missing_teacher_is_named(graph, tmp_path):
+    with pytest.raises(ConfigError, match=r"\[sampler.teacher\] .*no folder of a finished run"):
+        made(near_miss(tmp_path / "nobody"), graph)
+
+
+def test_a_run_that_is_not_finished_is_no_teacher(finished, graph):
+    (finished.folder / "result.json").unlink()
+    with pytest.raises(ConfigError, match="no folder of a finished run: it has no result"):
+        made(near_miss(finished.folder), graph)
+
+
+def test_a_teacher_of_another_graph_is_refused(finished, other_graph):
+    with pytest.raises(ConfigError, match=r"\[sampler.teacher\] .*was trained on another graph"):
+        made(near_miss(finished.folder), other_graph)
+
+
+def test_a_teacher_is_a_table():
+    spec = {"name": "near-miss", "k": 3, "teacher": "runs/helper"}
+    with pytest.raises(
+        ConfigError, match=r"\[sampler.teacher\] is a table with a name, of: run; got 'runs/helper'"
+    ):
+        build(spec, ALL_SAMPLERS, "sampler")

@@ -1,0 +1,51 @@
+"""The documentation is in step with the code and with the committed results."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from sparring.generators import GENERATORS
+from sparring.losses import LOSSES
+from sparring.samplers import DOUBTS, SAMPLERS
+
+ROOT = Path(__file__).parents[1]
+PAGE = ROOT / "docs" / "samplers.md"
+NAMED = SAMPLERS | GENERATORS | LOSSES
+
+
+def sections():
+    """What stands under each heading that is a name."""
+    parts = re.split(r"^### `([a-z-]+)`\n", PAGE.read_text(), flags=re.MULTILINE)
+    return dict(zip(parts[1::2], parts[2::2]))
+
+
+def test_every_sampler_generator_and_loss_has_its_section_and_nothing_else_has():
+    assert sorted(sections()) == sorted(NAMED)
+
+
+@pytest.mark.parametrize("name", NAMED)
+def test_a_section_shows_the_figures_of_its_own_sampler(name):
+    assert f"<!-- figures: {name} -->" in sections()[name]
+
+
+@pytest.mark.parametrize("name", SAMPLERS | GENERATORS)
+def test_a_section_says_what_one_wants_to_know(name):
+    text = sections()[name]
+    missing = [
+        word for word in ("**Density.**", "**False negatives.**", "**Source.**") if word not in text
+    ]
+    assert not missing
+
+
+def test_every_doubt_is_spoken_of():
+    text = PAGE.read_text()
+    assert all(f'name = "{name}"' in text for name in DOUBTS)
+
+
+def test_tables_are_those_of_the_committed_results():
+    command = [sys.executable, str(ROOT / "scripts" / "tables.py"), "--check"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
