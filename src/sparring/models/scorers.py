@@ -50,10 +50,12 @@ class DotScorer(LookupScorer):
 
 @dataclass(frozen=True, eq=False)
 class EuclideanScorer(LookupScorer):
-    """Minus the L2 distance, by inner products: no [B, K, d] beyond the candidates' vectors."""
+    """Minus the L2 distance; where lists are shared by inner products, without a [B, K, d]."""
 
     def __call__(self, ids: Int[Tensor, "G K"]) -> Float[Tensor, "B K"]:
         query, candidate = grouped(self.query, len(ids)), self.entity(ids)
+        if query.shape[1] == 1:  # differences take fewer passes than products of one row each
+            return -torch.linalg.vector_norm(query - candidate, dim=2)
         return -_root(_squared_distance(query, candidate)).flatten(0, 1)
 
 
