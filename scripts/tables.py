@@ -23,6 +23,7 @@ COLUMNS = {
     "dim": lambda r: r["dim"],
     "sampler": lambda r: r["sampler"],
     "K": lambda r: r["k"],
+    "scores a query": lambda r: r["scored_per_query"],
     "loss": lambda r: r["loss"],
     "MRR": lambda r: f"{r['mrr']:.4f}",
     "Hits@1": lambda r: f"{r['hits@1']:.4f}",
