@@ -34,11 +34,11 @@ def peers() -> str:
     found = costs(own=False)
     widths = sorted({key[2] for key in found})
     header = ["N", "ours", "theirs", *(f"K = {k}" for k in widths)]
-    rows = [header, ["---"] * len(header)]
+    rows = [header]
     for what, size, peer in dict.fromkeys((key[0], key[1], key[4]) for key in found):
         times = [found.get((what, size, k, "time", peer)) for k in widths]
         rows.append([size, what, peer, *("" if x is None else f"{x['ratio']:.1f}" for x in times)])
-    return _table(rows)
+    return markdown(rows)
 
 
 @cache
@@ -62,13 +62,12 @@ def cost(name: str) -> str:
         return ""
     kinds, sizes, widths = (sorted({key[i] for key in own}, key=len_then(i)) for i in (0, 1, 2))
     rows = [["time, in uniform draws (and MiB)", *(f"K = {k}" for k in widths)]]
-    rows.append(["---"] * len(rows[0]))
     for kind in kinds:
         for size in sizes:
             cells = [_cell(own, kind, size, k) for k in widths]
             if any(cells):
                 rows.append([f"{kind}, N = {size}", *cells])
-    return "\n" + _table(rows)
+    return "\n" + markdown(rows)
 
 
 def len_then(place: int):
@@ -100,7 +99,7 @@ def audited(name: str) -> str:
         for row, offer in audits(dataset).items()
         if offer["sampler"]["name"] == name
     ]
-    return "\n" + _table([HEADER, ["---"] * len(HEADER), *rows]) if rows else ""
+    return "\n" + markdown([HEADER, *rows]) if rows else ""
 
 
 def overview() -> str:
@@ -109,7 +108,7 @@ def overview() -> str:
     for dataset in DATASETS:
         found = sorted(audits(dataset).items(), key=lambda item: item[1]["percentile"])
         rows += [_audited(row, dataset, offer) for row, offer in found]
-    return _table([HEADER, ["---"] * len(HEADER), *rows])
+    return markdown([HEADER, *rows])
 
 
 def figures(name: str) -> str:
@@ -119,5 +118,7 @@ def figures(name: str) -> str:
     return options(name) + cost(name) + audited(name)
 
 
-def _table(rows: list[list[str]]) -> str:
+def markdown(rows: list[list[str]]) -> str:
+    """A table, of which the first row is the header."""
+    rows = [rows[0], ["---"] * len(rows[0]), *rows[1:]]
     return "".join(f"| {' | '.join(row)} |\n" for row in rows)

@@ -12,7 +12,7 @@ import re
 import sys
 from pathlib import Path
 
-from sampler_figures import figures
+from sampler_figures import figures, markdown
 
 ROOT = Path(__file__).parents[1]
 PLACE = re.compile(r"(<!-- table: (\S+) -->\n).*?(<!-- end of table -->)", re.DOTALL)
@@ -38,9 +38,8 @@ COLUMNS = {
 def table(folder: Path) -> str:
     """One Markdown row per result file, in order of file names."""
     results = [json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))]
-    rows = [list(COLUMNS), ["---"] * len(COLUMNS)]
-    rows += [[str(cell(result)) for cell in COLUMNS.values()] for result in results]
-    return "".join(f"| {' | '.join(row)} |\n" for row in rows)
+    rows = [[str(cell(result)) for cell in COLUMNS.values()] for result in results]
+    return markdown([list(COLUMNS), *rows])
 
 
 def filled(text: str) -> str:

@@ -1,5 +1,6 @@
 """Samplers with parameters of their own, and how they draw and learn."""
 
+import math
 from typing import Any
 
 import torch
@@ -42,6 +43,12 @@ def draw(log_share: Float[Tensor, "B M"], k: int, rng: torch.Generator) -> Int[T
     lot = torch.rand(len(upto), k, generator=rng, device=upto.device, dtype=torch.double)
     pick = torch.searchsorted(upto, lot * upto[:, -1:], right=True)
     return pick.clamp_(max=log_share.shape[1] - 1)
+
+
+def floored(log_share: Float[Tensor, "B M"], floor: float, entities: int) -> Float[Tensor, "B M"]:
+    """Log-probabilities with a uniform floor mixed in, from which the share `floor` is drawn."""
+    flat = math.log(floor / entities) if floor else -math.inf
+    return torch.logaddexp(log_share + math.log1p(-floor), log_share.new_full((), flat))
 
 
 def policy_gradient(

@@ -20,15 +20,17 @@ class Shares:
     Attributes:
         near, far: attention to the codes of either half.
         row: attention to each near code with all far codes together.
+        total: attention to everything.
     """
 
     near: Float[Tensor, "B A"]
     far: Float[Tensor, "B C"]
     row: Float[Tensor, "B A"]
+    total: Float[Tensor, "B 1"]
 
     def __getitem__(self, rows: slice) -> "Shares":
         """Those of the chosen queries."""
-        return Shares(self.near[rows], self.far[rows], self.row[rows])
+        return Shares(self.near[rows], self.far[rows], self.row[rows], self.total[rows])
 
 
 class PairedCodes(nn.Module):
@@ -139,7 +141,8 @@ class PairedCodes(nn.Module):
         """What each query asks for."""
         near, far = context.split(self.width, 1)
         near, far = attention(near @ self.near.T), attention(far @ self.far.T)
-        return Shares(near, far, near * (far @ self.mass.T))
+        row = near * (far @ self.mass.T)
+        return Shares(near, far, row, row.sum(1, keepdim=True))
 
     def draw(self, shares: Shares, k: int, rng: torch.Generator) -> Int[Tensor, "B k"]:
         """k entities per query, with replacement."""
@@ -166,7 +169,7 @@ class PairedCodes(nn.Module):
         cell = self.cell[ids]
         share = shares.near.gather(1, cell // len(self.far))
         share = share * shares.far.gather(1, cell % len(self.far))
-        return share.log() + self.bias[ids] - shares.row.sum(1, keepdim=True).log()
+        return share.log() + self.bias[ids] - shares.total.log()
 
     def get_extra_state(self) -> dict[str, int]:
         return {"place": self.place}

@@ -8,7 +8,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from sparring.batch import Feedback, Negatives, Queries, per_query
-from sparring.generators.base import NegativeGenerator, draw
+from sparring.generators.base import NegativeGenerator, draw, floored
 from sparring.generators.policies import BilinearPolicy
 from sparring.graph.knowledge_graph import TrainGraph
 
@@ -40,10 +40,7 @@ class DenseGenerator(NegativeGenerator):
 
     def floored(self, log_policy: Float[Tensor, "B M"]) -> Float[Tensor, "B M"]:
         """Log-probabilities with the floor mixed in."""
-        log_floor = math.log(self.floor / self.everyone.shape[1]) if self.floor else -math.inf
-        return torch.logaddexp(
-            log_policy + math.log1p(-self.floor), log_policy.new_full((), log_floor)
-        )
+        return floored(log_policy, self.floor, self.everyone.shape[1])
 
     @torch.no_grad()
     def sample(self, queries, score, rng):

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from sparring.batch import Feedback, Negatives, Queries
-from sparring.generators.base import NegativeGenerator
+from sparring.generators.base import NegativeGenerator, floored
 from sparring.generators.codes import PairedCodes, Shares
 from sparring.generators.proposal import Proposal
 from sparring.graph.knowledge_graph import TrainGraph
@@ -124,9 +124,7 @@ class SparringGenerator(NegativeGenerator):
     @torch.no_grad()
     def density(self, shares: Shares, ids: Int[Tensor, "G K"]) -> Float[Tensor, "B K"]:
         """Log-probability of ids in a draw, floor included, whether or not they are known."""
-        drawn = self.codes.log_prob(shares, ids)
-        flat = math.log(self.floor / self.num_entities) if self.floor else -math.inf
-        return torch.logaddexp(drawn + math.log1p(-self.floor), drawn.new_full((), flat))
+        return floored(self.codes.log_prob(shares, ids), self.floor, self.num_entities)
 
     @torch.no_grad()
     def sample(self, queries, score, rng):
@@ -203,9 +201,7 @@ class SparringGenerator(NegativeGenerator):
     ) -> Float[Tensor, "B KU"]:
         """Density of draws and others together (the balance heuristic: Veach & Guibas, 1995)."""
         both = torch.cat([self.density(shares, ids), self.density(shares, others)], 1)
-        rate = ids.shape[1] / both.shape[1]
-        flat = both.new_full((), math.log((1 - rate) / self.num_entities))
-        return torch.logaddexp(both + math.log(rate), flat)
+        return floored(both, others.shape[1] / both.shape[1], self.num_entities)
 
     def get_extra_state(self) -> dict[str, Any]:
         return {**super().get_extra_state(), "steps": self.steps}
