@@ -7,12 +7,13 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1] / "src" / "sparring"
-FOUNDATION = {"batch", "graph"}
+FOUNDATION = {"batch", "compiled", "graph"}
 PLAYERS = FOUNDATION | {"generators", "losses", "models", "samplers"}
 MAY_USE = {
     "batch": set(),
+    "compiled": set(),
     "seeds": set(),
-    "graph": {"batch"},
+    "graph": {"batch", "compiled"},
     "datasets": {"graph"},
     "models": FOUNDATION,
     "samplers": FOUNDATION,

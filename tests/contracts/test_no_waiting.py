@@ -18,7 +18,7 @@ from zoo import LOSSES, MODELS, SAMPLERS, SIDES
 from sparring.graph import facts
 from sparring.graph.sides import BothSides
 from sparring.losses import Logistic
-from sparring.samplers import Uniform, fixed, lists
+from sparring.samplers import Uniform, lists
 from sparring.testing import tiny_graph
 from sparring.training import RowwiseAdagrad, TrainingStep
 
@@ -41,7 +41,7 @@ WAITS = {
     "redrawn-once-popular": LISTS_ANSWERS,
     "redrawn-typed": LISTS_ANSWERS,
 }
-MAY_WAIT = (facts, fixed, lists)  # on the processor
+MAY_WAIT = (facts, lists)  # on the processor
 
 
 class Watch(TorchDispatchMode):
@@ -70,7 +70,7 @@ def watch(monkeypatch):
     """A watch that shuts its eyes inside optimisers, while nothing may wait."""
     watch = Watch()
     for module in MAY_WAIT:
-        monkeypatch.setattr(module, "can_wait", lambda ids: False)
+        monkeypatch.setattr(module, "can_loop", lambda ids: False)
     for name in ("tolist", "numpy", "cpu", "__array__"):
         plain = getattr(torch.Tensor, name)
 

@@ -15,7 +15,6 @@ from sparring.samplers import (
     RedrawKnown,
     Uniform,
     UniformUnknown,
-    fixed,
 )
 from sparring.testing import tiny_graph
 
@@ -108,10 +107,9 @@ def test_popular_states_a_power_of_the_degree(power):
     torch.testing.assert_close(stated(sampler), by_degree(power), atol=1e-6, rtol=1e-5)
 
 
-@pytest.mark.parametrize("waits", [True, False])
-def test_uniform_over_the_unknown_is_uniform_over_the_unknown(waits, monkeypatch):
-    for module in (facts, fixed):
-        monkeypatch.setattr(module, "can_wait", lambda ids: waits)
+@pytest.mark.parametrize("loops", [True, False])
+def test_uniform_over_the_unknown_is_uniform_over_the_unknown(loops, monkeypatch):
+    monkeypatch.setattr(facts, "can_loop", lambda over: loops)
     free = ~KNOWN
     drawn = draw(UniformUnknown(GRAPH, k=K))
     assert_follows(drawn.ids, free / free.sum())

@@ -69,13 +69,6 @@ def test_chunks_look_up_their_own_list(facts, asked, one, other):
     assert got.tolist() == want
 
 
-@given(triples, questions, lists)
-def test_both_ways_to_look_up_agree(facts, asked, shared):
-    """Accelerators search where processors mark."""
-    index, queries, ids = index_of([*facts, (0, 0, 0)]), queries_of(asked), torch.tensor([shared])
-    assert torch.equal(index._search(queries, ids), index._mark(queries, ids))
-
-
 @given(triples, questions)
 def test_answers_are_listed_by_row_and_entity(facts, asked):
     row, entity = index_of(facts).answers(queries_of(asked))

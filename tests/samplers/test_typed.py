@@ -33,7 +33,7 @@ def test_draws_follow_the_stated_density(kind, floor):
 def test_an_accelerator_draws_the_same_without_waiting(floor, monkeypatch):
     sampler, queries = Typed(world(), k=50, floor=floor), where_does_0_live(4)
     here = draw(sampler, queries)
-    monkeypatch.setattr(lists, "can_wait", lambda ids: False)
+    monkeypatch.setattr(lists, "can_loop", lambda ids: False)
     there = draw(sampler, queries)
     assert torch.equal(here.ids, there.ids)
     torch.testing.assert_close(here.log_q, there.log_q)

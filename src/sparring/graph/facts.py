@@ -5,7 +5,8 @@ from jaxtyping import Bool, Int
 from torch import Tensor, nn
 
 from sparring.batch import Queries, per_query
-from sparring.graph.sieve import Directory, Sieve, can_wait
+from sparring.compiled import can_loop
+from sparring.graph.lookup import Runs, non_members
 
 NONE = 2**63 - 1
 
@@ -15,7 +16,7 @@ class FactIndex(nn.Module):
 
     Each fact is the integer (anchor * 2R + relation) * N + id, stored once per side and
     sorted, so membership and listing are both binary searches, on any device. On the processor
-    a sieve of 8 to 16 bytes per fact, 256 MiB at most, spares membership most of its searches.
+    compiled loops read each query's answers as a whole where that takes less time.
 
     Raises:
         ValueError: if N * N * 2R does not fit into 63 bits.
@@ -51,16 +52,20 @@ class FactIndex(nn.Module):
     def _span(self, queries: Queries) -> tuple[Int[Tensor, "B"], Int[Tensor, "B"]]:
         """Where each query's answers start and stop in `facts`."""
         key = self._key(queries.anchor, queries.relation)
-        if can_wait(key):
-            if not hasattr(self, "directory"):
-                self.directory = Directory(self.query)
-            place, seen = self.directory.find(key.numpy())
-            first = self.first.numpy()
-            start, stop = first.take(place), first.take(place + seen)
-            return torch.from_numpy(start), torch.from_numpy(stop)
+        if can_loop(key) and len(self.facts):
+            return self._runs().find(key)
         place = torch.searchsorted(self.query, key)
         seen = self.query[place] == key
         return self.first[place], self.first[place + seen]
+
+    def _runs(self) -> Runs:
+        if not hasattr(self, "runs"):
+            self.runs = Runs(self.query[:-1], self.first[:-1], self.facts)
+        return self.runs
+
+    def _offset(self, queries: Queries) -> Int[Tensor, "B"]:
+        """What each query's facts have on top of the entity."""
+        return self._key(queries.anchor, queries.relation) * self.num_entities
 
     def count(self, queries: Queries) -> Int[Tensor, "B"]:
         """Number of known answers of each query."""
@@ -71,46 +76,12 @@ class FactIndex(nn.Module):
         """True where (anchor, relation, id) is known."""
         if not len(self.facts):
             return torch.zeros(len(queries), ids.shape[1], dtype=torch.bool, device=ids.device)
-        if not can_wait(ids):
-            return self._search(queries, ids)
-        if len(ids) < len(queries):
-            return self._mark(queries, ids)
-        known = torch.zeros(ids.shape, dtype=torch.bool, device=ids.device)
-        known.view(-1)[self.places(queries, ids)] = True
-        return known
-
-    def places(self, queries: Queries, ids: Int[Tensor, "B K"]) -> Int[Tensor, "S"]:
-        """Where `ids`, read row by row, are known; on the processor only."""
-        if not hasattr(self, "sieve"):
-            query, entity = self.facts // self.num_entities, self.facts % self.num_entities
-            self.sieve = Sieve(query, entity, self.num_entities)
-        key, entity = self._key(queries.anchor, queries.relation).numpy(), ids.numpy()
-        place = self.sieve.let_through(key, entity)
-        wanted = key.take(place // ids.shape[1]) * self.num_entities + entity.ravel().take(place)
-        facts = self.facts.numpy()
-        found = facts.take(facts.searchsorted(wanted), mode="clip") == wanted
-        return torch.from_numpy(place[found])
-
-    def _search(self, queries: Queries, ids: Int[Tensor, "G K"]) -> Bool[Tensor, "B K"]:
-        """One search per candidate: cheapest where nothing may wait."""
-        key = self._key(queries.anchor, queries.relation).unsqueeze(1)
-        wanted = torch.add(per_query(ids, len(queries)), key, alpha=self.num_entities)
+        if can_loop(ids):
+            key = self._key(queries.anchor, queries.relation)
+            return self._runs().contain(key, self.num_entities, ids)
+        wanted = per_query(ids, len(queries)) + self._offset(queries).unsqueeze(1)
         spot = torch.searchsorted(self.facts, wanted).clamp_(max=len(self.facts) - 1)
         return self.facts[spot] == wanted
-
-    def _mark(self, queries: Queries, ids: Int[Tensor, "G K"]) -> Bool[Tensor, "B K"]:
-        """Two searches per known answer: cheapest for shared lists, which are long."""
-        groups, width = ids.shape
-        row, entity = self.answers(queries)
-        first = torch.arange(groups, device=ids.device).unsqueeze(1) * self.num_entities
-        listed, place = (ids + first).flatten().sort()
-        wanted = (row // (len(queries) // groups)) * self.num_entities + entity
-        start = torch.searchsorted(listed, wanted)
-        times = torch.searchsorted(listed, wanted, right=True) - start
-        hit, spot = _expand(start, times)
-        known = torch.zeros(len(queries), width, dtype=torch.bool, device=ids.device)
-        known[row[hit], place[spot] % width] = True
-        return known
 
     def answers(self, queries: Queries) -> tuple[Int[Tensor, "A"], Int[Tensor, "A"]]:
         """All known answers as (row of the batch, entity) pairs, ordered by row and entity."""
@@ -131,13 +102,15 @@ class FactIndex(nn.Module):
         grows with i: one more binary search, no rejection. Ranks at or beyond the number of
         non-answers give ids at or beyond N.
         """
+        start, stop = self._span(queries)
+        if can_loop(rank):
+            return non_members(self.facts, start, stop, self._offset(queries), rank)
         if not hasattr(self, "gap"):
             query = self.facts // self.num_entities
             place = torch.arange(len(self.facts), device=self.facts.device)
             first = torch.searchsorted(self.facts, query * self.num_entities)
             self.register_buffer("gap", self.facts - (place - first), persistent=False)
-        start, stop = self._span(queries)
-        low = (self._key(queries.anchor, queries.relation) * self.num_entities).unsqueeze(1)
+        low = self._offset(queries).unsqueeze(1)
         spot = torch.searchsorted(self.gap, low + rank, right=True)
         below = torch.minimum(spot, stop.unsqueeze(1)) - start.unsqueeze(1)
         return rank + below.clamp_(min=0)

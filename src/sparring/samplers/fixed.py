@@ -9,7 +9,6 @@ from torch import Tensor
 
 from sparring.batch import Negatives, Queries
 from sparring.graph.knowledge_graph import TrainGraph
-from sparring.graph.sieve import can_wait
 from sparring.samplers.base import NegativeSampler
 
 
@@ -38,8 +37,8 @@ class Uniform(NegativeSampler):
 class UniformUnknown(NegativeSampler):
     """Every entity that is no known answer of the query, with equal probability.
 
-    Exact and without rounds: a uniform draw that is known gives way to the unknown entity of a
-    rank drawn at random. A query whose answers are all entities gets no candidate that counts.
+    Exact and without rounds: the rank among unknown entities is drawn. A query whose answers are
+    all entities gets no candidate that counts.
     """
 
     def __init__(self, graph: TrainGraph, *, k: int):
@@ -49,40 +48,27 @@ class UniformUnknown(NegativeSampler):
 
     def sample(self, queries, score, rng):
         shape, device = (len(queries), self.k), queries.anchor.device
-        ids = torch.randint(self.num_entities, shape, generator=rng, device=device)
-        free = self._free(queries)
-        if can_wait(ids):
-            place = self.known.places(queries, ids)
-            row = place // self.k
-            ids.view(-1)[place] = self._by_rank(queries[row], free[row], 1, rng).squeeze(1)
-        else:
-            known = self.known.contains(queries, ids)
-            ids = torch.where(known, self._by_rank(queries, free, self.k, rng), ids)
+        free, answer = self._free(queries)
+        lot = torch.rand(shape, generator=rng, device=device, dtype=torch.double)
+        # lot * free, in doubles, is below any number of entities
+        rank = lot.mul_(free.clamp(min=1).unsqueeze(1)).long()
+        ids = self.known.unknown(queries, rank).clamp_(max=self.num_entities - 1)
         full = (free == 0).unsqueeze(1)
-        answer = -free.clamp(min=1).to(queries.weight.dtype).log()
         log_q = answer.unsqueeze(1).masked_fill(full, -torch.inf).expand(shape)
         drawn = Negatives.offer(queries, ids, log_q, answer)
         return replace(drawn, mask=drawn.mask & ~full)
 
-    def _by_rank(
-        self, queries: Queries, free: Int[Tensor, "B"], k: int, rng: torch.Generator
-    ) -> Int[Tensor, "B k"]:
-        """Unknown entities, of which there are `free`, uniformly; 0 where there are none."""
-        lot = torch.rand(len(queries), k, generator=rng, device=free.device, dtype=torch.double)
-        free = free.unsqueeze(1)
-        rank = torch.minimum((lot * free).long(), free - 1)
-        ids = self.known.unknown(queries, rank.clamp_(min=0))
-        return ids.masked_fill(free == 0, 0)
-
-    def _free(self, queries: Queries) -> Int[Tensor, "B"]:
-        return self.num_entities - self.known.count(queries)
+    def _free(self, queries: Queries) -> tuple[Int[Tensor, "B"], Float[Tensor, "B"]]:
+        """How many entities are unknown, and the log-probability of each."""
+        free = self.num_entities - self.known.count(queries)
+        return free, -free.clamp(min=1).to(queries.weight.dtype).log()
 
     def log_prob(self, queries, ids):
         log_q = self.answer_log_prob(queries).unsqueeze(1).expand(-1, ids.shape[1])
         return log_q.masked_fill(self.known.contains(queries, ids), -torch.inf)
 
     def answer_log_prob(self, queries):
-        return -self._free(queries).clamp(min=1).to(queries.weight.dtype).log()
+        return self._free(queries)[1]
 
 
 class Popular(NegativeSampler):

@@ -7,17 +7,14 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from sparring.batch import Negatives, Queries, per_query
+from sparring.compiled import can_loop
 from sparring.graph.knowledge_graph import TrainGraph
-from sparring.graph.sieve import Sieve, can_wait, places
+from sparring.graph.lookup import members
 from sparring.samplers.base import NegativeSampler
-
-SIFTED = 2**22  # entities listed, at most, for which a sieve is worth its memory
 
 
 class Lists(nn.Module):
     """Distinct entities per row, ascending: 4 bytes for each, and 16 for each row.
-
-    On the processor, a sieve of 8 to 16 bytes per entity spares shorter lists most searches.
 
     Args:
         entity: the rows one after another.
@@ -59,16 +56,10 @@ class Lists(nn.Module):
 
     def contains(self, row: Int[Tensor, "B"], ids: Int[Tensor, "B K"]) -> Bool[Tensor, "B K"]:
         """True where the row lists the entity."""
-        if not can_wait(ids) or len(self.entity) > SIFTED:
-            return self._search(row, ids)
-        if not hasattr(self, "sieve"):
-            everyone, entity = self.spread(torch.arange(len(self.size)))
-            self.sieve = Sieve(everyone, entity, int(self.entity.max()) + 1)
-        listed = torch.zeros(ids.shape, dtype=torch.bool)
-        place = torch.from_numpy(self.sieve.let_through(row.numpy(), ids.numpy()))
-        few = ids.reshape(-1)[place].unsqueeze(1)
-        listed.view(-1)[place] = self._search(row[place // ids.shape[1]], few).squeeze(1)
-        return listed
+        if can_loop(ids):
+            start = self.start[row]
+            return members(self.entity, start, start + self.size[row], start * 0, ids)
+        return self._search(row, ids)
 
     def _search(self, row: Int[Tensor, "B"], ids: Int[Tensor, "B K"]) -> Bool[Tensor, "B K"]:
         """A binary search inside each row."""
@@ -115,7 +106,7 @@ class ListSampler(NegativeSampler, ABC):
             return Negatives.offer(queries, ids, log_q.unsqueeze(1).expand(shape), log_q)
         free = coin < self._floor(row)
         ids = torch.where(free, anyone, listed)
-        log_q = self._log_share(row, self._are_listed(row, ids, free))
+        log_q = self._log_share(row, self.lists.contains(row, ids))
         return Negatives.offer(queries, ids, log_q, self.answer_log_prob(queries))
 
     def log_prob(self, queries, ids):
@@ -127,17 +118,6 @@ class ListSampler(NegativeSampler, ABC):
         if not self.floor:
             return self._if_listed(self.row(queries))
         return self.log_prob(queries, queries.answer.unsqueeze(1)).squeeze(1)
-
-    def _are_listed(
-        self, row: Int[Tensor, "B"], ids: Int[Tensor, "B K"], free: Bool[Tensor, "B K"]
-    ) -> Bool[Tensor, "B K"]:
-        """Whether draws are listed, of which only the `free` ones may not be."""
-        if not can_wait(ids):
-            return self.lists.contains(row, ids)
-        listed, place = ~free, places(free)
-        few = ids.view(-1)[place].unsqueeze(1)
-        listed.view(-1)[place] = self.lists.contains(row[place // self.k], few).squeeze(1)
-        return listed
 
     def _if_listed(self, row: Int[Tensor, "B"]) -> Float[Tensor, "B"]:
         return self._log_share(row, row.new_ones(len(row), 1, dtype=torch.bool)).squeeze(1)

@@ -1,0 +1,24 @@
+"""Loops over the processor's memory, compiled by Numba where it is installed.
+
+Every one has a counterpart in PyTorch, which serves elsewhere and which tests compare it with.
+"""
+
+import inspect
+
+from torch import Tensor
+
+try:
+    import numba
+except ImportError:  # it lags behind new versions of Python
+    numba = None
+
+
+def compiled(loop):
+    """The loop, compiled when first called and then kept on disk; as it is without Numba."""
+    plain = inspect.unwrap(loop)
+    return numba.njit(nogil=True, cache=True)(plain) if numba else plain
+
+
+def can_loop(over: Tensor) -> bool:
+    """Whether compiled loops can read this tensor's memory."""
+    return numba is not None and over.device.type == "cpu"
