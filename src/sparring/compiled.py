@@ -12,11 +12,16 @@ try:
 except ImportError:  # it lags behind new versions of Python
     numba = None
 
+ANY_ORDER = {"reassoc", "contract", "nsz"}
+
 
 def compiled(loop):
-    """The loop, compiled when first called and then kept on disk; as it is without Numba."""
+    """The loop, compiled when first called and then kept on disk; as it is without Numba.
+
+    Sums may be taken in any order, so that several numbers are added at once.
+    """
     plain = inspect.unwrap(loop)
-    return numba.njit(nogil=True, cache=True)(plain) if numba else plain
+    return numba.njit(nogil=True, cache=True, fastmath=ANY_ORDER)(plain) if numba else plain
 
 
 def can_loop(over: Tensor) -> bool:

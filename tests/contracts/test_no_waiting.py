@@ -15,6 +15,7 @@ from torch.optim.optimizer import (
 from torch.utils._python_dispatch import TorchDispatchMode
 from zoo import LOSSES, MODELS, SAMPLERS, SIDES
 
+from sparring.generators import codes
 from sparring.graph import facts
 from sparring.graph.sides import BothSides
 from sparring.losses import Logistic
@@ -41,7 +42,7 @@ WAITS = {
     "redrawn-once-popular": LISTS_ANSWERS,
     "redrawn-typed": LISTS_ANSWERS,
 }
-MAY_WAIT = (facts, lists)  # on the processor
+MAY_WAIT = (codes, facts, lists)  # on the processor
 
 
 class Watch(TorchDispatchMode):

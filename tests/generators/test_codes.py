@@ -1,9 +1,12 @@
 """Two codebooks over entities: densities against enumeration, draws against densities."""
 
+import numpy as np
 import pytest
 import torch
 
+from sparring.generators import codes as codes_module
 from sparring.generators.codes import DEEPEST, PairedCodes
+from sparring.generators.drawing import pick_between
 
 N, DIM = 40, 6
 
@@ -48,8 +51,10 @@ def test_with_a_code_for_every_entity_nothing_is_rounded():
     )
 
 
+@pytest.mark.parametrize("loops", [True, False])
 @pytest.mark.parametrize("codes", [1, 16, 500])
-def test_draws_follow_the_density(codes):
+def test_draws_follow_the_density(codes, loops, monkeypatch):
+    monkeypatch.setattr(codes_module, "can_loop", lambda over: loops)
     made, *_ = codes_of(codes)
     context = contexts(1).expand(2000, -1)
     shares = made.shares(context)
@@ -64,7 +69,24 @@ def test_draws_follow_the_density(codes):
     assert counts[~often].sum() <= expected[~often].sum() + 20
 
 
-def test_however_sharp_the_question_something_real_is_drawn():
+def test_loops_draw_the_same_as_everything_else(monkeypatch):
+    """But for lots that fall on an edge, which rounding moves."""
+    made, *_ = codes_of(codes=500, entities=3000)
+    shares = made.shares(contexts(200, scale=3.0))
+    quick = made.draw(shares, 20, torch.Generator().manual_seed(2))
+    monkeypatch.setattr(codes_module, "can_loop", lambda over: False)
+    plain = made.draw(shares, 20, torch.Generator().manual_seed(2))
+    assert (quick != plain).sum() <= 4
+
+
+def test_a_lot_beyond_the_sum_falls_on_the_last_that_has_any_weight():
+    weight = np.array([0.5, 0.25, 0.0, 0.0], dtype=np.float32)
+    assert pick_between(weight, 0, 4, np.float32(0.75))[0] == 1
+
+
+@pytest.mark.parametrize("loops", [True, False])
+def test_however_sharp_the_question_something_real_is_drawn(loops, monkeypatch):
+    monkeypatch.setattr(codes_module, "can_loop", lambda over: loops)
     made, *_ = codes_of()
     shares = made.shares(contexts(50, scale=1e4))
     drawn = made.draw(shares, 8, torch.Generator().manual_seed(0))

@@ -7,6 +7,8 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from sparring.batch import per_query
+from sparring.compiled import can_loop
+from sparring.generators.drawing import draw_from_cells
 
 # every cell stays possible, and products of three such numbers stay above the smallest float
 LITTLE, DEEPEST = 1e-11, 25.0
@@ -148,15 +150,28 @@ class PairedCodes(nn.Module):
         """k entities per query, with replacement."""
         device = shares.row.device
         lots = torch.rand(2, len(shares.row), k, generator=rng, device=device) * BELOW
+        inside = torch.rand(lots[0].shape, generator=rng, device=device, dtype=torch.double)
+        if can_loop(lots):
+            ids = torch.empty_like(inside, dtype=torch.long)
+            given = (
+                shares.row,
+                shares.far,
+                self.mass,
+                self.first,
+                self.size,
+                self.upto,
+                self.order,
+            )
+            draw_from_cells(*(one.numpy() for one in (*given, lots, inside, ids)))
+            return ids
         upto = shares.row.cumsum(1)
         a = torch.searchsorted(upto, lots[0] * upto[:, -1:], right=True)
         upto = (self.mass[a] * shares.far.unsqueeze(1)).cumsum(2)
         b = (upto <= lots[1].unsqueeze(2) * upto[..., -1:]).sum(2)
-        return self.inside(a * len(self.far) + b, rng)
+        return self._inside(a * len(self.far) + b, inside)
 
-    def inside(self, cell: Int[Tensor, "B K"], rng: torch.Generator) -> Int[Tensor, "B K"]:
+    def _inside(self, cell: Int[Tensor, "B K"], lot: Float[Tensor, "B K"]) -> Int[Tensor, "B K"]:
         """An entity of each cell, in proportion to exp(bias)."""
-        lot = torch.rand(cell.shape, generator=rng, device=cell.device, dtype=torch.double)
         first = self.first[cell]
         last = first + self.size[cell] - 1
         before = torch.where(first > 0, self.upto[(first - 1).clamp(min=0)], 0.0)
