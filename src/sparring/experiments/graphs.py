@@ -1,7 +1,7 @@
 """Which graph an experiment is about."""
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sparring.datasets.benchmarks import downloads, load_benchmark
@@ -23,6 +23,8 @@ class GraphSource:
         unseen: what to do with triples of valid and test whose names train lacks.
         valid, test: shares split off where `path` is a single file.
         split_seed: seed of that split.
+        hold_out: share of the training facts that is not trained on, by which a generator
+            calibrates its estimate of what is missing; 0 unless it asks for some.
     """
 
     name: str = ""
@@ -31,6 +33,7 @@ class GraphSource:
     valid: float = 0.05
     test: float = 0.05
     split_seed: int = 0
+    hold_out: float = 0.0
 
     def __post_init__(self):
         if not (self.name or self.path):
@@ -39,6 +42,10 @@ class GraphSource:
 
 def load_graph(source: GraphSource) -> KnowledgeGraph:
     """The graph that a source speaks of."""
+    return replace(_whole(source), hold_out=source.hold_out)
+
+
+def _whole(source: GraphSource) -> KnowledgeGraph:
     if source.path:
         rule = SplitRule(valid=source.valid, test=source.test, seed=source.split_seed)
         path = Path(source.path)

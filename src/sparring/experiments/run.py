@@ -158,7 +158,7 @@ def prepare(config: Config, graph: KnowledgeGraph, folder: Path) -> Fit:
         build(config.parts["schedule"], PARTS["schedule"][0], "schedule"),
         seeds,
         config.train,
-        triples=graph.train.to(device),
+        triples=graph.training.triples.to(device),
         valid=graph.valid.to(device),
         known=graph.known.to(device),
         folder=folder,

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from sparring.batch import Feedback, Negatives, Queries
 from sparring.generators.base import NegativeGenerator, floored
 from sparring.generators.codes import PairedCodes, Shares
+from sparring.generators.missing import Evidence, MissingFacts
 from sparring.generators.proposal import Proposal
 from sparring.graph.knowledge_graph import TrainGraph
 
@@ -50,6 +51,11 @@ class SparringGenerator(NegativeGenerator):
             without gradient for the small model to learn from.
         learn_from: share of a batch's queries that the small model learns from.
         likelihood: weight of the log-probability of the answers among the candidates.
+        missing: above 0, the share of all true facts that the graph is thought to lack. Then
+            each draw states how likely it is one of them (`MissingFacts`), which takes training
+            facts held out of the graph.
+        weigh: let draws count by the probability that they are wrong.
+        avoid: lower the target of candidates by it, whoever states it.
         visits: entities whose codes are chosen anew per step.
         lr: of the generator's own Adam; of its Adagrad, ten times as much, for more than 50,000
             entities, whose gradients are sparse.
@@ -78,6 +84,9 @@ class SparringGenerator(NegativeGenerator):
         others: int = 64,
         learn_from: float = 0.25,
         likelihood: float = 0.1,
+        missing: float = 0.0,
+        weigh: bool = True,
+        avoid: bool = True,
         visits: int = 256,
         lr: float = 1e-2,
     ):
@@ -107,7 +116,9 @@ class SparringGenerator(NegativeGenerator):
         self.codes = PairedCodes(graph.num_entities, dim=dim, codes=codes, visits=visits)
         self.codes.restart(self.proposal.vectors, self.proposal.bias)
         self.register_buffer("sharpness", torch.tensor(float(sharpness)))
-        parameters = list(self.proposal.parameters())
+        self.missing = MissingFacts(graph, missing=missing) if missing else None
+        self.weigh, self.avoid = weigh, avoid
+        parameters = list(self.parameters())
         if sparse:
             torch.sparse.check_sparse_tensor_invariants.disable()
             self.optimizer = torch.optim.Adagrad(parameters, 10 * lr)
@@ -115,6 +126,7 @@ class SparringGenerator(NegativeGenerator):
             self.optimizer = torch.optim.Adam(parameters, lr, fused=True)
         self.steps = 0
         self.glance: Glance | None = None
+        self.evidence: Evidence | None = None
 
     @torch.no_grad()
     def shares(self, queries: Queries) -> Shares:
@@ -141,7 +153,19 @@ class SparringGenerator(NegativeGenerator):
         log_q = self.density(shares, ids).masked_fill(known, -torch.inf)
         answer = self.density(shares, queries.answer.unsqueeze(1)).squeeze(1)
         drawn = Negatives.offer(queries, ids, log_q, answer)
-        return replace(drawn, mask=drawn.mask & ~known)
+        return self._doubted(queries, replace(drawn, mask=drawn.mask & ~known))
+
+    @torch.no_grad()
+    def _doubted(self, queries: Queries, drawn: Negatives) -> Negatives:
+        """Draws with the probability that they are missing facts."""
+        if self.missing is None:
+            return drawn
+        stated: Any = (drawn.log_q, drawn.answer_log_q)
+        self.evidence = self.missing.look(queries, drawn.ids, *stated)
+        doubt = self.missing(self.evidence) * drawn.mask
+        return replace(
+            drawn, false_negative=doubt, weight=1 - doubt if self.weigh else drawn.weight
+        )
 
     def log_prob(self, queries, ids):
         log_q = self.density(self.shares(queries), ids)
@@ -152,10 +176,13 @@ class SparringGenerator(NegativeGenerator):
 
     def observe(self, feedback):
         loss = self._apart(feedback)
+        counted, evidence = feedback.negatives.mask, self.evidence
+        if self.missing is not None and evidence and evidence.held.shape == counted.shape:
+            loss = loss + self.missing.loss(evidence, counted)
+        self.evidence = None
         self.learn(loss)
         self.steps += 1
         self.codes.visit(self.proposal.vectors, self.proposal.bias)
-        counted = feedback.negatives.mask
         above = (feedback.negative > feedback.positive.unsqueeze(1)) & counted
         difficulty = above.sum() / counted.sum().clamp(min=1)
         if self.difficulty:
@@ -172,7 +199,7 @@ class SparringGenerator(NegativeGenerator):
         ids = feedback.negatives.ids
         ids = ids[rows] if len(ids) == len(feedback.queries) else ids
         score, counted = feedback.negative[rows].float(), feedback.negatives.mask[rows]
-        answer = queries.answer.unsqueeze(1)
+        trust, answer = 1 - feedback.negatives.false_negative[rows], queries.answer.unsqueeze(1)
         if glance is None or len(glance.score) != len(feedback.queries):
             log_q = self.density(self.shares(queries), ids)
             right, logits = self.proposal(queries, [answer, ids])
@@ -183,10 +210,13 @@ class SparringGenerator(NegativeGenerator):
             counted = torch.cat(
                 [counted, ~self.known.contains(queries, some) & (some != answer)], 1
             )
+            trust = torch.cat([trust, self._trust(queries, glance.shares[rows], some)], 1)
             right, drawn, others = self.proposal(queries, [answer, ids, some])
             logits = torch.cat([drawn, others], 1)
         # known answers are candidates that the target avoids
         wanted = (score / self.temperature - log_q).masked_fill(~counted, -torch.inf)
+        if self.avoid:
+            wanted = wanted + trust.log()
         target = wanted.softmax(1).nan_to_num(0.0)
         student = logits - log_q
         everyone = student.logsumexp(1, keepdim=True)
@@ -195,6 +225,16 @@ class SparringGenerator(NegativeGenerator):
             return apart
         rivals = everyone - math.log(student.shape[1])
         return apart + self.likelihood * F.softplus(rivals - right).mean()
+
+    @torch.no_grad()
+    def _trust(
+        self, queries: Queries, shares: Shares, ids: Int[Tensor, "1 U"]
+    ) -> Float[Tensor, "B U"]:
+        """Probability that uniform entities are wrong."""
+        if self.missing is None:
+            return queries.weight.new_ones(()).expand(len(queries), ids.shape[1])
+        answer = self.density(shares, queries.answer.unsqueeze(1)).squeeze(1)
+        return 1 - self.missing(self.missing.look(queries, ids, self.density(shares, ids), answer))
 
     def _mixed(
         self, shares: Shares, ids: Int[Tensor, "B K"], others: Int[Tensor, "1 U"]

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import torch
@@ -10,6 +10,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from sparring.graph.facts import FactIndex
+from sparring.graph.split import SplitRule
 from sparring.graph.vocabulary import Vocabulary
 
 SPLITS = ("train", "valid", "test")
@@ -21,12 +22,30 @@ class TrainGraph:
 
     Attributes:
         entity_type: (entity, type) pairs given with the data; None where there are none.
+        held_out: true facts that are not among the triples, by which estimates of what is
+            missing are calibrated; they are not known, and may be offered as wrong answers.
     """
 
     triples: Int[Tensor, "T 3"]
     num_entities: int
     num_relations: int
     entity_type: Int[Tensor, "P 2"] | None = None
+    held_out: Int[Tensor, "H 3"] | None = None
+
+    def hold_out(self, share: float) -> "TrainGraph":
+        """The same graph with a random share of its triples held out.
+
+        Every entity and relation keeps a triple. The choice depends on nothing but the triples.
+
+        Raises:
+            GraphError: for a share that is none, or that cannot be held out.
+        """
+        if not share:
+            return self
+        rule = SplitRule(valid=share, test=0.0)
+        kept, held, _ = rule.rows(self.triples.cpu(), self.num_entities, self.num_relations)
+        kept, held = (self.triples[rows.to(self.triples.device)] for rows in (kept, held))
+        return replace(self, triples=kept, held_out=held)
 
     @cached_property
     def known(self) -> FactIndex:
@@ -50,8 +69,9 @@ class TrainGraph:
         """The same graph on another device."""
         if self.triples.device == device:
             return self
-        pairs = None if self.entity_type is None else self.entity_type.to(device)
-        return TrainGraph(self.triples.to(device), self.num_entities, self.num_relations, pairs)
+        given = (self.triples, self.entity_type, self.held_out)
+        triples, pairs, held = (None if one is None else one.to(device) for one in given)
+        return replace(self, triples=triples, entity_type=pairs, held_out=held)
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,6 +82,7 @@ class KnowledgeGraph:
         types: names of the entity types that `entity_type` speaks of.
         entity_type: (entity, type) pairs; None where the data has none.
         notes: what the reader had to say: dropped rows, overlaps, unseen names, by count.
+        hold_out: share of `train` that `training` holds out.
 
     Raises:
         ValueError: if a triple lies outside the vocabulary.
@@ -76,6 +97,7 @@ class KnowledgeGraph:
     types: tuple[str, ...] = ()
     entity_type: Int[Tensor, "P 2"] | None = None
     notes: Mapping[str, int] = field(default_factory=dict)
+    hold_out: float = 0.0
 
     def __post_init__(self):
         limit = torch.tensor([len(self.entities), len(self.relations), len(self.entities)])
@@ -91,7 +113,9 @@ class KnowledgeGraph:
 
     @cached_property
     def training(self) -> TrainGraph:
-        return TrainGraph(self.train, len(self.entities), len(self.relations), self.entity_type)
+        """What training may see."""
+        sizes = len(self.entities), len(self.relations)
+        return TrainGraph(self.train, *sizes, self.entity_type).hold_out(self.hold_out)
 
     @cached_property
     def known(self) -> FactIndex:
