@@ -1,5 +1,7 @@
 """Small instances of everything in the library, by name; contract tests run over all of it."""
 
+from dataclasses import replace
+
 from samplers import instances
 
 from sparring.generators import (
@@ -94,6 +96,10 @@ GENERATORS = {
     "sparring": lambda graph: SparringGenerator(graph, k=4, dim=8, visits=4),
     "sparring-coarse": lambda graph: SparringGenerator(graph, k=4, dim=8, codes=3, others=0),
     "sparring-steered": lambda graph: SparringGenerator(graph, k=1, dim=8, difficulty=0.2),
+    "sparring-shared": lambda graph: SparringGenerator(graph, k=6, shared=True, dim=8),
+    "sparring-doubtful": lambda graph: SparringGenerator(
+        replace(graph, held_out=graph.triples), k=4, dim=8, missing=0.2
+    ),
 }
 
 # those whose `log_q` holds exactly; the density of "in-batch" is that of the whole graph

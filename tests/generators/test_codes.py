@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from sparring.generators import codes as codes_module
-from sparring.generators.codes import DEEPEST, PairedCodes
+from sparring.generators.codes import DEEPEST, PairedCodes, Pool
 from sparring.generators.drawing import pick_between
 
 N, DIM = 40, 6
@@ -67,6 +67,30 @@ def test_draws_follow_the_density(codes, loops, monkeypatch):
     freedom = int(often.sum()) - 1
     assert (chi - freedom) / (2 * freedom) ** 0.5 < 5
     assert counts[~often].sum() <= expected[~often].sum() + 20
+
+
+def test_a_pool_is_drawn_from_the_mean_of_what_each_query_asks_for():
+    made, *_ = codes_of(codes=16)
+    shares = made.shares(contexts(scale=2.0))
+    pool = Pool.of(shares)
+    own = made.log_prob(shares, everyone()).double().exp()
+    stated = pool.log_prob(made, everyone())
+    assert stated.shape == own.shape
+    torch.testing.assert_close(stated[0].double().exp(), own.mean(0), rtol=1e-4, atol=1e-6)
+    drawn = pool.draw(made, 100_000, torch.Generator().manual_seed(0))
+    expected = own.mean(0) * drawn.numel()
+    often = expected > 5
+    counts = torch.bincount(drawn.flatten(), minlength=N)
+    chi = ((counts - expected)[often] ** 2 / expected[often]).sum()
+    freedom = int(often.sum()) - 1
+    assert (chi - freedom) / (2 * freedom) ** 0.5 < 5
+
+
+def test_some_queries_of_a_pool_look_at_the_same_list():
+    made, *_ = codes_of()
+    pool = Pool.of(made.shares(contexts()))
+    some = pool[1::2].log_prob(made, everyone())
+    torch.testing.assert_close(some, pool.log_prob(made, everyone())[:2])
 
 
 def test_loops_draw_the_same_as_everything_else(monkeypatch):

@@ -1,6 +1,7 @@
 """The generator against worlds whose best distribution is known."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -50,6 +51,36 @@ def distance(generator, queries, table, temperature=1.0):
     stated = generator.density(generator.shares(queries), everyone)
     stated = stated.masked_fill(right, -torch.inf).log_softmax(1)
     return (best.exp() * (best - stated).nan_to_num(0.0)).sum(1)
+
+
+def doubting(queries, doubt):
+    """What a wrapper does that knows how likely each entity is a missing fact."""
+
+    def tell(drawn):
+        known = doubt.gather(1, per_query(drawn.ids, len(queries)))
+        return replace(drawn, false_negative=known * drawn.mask)
+
+    return tell
+
+
+def test_it_comes_to_draw_less_of_what_may_be_missing():
+    """q in proportion to (1 - doubt) exp(score), property (g) of the ideal loss."""
+    graph, queries, table = world()
+    doubt = torch.rand(table.shape, generator=torch.Generator().manual_seed(5)) * 0.9
+    torch.manual_seed(0)
+    generator = SparringGenerator(
+        graph, k=32, dim=32, codes=8 * N, floor=0.0, visits=N, likelihood=0.0, others=0,
+        learn_from=1.0, lr=0.05,
+    )  # fmt: skip
+    scorer, rng = table_scorer(table.repeat(8, 1)), torch.Generator().manual_seed(1)
+    many = queries[torch.arange(len(queries)).repeat(8)]
+    tell = doubting(many, doubt.repeat(8, 1))
+    for step in range(1500):
+        generator.optimizer.param_groups[0]["lr"] = 0.05 * (1 - step / 1500)
+        drawn = tell(generator.sample(many, scorer, rng))
+        negative, right = scorer(drawn.ids), scorer(many.answer.unsqueeze(1)).squeeze(1)
+        generator.observe(Feedback(many, drawn, right, negative, torch.zeros_like(negative)))
+    assert distance(generator, queries, table + (1 - doubt).log()).max() < 0.01
 
 
 @pytest.mark.parametrize("temperature", [1.0, 2.0])

@@ -30,9 +30,53 @@ class Shares:
     row: Float[Tensor, "B A"]
     total: Float[Tensor, "B 1"]
 
-    def __getitem__(self, rows: slice) -> "Shares":
+    def __getitem__(self, rows: slice | Int[Tensor, "M"]) -> "Shares":
         """Those of the chosen queries."""
         return Shares(self.near[rows], self.far[rows], self.row[rows], self.total[rows])
+
+    def draw(self, codes: "PairedCodes", k: int, rng: torch.Generator) -> Int[Tensor, "B k"]:
+        """k entities for each query, with replacement."""
+        return codes.draw(self, k, rng)
+
+    def log_prob(self, codes: "PairedCodes", ids: Int[Tensor, "G K"]) -> Float[Tensor, "B K"]:
+        """Log-probability of ids, as each query draws them."""
+        return codes.log_prob(self, ids)
+
+
+@dataclass(frozen=True, eq=False)
+class Pool:
+    """One list for all queries, drawn from the mean of what each would draw from.
+
+    Attributes:
+        shares: of the queries.
+        table: the mean of their attention to each cell, in shares of everything.
+        size: number of queries that look at the list.
+    """
+
+    shares: Shares
+    table: Float[Tensor, "A C"]
+    size: int
+
+    @classmethod
+    def of(cls, shares: Shares) -> "Pool":
+        """The pool of these queries: one matrix product."""
+        size = len(shares.total)
+        return cls(shares, (shares.near / (size * shares.total)).T @ shares.far, size)
+
+    def __getitem__(self, rows: slice) -> "Pool":
+        """The same pool for some of the queries."""
+        return Pool(self.shares, self.table, len(range(self.size)[rows]))
+
+    def draw(self, codes: "PairedCodes", k: int, rng: torch.Generator) -> Int[Tensor, "1 k"]:
+        """k entities, each as one query at random would draw it."""
+        device = self.table.device
+        rows = torch.randint(len(self.shares.total), (k,), generator=rng, device=device)
+        return codes.draw(self.shares[rows], 1, rng).T
+
+    def log_prob(self, codes: "PairedCodes", ids: Int[Tensor, "G K"]) -> Float[Tensor, "B K"]:
+        """Log-probability of ids, which is the same for every query."""
+        stated = self.table.flatten()[codes.cell[ids]].log() + codes.bias[ids]
+        return stated.expand(self.size, -1) if len(ids) == 1 else stated
 
 
 class PairedCodes(nn.Module):

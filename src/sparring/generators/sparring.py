@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from sparring.batch import Feedback, Negatives, Queries
 from sparring.generators.base import NegativeGenerator, floored
-from sparring.generators.codes import PairedCodes, Shares
+from sparring.generators.codes import PairedCodes, Pool, Shares
 from sparring.generators.missing import Evidence, MissingFacts
 from sparring.generators.proposal import Proposal
 from sparring.graph.knowledge_graph import TrainGraph
@@ -23,7 +23,7 @@ MANY = 50_000  # entities from which on no step touches all of them
 class Glance:
     """What a draw leaves for learning: the shares it was made by, and scores of a few others."""
 
-    shares: Shares
+    shares: Shares | Pool
     others: Int[Tensor, "1 U"]
     score: Float[Tensor, "B U"]
 
@@ -40,6 +40,8 @@ class SparringGenerator(NegativeGenerator):
     Known answers never count.
 
     Args:
+        shared: give the batch one list, drawn from the mean of its queries' distributions, whose
+            density it states. All queries score it in one product, so k may be large.
         dim: numbers per vector of the small model.
         codes: of the first half of the vectors; the second half has an eighth as many.
         floor: share of draws that are uniform: no importance weight exceeds N / floor.
@@ -75,6 +77,7 @@ class SparringGenerator(NegativeGenerator):
         graph: TrainGraph,
         *,
         k: int,
+        shared: bool = False,
         dim: int = 32,
         codes: int = 512,
         floor: float = 0.1,
@@ -107,7 +110,8 @@ class SparringGenerator(NegativeGenerator):
                 f"got k={k} and others={others}"
             )
         self.num_entities, self.known = graph.num_entities, graph.known
-        self.floor, self.temperature, self.difficulty = floor, temperature, difficulty
+        self.shared, self.floor, self.temperature = shared, floor, temperature
+        self.difficulty = difficulty
         self.others, self.likelihood = others, likelihood
         self.stride = max(1, round(1 / learn_from))
         self.needs_scores, self.extra_scores = others > 0, others
@@ -129,19 +133,20 @@ class SparringGenerator(NegativeGenerator):
         self.evidence: Evidence | None = None
 
     @torch.no_grad()
-    def shares(self, queries: Queries) -> Shares:
-        """How each query divides its draws among the cells."""
-        return self.codes.shares(self.proposal.context(queries) * self.sharpness)
+    def shares(self, queries: Queries) -> Shares | Pool:
+        """How the queries divide their draws among the cells."""
+        shares = self.codes.shares(self.proposal.context(queries) * self.sharpness)
+        return Pool.of(shares) if self.shared else shares
 
     @torch.no_grad()
-    def density(self, shares: Shares, ids: Int[Tensor, "G K"]) -> Float[Tensor, "B K"]:
+    def density(self, shares: Shares | Pool, ids: Int[Tensor, "G K"]) -> Float[Tensor, "B K"]:
         """Log-probability of ids in a draw, floor included, whether or not they are known."""
-        return floored(self.codes.log_prob(shares, ids), self.floor, self.num_entities)
+        return floored(shares.log_prob(self.codes, ids), self.floor, self.num_entities)
 
     @torch.no_grad()
     def sample(self, queries, score, rng):
         shares = self.shares(queries)
-        ids = self.codes.draw(shares, self.k, rng)
+        ids = shares.draw(self.codes, self.k, rng)
         anyone = torch.randint(self.num_entities, ids.shape, generator=rng, device=ids.device)
         flat = torch.rand(ids.shape, generator=rng, device=ids.device) < self.floor
         ids = torch.where(flat, anyone, ids)
@@ -228,7 +233,7 @@ class SparringGenerator(NegativeGenerator):
 
     @torch.no_grad()
     def _trust(
-        self, queries: Queries, shares: Shares, ids: Int[Tensor, "1 U"]
+        self, queries: Queries, shares: Shares | Pool, ids: Int[Tensor, "1 U"]
     ) -> Float[Tensor, "B U"]:
         """Probability that uniform entities are wrong."""
         if self.missing is None:
@@ -237,7 +242,7 @@ class SparringGenerator(NegativeGenerator):
         return 1 - self.missing(self.missing.look(queries, ids, self.density(shares, ids), answer))
 
     def _mixed(
-        self, shares: Shares, ids: Int[Tensor, "B K"], others: Int[Tensor, "1 U"]
+        self, shares: Shares | Pool, ids: Int[Tensor, "G K"], others: Int[Tensor, "1 U"]
     ) -> Float[Tensor, "B KU"]:
         """Density of draws and others together (the balance heuristic: Veach & Guibas, 1995)."""
         both = torch.cat([self.density(shares, ids), self.density(shares, others)], 1)

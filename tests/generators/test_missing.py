@@ -1,0 +1,126 @@
+"""Estimates of missing facts against worlds whose every true fact is known."""
+
+import pytest
+import torch
+
+from sparring.batch import Queries
+from sparring.generators import SparringGenerator
+from sparring.generators.missing import Evidence, MissingFacts
+from sparring.graph.facts import FactIndex
+from sparring.graph.sides import BothSides, both_queries
+from sparring.graph.synthetic import synthetic_world
+from sparring.losses import Softmax
+from sparring.models import ComplEx
+from sparring.testing import tiny_graph
+from sparring.training import OPTIMIZERS, TrainingStep
+
+WITHHELD = 0.2
+
+
+def trained(steps, **options):
+    """A generator in the last of so many steps, with the truth it cannot know."""
+    world = synthetic_world(100, withheld=WITHHELD)
+    graph = world.graph.training.hold_out(0.1)
+    missing = 1 - len(world.graph.train) / len(world.truth)
+    torch.manual_seed(0)
+    sampler = SparringGenerator(graph, k=16, codes=64, missing=missing, **options)
+    model = ComplEx(graph, dim=32, init=0.1)
+    step = TrainingStep(model, sampler, Softmax(correction="both"), BothSides(graph))
+    optimizer = OPTIMIZERS["adagrad"](step.trained(), lr=0.1)
+    rng = torch.Generator().manual_seed(0)
+    for _ in range(steps):
+        rows = torch.randint(len(graph.triples), (128,), generator=rng)
+        step(graph.triples[rows], optimizer, rng)
+    queries = both_queries(graph.triples, graph.num_relations)
+    with torch.no_grad():
+        drawn = sampler.sample(queries, model(queries), rng)
+    true = FactIndex(world.truth, graph.num_entities, graph.num_relations)
+    return drawn, true.contains(queries, drawn.ids)
+
+
+def test_estimates_are_calibrated():
+    drawn, true = trained(500)
+    stated, true = drawn.false_negative[drawn.mask], true[drawn.mask].float()
+    tenth = (stated * 10).long().clamp(max=9)
+    size = torch.bincount(tenth, minlength=10).clamp(min=1)
+    apart = torch.bincount(tenth, stated - true, minlength=10).abs()
+    assert 0.03 < true.mean() < 0.6  # a hard sampler finds what is missing
+    assert apart.sum() / len(true) < 0.05
+    wrong, base = ((stated - true) ** 2).mean(), true.mean() * (1 - true.mean())
+    assert wrong < 0.5 * base
+    assert size.gt(100).sum() >= 5  # and estimates differ
+
+
+def test_a_constant_estimate_settles_at_the_share_of_truth():
+    """A tenth of what looks alike is held out; half of the true facts are."""
+    graph = tiny_graph().hold_out(0.2)
+    estimate = MissingFacts(graph, missing=0.5)
+    held_share = estimate.share
+    held = torch.rand(20_000, 1, generator=torch.Generator().manual_seed(0)) < 0.1
+    evidence = Evidence(torch.zeros(20_000, 1, 8), held)
+    optimizer = torch.optim.Adam(estimate.parameters(), 0.05)
+    for _ in range(500):
+        optimizer.zero_grad()
+        estimate.loss(evidence, torch.ones_like(held)).backward()
+        optimizer.step()
+    want = held.float().mean().item() / held_share
+    assert estimate(evidence).mean().item() == pytest.approx(want, abs=0.01)
+
+
+def test_candidates_that_do_not_count_teach_nothing():
+    estimate = MissingFacts(tiny_graph().hold_out(0.2), missing=0.5)
+    evidence = Evidence(torch.zeros(4, 1, 8), torch.tensor([[True], [False], [True], [False]]))
+    only = estimate.loss(evidence, torch.tensor([[False], [True], [False], [True]]))
+    assert only.item() == pytest.approx(
+        -torch.log(1 - estimate.share * estimate(evidence)[0]).item()
+    )
+
+
+def test_held_out_facts_are_recognised():
+    graph = tiny_graph().hold_out(0.2)
+    queries = both_queries(graph.held_out, graph.num_relations)
+    estimate = MissingFacts(graph, missing=0.1)
+    everyone = torch.arange(graph.num_entities).unsqueeze(0)
+    log_q = torch.zeros(len(queries), graph.num_entities)
+    held = estimate.look(queries, everyone, log_q, log_q[:, 0]).held
+    assert held.gather(1, queries.answer.unsqueeze(1)).all()
+    assert held.sum() < held.numel() / 2
+
+
+def test_features_tell_what_they_should():
+    graph = tiny_graph().hold_out(0.2)
+    estimate = MissingFacts(graph, missing=0.1)
+    head, relation, tail = graph.triples[0]
+    one = torch.ones(1)
+    asked = Queries(head.view(1), relation.view(1), tail.view(1), one)
+    seen = estimate.look(asked, tail.view(1, 1), torch.zeros(1, 1), torch.zeros(1)).features[0, 0]
+    as_tail = (graph.triples[:, 1] == relation) & (graph.triples[:, 2] == tail)
+    of_head = (graph.triples[:, 1] == relation) & (graph.triples[:, 0] == head)
+    of_all = graph.triples[graph.triples[:, 1] == relation][:, 0]
+    assert seen[2].item() == pytest.approx(as_tail.sum().float().log1p().item() / 2)
+    assert seen[3].item() == pytest.approx(graph.degree[tail].log1p().item() / 4)
+    assert seen[4] == 1  # linked
+    assert seen[5] == float(head == tail)
+    assert seen[6].item() == pytest.approx(of_head.sum().float().log1p().item() / 4)
+    mean = len(of_all) / len(of_all.unique())
+    assert seen[7].item() == pytest.approx(torch.tensor(mean).log1p().item() / 4)
+
+
+def test_draws_weigh_by_the_chance_that_they_are_wrong():
+    drawn, _ = trained(3)
+    torch.testing.assert_close(drawn.weight, 1 - drawn.false_negative)
+    assert (drawn.false_negative[~drawn.mask] == 0).all()
+    drawn, _ = trained(3, weigh=False)
+    assert (drawn.weight == 1).all()
+    assert (drawn.false_negative[drawn.mask] > 0).all()
+
+
+def test_without_facts_held_out_nothing_can_be_calibrated():
+    with pytest.raises(ValueError, match=r"set graph\.hold_out, such as 0\.02"):
+        SparringGenerator(tiny_graph(), k=4, missing=0.1)
+
+
+@pytest.mark.parametrize("missing", [-0.1, 1.0])
+def test_a_share_that_is_none_is_refused(missing):
+    with pytest.raises(ValueError, match="the share of missing facts is above 0 and below 1"):
+        MissingFacts(tiny_graph().hold_out(0.2), missing=missing)
