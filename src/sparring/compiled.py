@@ -4,7 +4,10 @@ Every one has a counterpart in PyTorch, which serves elsewhere and which tests c
 """
 
 import inspect
+import os
+from concurrent.futures import ThreadPoolExecutor
 
+import torch
 from torch import Tensor
 
 try:
@@ -12,13 +15,15 @@ try:
 except ImportError:  # it lags behind new versions of Python
     numba = None
 
-ANY_ORDER = {"reassoc", "contract", "nsz"}
+ANY_ORDER = {"reassoc", "contract", "nsz"}  # sums may be grouped otherwise than they are written
+WORTH_A_THREAD = 2**17  # numbers to read, for which it pays to wake another thread
 
 
 def compiled(loop):
     """The loop, compiled when first called and then kept on disk; as it is without Numba.
 
-    Sums may be taken in any order, so that several numbers are added at once.
+    Sums may be taken in any order, so that several numbers are added at once; on one machine it
+    is always the same order.
     """
     plain = inspect.unwrap(loop)
     return numba.njit(nogil=True, cache=True, fastmath=ANY_ORDER)(plain) if numba else plain
@@ -27,3 +32,39 @@ def compiled(loop):
 def can_loop(over: Tensor) -> bool:
     """Whether compiled loops can read this tensor's memory."""
     return numba is not None and over.device.type == "cpu"
+
+
+class Threads:
+    """Threads that wait for loops to run, as many as PyTorch may use."""
+
+    def __init__(self):
+        self.pool, self.count = None, 0
+        os.register_at_fork(after_in_child=self.forget)
+
+    def forget(self) -> None:
+        """Start anew: a forked process has none of its parent's threads."""
+        self.pool, self.count = None, 0
+
+    def map(self, count: int, call, *parts) -> list:
+        """What the call gives for each of the parts, side by side."""
+        if count > self.count:
+            self.pool, self.count = ThreadPoolExecutor(count), count
+        assert self.pool
+        return list(self.pool.map(call, *parts))
+
+
+THREADS = Threads()
+
+
+def in_parts(loop, rows: int, numbers: int, *given: Tensor) -> int:
+    """Run loop(start, stop, *given) over all rows, by as many threads as pay; the sum it gives.
+
+    Args:
+        numbers: how many are read in all.
+    """
+    arrays = [one.detach().numpy() for one in given]
+    count = min(torch.get_num_threads(), rows, 1 + numbers // WORTH_A_THREAD)
+    if count <= 1:
+        return loop(0, rows, *arrays)
+    cuts = [rows * part // count for part in range(count + 1)]
+    return sum(THREADS.map(count, lambda low, high: loop(low, high, *arrays), cuts, cuts[1:]))

@@ -19,9 +19,10 @@ from sparring.generators import codes
 from sparring.graph import facts
 from sparring.graph.sides import BothSides
 from sparring.losses import Logistic
+from sparring.models import table
 from sparring.samplers import Uniform, lists
 from sparring.testing import tiny_graph
-from sparring.training import RowwiseAdagrad, TrainingStep
+from sparring.training import RowwiseAdagrad, TrainingStep, optimizers
 
 VALUES = {"_local_scalar_dense", "equal", "is_nonzero"}
 SIZES = {
@@ -42,7 +43,7 @@ WAITS = {
     "redrawn-once-popular": LISTS_ANSWERS,
     "redrawn-typed": LISTS_ANSWERS,
 }
-MAY_WAIT = (codes, facts, lists)  # on the processor
+MAY_WAIT = (codes, facts, lists, optimizers, table)  # on the processor
 
 
 class Watch(TorchDispatchMode):

@@ -3,8 +3,10 @@
 from abc import ABC, abstractmethod
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor, nn
+from torch.autograd import Function
+from torch.autograd.function import once_differentiable
 
 from sparring.batch import Negatives
 
@@ -89,16 +91,34 @@ def log_total(
     """Log of the sum of exp(bias + scale * score), and the lowest number for rows of nothing.
 
     Args:
-        bias: -inf for what does not count; a fresh tensor, which is changed.
+        bias: -inf for what does not count.
     """
-    # a row of -inf only would give NaN gradients; the lowest number adds nothing either
-    bias[:, 0] = torch.where(nothing(bias), torch.finfo(bias.dtype).min, bias[:, 0])
-    return torch.addcmul(bias, score, scale).logsumexp(1)
+    return LogTotal.apply(bias, score, scale)
 
 
-def nothing(bias: Float[Tensor, "B K"]) -> Bool[Tensor, "B"]:
-    """True for rows of which nothing counts."""
-    return bias.amax(1) == -torch.inf
+class LogTotal(Function):
+    """`log_total`, in as few passes over the scores as there can be on the way and back."""
+
+    @staticmethod
+    def forward(ctx, bias, score, scale):
+        part = torch.addcmul(bias, score, scale)
+        lowest = torch.finfo(part.dtype).min
+        top = part.amax(1, keepdim=True).clamp(min=lowest)
+        total = part.sub_(top).exp_().sum(1)
+        ctx.save_for_backward(part, total, score, scale)
+        return torch.where(total == 0, lowest, total.log() + top.squeeze(1))
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, grad):
+        part, total, score, scale = ctx.saved_tensors
+        each = (grad / total.clamp(min=torch.finfo(total.dtype).tiny)).unsqueeze(1)
+        of_bias, of_score, of_scale = ctx.needs_input_grad
+        return (
+            part * each if of_bias else None,
+            part * (each * scale) if of_score else None,
+            (part * each * score).sum() if of_scale else None,
+        )
 
 
 def log_mean(share: Float[Tensor, "B K"], score: Float[Tensor, "B K"]) -> Float[Tensor, "B"]:

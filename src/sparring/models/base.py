@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from sparring.batch import Queries, Scorer
 from sparring.graph.knowledge_graph import TrainGraph
+from sparring.models.table import Table
 
 
 class MainModel(nn.Module, ABC):
@@ -80,13 +81,13 @@ class EmbeddingModel(MainModel):
         """Numbers per relation vector."""
         return self.dim
 
-    def table(self, rows: int, dim: int) -> nn.Embedding:
+    def table(self, rows: int, dim: int) -> Table:
         """An embedding table with normally distributed entries."""
-        table = nn.Embedding(rows, dim, sparse=self.sparse)
+        table = Table(rows, dim, sparse=self.sparse)
         nn.init.normal_(table.weight, std=self.init)
         return table
 
-    def relation_table(self, dim: int) -> nn.Embedding:
+    def relation_table(self, dim: int) -> Table:
         """One row per relation, and one more per inverse that is learned."""
         return self.table(self.num_relations * (1 + self.own_inverse), dim)
 

@@ -2,30 +2,38 @@
 
 Candidate lists may be own (G = B), shared by chunks (1 < G < B) or global (G = 1, for example
 all N entities). One code path serves all three. `entity` looks vectors up by id: an embedding
-table, or the rows of an encoded matrix.
+table, or the rows of an encoded matrix. Rows of a table on the processor are compared where they
+stand, by compiled loops, unless the list is shared and inner products do better.
 """
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from sparring.batch import grouped
+from sparring.models.loops import TINY
+from sparring.models.table import CITY_BLOCK, DISTANCE, MODULI, PRODUCT, Comparison, Table
 
 Lookup = Callable[[Tensor], Tensor]
 AT_ONCE = 2**24  # numbers that a comparison may spell out, beyond the candidates' vectors
-TINY = 1e-12  # distances below 1e-6 have no direction
 
 
 @dataclass(frozen=True, eq=False)
 class LookupScorer(ABC):
-    """What scorers share that compare queries with vectors, and with nothing else."""
+    """What scorers share that compare queries with vectors, and with nothing else.
+
+    Attributes:
+        how: loops that do the same with rows of a table.
+    """
 
     query: Float[Tensor, "B d"]
     entity: Lookup
+    how: ClassVar[Comparison | None] = None
 
     def vectors(self, ids: Int[Tensor, "G K"]) -> Float[Tensor, "G K d"]:
         """The vectors of candidates."""
@@ -36,15 +44,24 @@ class LookupScorer(ABC):
         nobody = torch.zeros(vectors.shape[:2], dtype=torch.long, device=vectors.device)
         return replace(self, entity=lambda ids: vectors)(nobody)
 
+    def __call__(self, ids: Int[Tensor, "G K"]) -> Float[Tensor, "B K"]:
+        table, how = self.entity, self.how
+        if how and isinstance(table, Table) and table.fits(how, self.query, ids):
+            return table.compare(how, self.query, ids)
+        return self.spelled_out(ids)
+
     @abstractmethod
-    def __call__(self, ids: Int[Tensor, "G K"]) -> Float[Tensor, "B K"]: ...
+    def spelled_out(self, ids: Int[Tensor, "G K"]) -> Float[Tensor, "B K"]:
+        """The scores, by way of candidates' vectors."""
 
 
 @dataclass(frozen=True, eq=False)
 class DotScorer(LookupScorer):
     """Inner product of query and candidate."""
 
-    def __call__(self, ids: Int[Tensor, "G K"]) -> Float[Tensor, "B K"]:
+    how = PRODUCT
+
+    def spelled_out(self, ids):
         return (grouped(self.query, len(ids)) @ self.entity(ids).mT).flatten(0, 1)
 
 
@@ -52,7 +69,9 @@ class DotScorer(LookupScorer):
 class EuclideanScorer(LookupScorer):
     """Minus the L2 distance; where lists are shared by inner products, without a [B, K, d]."""
 
-    def __call__(self, ids: Int[Tensor, "G K"]) -> Float[Tensor, "B K"]:
+    how = DISTANCE
+
+    def spelled_out(self, ids):
         query, candidate = grouped(self.query, len(ids)), self.entity(ids)
         if query.shape[1] == 1:  # differences take fewer passes than products of one row each
             return -torch.linalg.vector_norm(query - candidate, dim=2)
@@ -63,7 +82,9 @@ class EuclideanScorer(LookupScorer):
 class CityBlockScorer(LookupScorer):
     """Minus the L1 distance."""
 
-    def __call__(self, ids: Int[Tensor, "G K"]) -> Float[Tensor, "B K"]:
+    how = CITY_BLOCK
+
+    def spelled_out(self, ids):
         return -torch.cdist(grouped(self.query, len(ids)), self.entity(ids), p=1.0).flatten(0, 1)
 
 
@@ -105,11 +126,27 @@ class BroadcastScorer(LookupScorer):
     entity: Lookup
     compare: Callable[[Tensor, Tensor], Tensor]
 
-    def __call__(self, ids: Int[Tensor, "G K"]) -> Float[Tensor, "B K"]:
+    def spelled_out(self, ids):
         query, candidate = grouped(self.query, len(ids)).unsqueeze(2), self.entity(ids).unsqueeze(1)
-        width = max(1, AT_ONCE // (len(self.query) * candidate.shape[-1]))
+        width = max(1, AT_ONCE // max(1, len(self.query) * candidate.shape[-1]))
         parts = [self.compare(query, some) for some in candidate.split(width, dim=2)]
         return torch.cat(parts, dim=2).flatten(0, 1)
+
+
+@dataclass(frozen=True, eq=False)
+class ModuliScorer(LookupScorer):
+    """Minus the sum of moduli of query less candidate, both [real, imaginary]."""
+
+    how = MODULI
+
+    def spelled_out(self, ids):
+        return BroadcastScorer(self.query, self.entity, minus_moduli)(ids)
+
+
+def minus_moduli(query: Tensor, candidate: Tensor) -> Tensor:
+    """Minus the sum of moduli of a difference of complex vectors stored as [real, imaginary]."""
+    real, imaginary = (query - candidate).chunk(2, dim=-1)
+    return -(real**2 + imaginary**2).clamp_min(TINY).sqrt().sum(-1)
 
 
 def _squared_distance(

@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -12,11 +12,10 @@ from sparring.batch import Scorer
 from sparring.graph.knowledge_graph import TrainGraph
 from sparring.models.base import EmbeddingModel, complex_magnitude
 from sparring.models.scorers import (
-    TINY,
-    BroadcastScorer,
     CityBlockScorer,
     EuclideanScorer,
     Lookup,
+    ModuliScorer,
     ShiftedScorer,
 )
 
@@ -170,7 +169,7 @@ class RotatE(EmbeddingModel):
             n3=n3,
             sparse=sparse,
         )
-        self.distance = one_of_two(norm, sum_of_moduli, EuclideanScorer)
+        self.distance = one_of_two(norm, ModuliScorer, EuclideanScorer)
         nn.init.uniform_(self.relation.weight, -math.pi, math.pi)
 
     def relation_width(self):
@@ -187,17 +186,6 @@ class RotatE(EmbeddingModel):
         c, d = phase.cos(), phase.sin()
         rotated = torch.cat([a * c - b * d, a * d + b * c], dim=1)
         return self.distance(self.drop(rotated), self.entity)
-
-
-def sum_of_moduli(query: Float[Tensor, "B d"], entity: Lookup) -> BroadcastScorer:
-    """Minus the sum of moduli of query less candidate, both complex."""
-    return BroadcastScorer(query, entity, minus_moduli)
-
-
-def minus_moduli(query: Tensor, candidate: Tensor) -> Tensor:
-    """Minus the sum of moduli of a difference of complex vectors stored as [real, imaginary]."""
-    real, imaginary = (query - candidate).chunk(2, dim=-1)
-    return -(real**2 + imaginary**2).clamp_min(TINY).sqrt().sum(-1)
 
 
 def one_of_two(norm: int, first: Distance, second: Distance) -> Distance:

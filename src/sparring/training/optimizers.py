@@ -2,8 +2,35 @@
 
 from collections.abc import Iterable
 
+import numpy as np
 import torch
 from torch import nn
+
+from sparring.compiled import can_loop, compiled, in_parts
+
+
+@compiled
+def ascend(rows):
+    """Whether every row has a higher number than the one before."""
+    falls = 0
+    for place in range(1, len(rows)):
+        falls += rows[place] <= rows[place - 1]
+    return falls == 0
+
+
+@compiled
+def step_rows(start, stop, row, grad, total, rates, parameter):
+    """Adagrad of rows, by the mean of their squared gradients: `rates` are lr and eps."""
+    width = grad.shape[1]
+    for place in range(start, stop):
+        here, square = row[place], total.dtype.type(0)
+        for j in range(width):
+            square += grad[place, j] * grad[place, j]
+        total[here] += square / width
+        scale = rates[0] / (np.sqrt(total[here]) + rates[1])
+        for j in range(width):
+            parameter[here, j] -= scale * grad[place, j]
+    return 0
 
 
 class RowwiseAdagrad(torch.optim.Optimizer):
@@ -33,6 +60,8 @@ class RowwiseAdagrad(torch.optim.Optimizer):
         rows = parameter.shape[:1] if parameter.dim() > 1 else parameter.shape
         if not state:
             state["sum"] = torch.zeros(rows, device=parameter.device, dtype=torch.float32)
+        if can_loop(grad) and parameter.dtype == torch.float32 and parameter.dim() == 2:
+            return _loop(parameter, grad, state["sum"], torch.tensor([lr, eps]))
         if grad.is_sparse:
             grad = grad.coalesce()
             row, value = grad.indices()[0], grad.values()
@@ -43,6 +72,19 @@ class RowwiseAdagrad(torch.optim.Optimizer):
             state["sum"] += _row_mean(grad**2)
             scale = -lr / (state["sum"].sqrt() + eps)
             parameter.add_(grad * _as_rows(scale, grad).to(grad.dtype))
+
+
+def _loop(
+    parameter: torch.Tensor, grad: torch.Tensor, total: torch.Tensor, rates: torch.Tensor
+) -> None:
+    """One pass over the rows in use."""
+    if grad.is_sparse:
+        # gradients that come in order are distinct, though autograd drops the note of it
+        grad = grad if ascend(grad._indices()[0].numpy()) else grad.coalesce()
+        row, grad = grad._indices()[0], grad._values()
+    else:
+        row = torch.arange(len(grad))
+    in_parts(step_rows, len(row), grad.numel(), row, grad.contiguous(), total, rates, parameter)
 
 
 def _row_mean(squared: torch.Tensor) -> torch.Tensor:

@@ -60,7 +60,8 @@ class TrainingStep(nn.Module):
         negatives = self.sampler.sample(queries, torch.no_grad()(score), rng)
         positive = score(queries.answer.unsqueeze(1)).squeeze(1)
         negative = score(negatives.ids)
-        negative.retain_grad()
+        pulled: list[Tensor] = []
+        negative.register_hook(pulled.append)  # as `retain_grad`, without the copy
 
         loss = self.loss(positive, negative, negatives, queries.weight)
         optimizer.zero_grad()
@@ -68,6 +69,6 @@ class TrainingStep(nn.Module):
         optimizer.step()
         self.model.after_step()
 
-        gradient = negative.grad if negative.grad is not None else torch.zeros_like(negative)
+        gradient = pulled[0] if pulled else torch.zeros_like(negative)
         seen = Feedback(queries, negatives, positive.detach(), negative.detach(), gradient)
         return {"loss": loss.detach(), **self.sampler.observe(seen)}

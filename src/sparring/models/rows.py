@@ -1,0 +1,190 @@
+"""Gradients of a table's rows: every use of the table adds to one sum, made when all are known.
+
+Autograd would make one table of gradients for each use and add these up; here each use leaves
+what it knows in a ledger, and the last step back sorts all of it by row.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Int
+from torch import Tensor
+from torch.autograd import Function
+
+from sparring.compiled import compiled, in_parts
+
+BITS = 15  # sorted by at a time: counts of 32,768 digits stay in a near cache
+
+
+@compiled
+def sort_by_digits(keys, turns, order, rank, count):
+    """Write into `order` the places of ascending keys, equal ones as they stand.
+
+    Args:
+        turns: how many digits keys may have.
+        rank, count: space for as many numbers as there are keys, and one more than there are
+            values of a digit, a power of two.
+    """
+    digits = len(count) - 1
+    bits = int(np.log2(digits))
+    for place in range(len(keys)):
+        order[place] = place
+    for shift in range(0, turns * bits, bits):
+        count[:] = 0
+        for place in range(len(keys)):
+            count[((keys[place] >> shift) & (digits - 1)) + 1] += 1
+        for digit in range(digits):
+            count[digit + 1] += count[digit]
+        for place in range(len(keys)):
+            rank[place] = order[place]
+        for place in range(len(keys)):
+            digit = (keys[rank[place]] >> shift) & (digits - 1)
+            order[count[digit]] = rank[place]
+            count[digit] += 1
+
+
+@compiled
+def find_runs(keys, order, first, rows):
+    """Write where each run of equal keys starts, and its key; gives the number of runs."""
+    runs = 0
+    for spot in range(len(order)):
+        key = keys[order[spot]]
+        if not runs or rows[runs - 1] != key:
+            first[runs], rows[runs] = spot, key
+            runs += 1
+    first[runs] = len(order)
+    return runs
+
+
+@compiled
+def add_vectors(start, stop, order, first, rows, place, offset, vectors, out):
+    """Add vectors that were looked up to the rows that they came from."""
+    for run in range(start, stop):
+        here = place[run]
+        for spot in range(first[run], first[run + 1]):
+            pair = order[spot] - offset[0]
+            if 0 <= pair < len(vectors):
+                for j in range(vectors.shape[1]):
+                    out[here, j] += vectors[pair, j]
+    return 0
+
+
+@dataclass(frozen=True, eq=False)
+class Runs:
+    """Pairs in the order of their rows.
+
+    Attributes:
+        order: places of the pairs, by row and then as they stand.
+        first: where each row's pairs start in `order`; one more, where the last ones stop.
+        rows: ascending.
+    """
+
+    order: Int[Tensor, "P"]
+    first: Int[Tensor, "S"]
+    rows: Int[Tensor, "U"]
+
+
+def runs_of(ids: Int[Tensor, "P"], num_rows: int) -> Runs:
+    """Which pairs speak of which row; on the processor only."""
+    order = torch.empty(len(ids), dtype=torch.int32)
+    first, rank = torch.empty(len(ids) + 1, dtype=torch.int32), torch.empty_like(order)
+    rows = torch.empty_like(ids)
+    bits = max(num_rows - 1, 1).bit_length()
+    turns = -(-bits // BITS)
+    count = np.zeros(2 ** -(-bits // turns) + 1, dtype=np.int32)
+    sort_by_digits(ids.numpy(), turns, order.numpy(), rank.numpy(), count)
+    runs = find_runs(ids.numpy(), order.numpy(), first.numpy(), rows.numpy())
+    return Runs(order, first[: runs + 1], rows[:runs])
+
+
+@dataclass(frozen=True, eq=False)
+class Entry:
+    """What one use of a table knows of the table's gradient.
+
+    Attributes:
+        ids: rows that the use read.
+        add: a loop that adds the gradients of these rows to a sum.
+        given: what the loop reads, after what says where to add.
+        task: the pass back through the graph that the entry belongs to.
+    """
+
+    ids: Int[Tensor, "..."]
+    add: Callable[..., int]
+    given: tuple[Tensor, ...]
+    task: int
+
+
+class Ledger:
+    """Collects the uses of one table in one pass back, and adds them up.
+
+    Args:
+        sparse: give the gradient of the rows in use only.
+    """
+
+    def __init__(self, sparse: bool):
+        self.sparse = sparse
+        self.forget()
+
+    def forget(self) -> None:
+        """Start anew; a copy of the ledger knows of no uses either."""
+        self.entries: list[Entry] = []
+        self.joint: Tensor | None = None
+        self.key: tuple[Any, ...] = ()
+
+    def __getstate__(self) -> dict[str, bool]:
+        return {"sparse": self.sparse}
+
+    def __setstate__(self, state: dict[str, bool]) -> None:
+        self.__init__(**state)
+
+    def hub(self, weight: Tensor) -> Tensor | None:
+        """Stands for the table in the graph of every use; None where no gradient is wanted."""
+        if not (weight.requires_grad and torch.is_grad_enabled()):
+            return None
+        key = (id(weight), weight.data_ptr(), weight._version)
+        if self.joint is None or self.key != key:
+            self.entries, self.key, self.joint = [], key, Hub.apply(weight, self)
+        return self.joint
+
+    def enter(self, ids: Tensor, add: Callable[..., int], *given: Tensor) -> None:
+        """Leave what one use knows of the gradient."""
+        self.entries.append(Entry(ids, add, given, torch._C._current_graph_task_id()))
+
+    def total(self, shape: torch.Size, dtype: torch.dtype) -> Tensor:
+        """The gradient of the table."""
+        task = torch._C._current_graph_task_id()
+        entries = [entry for entry in self.entries if entry.task == task]
+        self.entries = []
+        runs = runs_of(torch.cat([entry.ids.flatten() for entry in entries]), shape[0])
+        used = len(runs.rows)
+        if self.sparse:
+            out, place = torch.zeros(used, shape[1], dtype=dtype), torch.arange(used)
+        else:
+            out, place = torch.zeros(shape, dtype=dtype), runs.rows
+        offset = 0
+        for entry in entries:
+            where = (runs.order, runs.first, runs.rows, place, torch.tensor([offset]))
+            numbers = entry.ids.numel() * shape[1]
+            in_parts(entry.add, used, numbers, *where, *entry.given, out)
+            offset += entry.ids.numel()
+        if not self.sparse:
+            return out
+        return torch.sparse_coo_tensor(
+            runs.rows.unsqueeze(0), out, shape, check_invariants=False, is_coalesced=True
+        )
+
+
+class Hub(Function):
+    """Through which every use of a table passes on the way back."""
+
+    @staticmethod
+    def forward(ctx, weight, ledger):
+        ctx.ledger, ctx.about = ledger, (weight.shape, weight.dtype)
+        return weight.new_zeros(())
+
+    @staticmethod
+    def backward(ctx, grad):
+        return ctx.ledger.total(*ctx.about), None
