@@ -23,12 +23,23 @@ MAY_USE = {
     "breakdown": FOUNDATION | {"evaluation"},
     "tally": FOUNDATION | {"breakdown"},
     "audit": PLAYERS | {"evaluation", "tally"},
-    "predict": PLAYERS | {"evaluation"},
+    "guided": FOUNDATION | {"models"},
+    "predict": PLAYERS | {"evaluation", "guided"},
     "training": PLAYERS | {"evaluation", "seeds"},
     "testing": PLAYERS,
     "interop": PLAYERS,
     "experiments": PLAYERS
-    | {"audit", "breakdown", "datasets", "evaluation", "predict", "seeds", "tally", "training"},
+    | {
+        "audit",
+        "breakdown",
+        "datasets",
+        "evaluation",
+        "guided",
+        "predict",
+        "seeds",
+        "tally",
+        "training",
+    },
 }
 FILES = sorted(path for path in ROOT.rglob("*.py") if path != ROOT / "__init__.py")
 

@@ -21,6 +21,7 @@ from sparring.evaluation import fitting, judging, refuse_nan
 from sparring.graph.facts import FactIndex
 from sparring.graph.knowledge_graph import SPLITS, KnowledgeGraph
 from sparring.graph.vocabulary import UnknownNameError, Vocabulary
+from sparring.guided import Guide
 from sparring.models.base import MainModel
 
 WANTED = "?"  # stands for the entity asked for, in files and tables
@@ -124,6 +125,8 @@ def predict(
     remove: Sequence[str] = SPLITS,
     batch: int = 1024,
     max_scores: int = 2**25,
+    guide: Guide | None = None,
+    retrieve: int = 0,
 ) -> Prediction:
     """The k entities that score highest, for each question.
 
@@ -135,16 +138,22 @@ def predict(
         remove: splits whose facts are no answers; none of them for everything the model says.
         batch: questions encoded together, at most.
         max_scores: scores held at once, at most.
+        guide: whom to ask for candidates.
+        retrieve: score only so many entities per question, which the guide finds most probable;
+            0 for all entities.
 
     Raises:
         UnknownNameError: for a name that the graph does not have; says which names are near.
-        ValueError: if `k`, `batch` or `max_scores` is below 1, or a split is unknown.
+        ValueError: if `k`, `batch` or `max_scores` is below 1, a split is unknown, or there is
+            no guide to retrieve fewer than all entities.
         FloatingPointError: if a score is NaN.
     """
     if k < 1:
         raise ValueError(f"k must be at least 1; got {k}")
     if unknown := [split for split in remove if split not in SPLITS]:
         raise ValueError(f"unknown split {unknown[0]!r}; remove any of {', '.join(SPLITS)}")
+    if retrieve < 0 or (retrieve and guide is None):
+        raise ValueError(f"a guide is needed to score only some entities; got retrieve={retrieve}")
     rows, chunk = fitting(batch, max_scores, len(graph.entities))
     device = next((parameter.device for parameter in model.parameters()), graph.train.device)
     queries = _queries(questions, graph, device)
@@ -153,7 +162,10 @@ def predict(
     with judging(model):
         for start in range(0, len(queries), rows):
             some = queries[start : start + rows]
-            key = _best(some, model(some), removed, k=k, chunk=chunk)
+            if guide and retrieve:
+                key = _best_of(some, model(some), removed, guide.foremost(some, retrieve), k=k)
+            else:
+                key = _best(some, model(some), removed, k=k, chunk=chunk)
             answers += _answers(graph, some, key, known, start)
     return Prediction(tuple(answers))
 
@@ -270,7 +282,17 @@ def _best(
     return best
 
 
-def _key(ids: Int[Tensor, "1 n"], scores: Float[Tensor, "B n"]) -> Int[Tensor, "B n"]:
+def _best_of(
+    queries: Queries, score: Scorer, removed: FactIndex, ids: Int[Tensor, "B n"], *, k: int
+) -> Int[Tensor, "B k"]:
+    """The same among the candidates of each query."""
+    scores = score(ids)
+    refuse_nan(queries, scores)
+    key = _key(ids, scores).masked_fill(removed.contains(queries, ids), NEVER)
+    return key.topk(min(k, key.shape[1]), dim=1).values
+
+
+def _key(ids: Int[Tensor, "G n"], scores: Float[Tensor, "B n"]) -> Int[Tensor, "B n"]:
     """Integers in the order of the scores and, where these tie, in reverse order of the ids.
 
     The bits of a float, read as an integer, are in order, but for negative ones, which run

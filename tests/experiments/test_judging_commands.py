@@ -125,3 +125,35 @@ def test_half_a_question_is_misuse(command, finished, words):
 def test_a_file_and_a_question_are_misuse(command, finished, tmp_path):
     told = command("predict", finished.folder, "--head", "e3", "--queries", tmp_path / "file")
     assert told.exit_code == 2 and "give --queries, or --relation" in told.stderr
+
+
+@pytest.fixture
+def guided(command, write, tables, tmp_path):
+    """The folder of a run with a generator."""
+    spec = {"name": "sparring", "k": 4, "dim": 8, "codes": 8}
+    told = command("run", write({**tables, "sampler": spec}), "--folder", tmp_path / "guided", "-q")
+    assert told.exit_code == 0, told.stderr
+    return tmp_path / "guided"
+
+
+def test_a_generator_has_a_say_in_the_ranks(command, guided):
+    alone = asked(command, "evaluate", guided, "--json")
+    helped = asked(command, "evaluate", guided, "--json", "--guide", 5.0)
+    assert helped["mrr"] != alone["mrr"]
+
+
+def test_a_generator_retrieves_the_candidates(command, guided):
+    words = ("predict", guided, "--head", "e3", "--relation", "next", "--format", "json")
+    told = asked(command, *words, "-k", 20, "--retrieve", 3, "--keep-known", "--guide", 0.5)
+    assert len(told) == 3
+
+
+def test_a_sampler_without_an_opinion_cannot_guide(command, finished):
+    told = command("evaluate", finished.folder, "--guide", 0.5)
+    assert told.exit_code != 0 and "has no opinion about entities" in told.stderr
+
+
+def test_a_sampler_without_an_opinion_cannot_retrieve(command, finished):
+    words = ("--head", "e3", "--relation", "next", "--retrieve", 3)
+    told = command("predict", finished.folder, *words)
+    assert told.exit_code != 0 and "has no opinion about entities" in told.stderr

@@ -16,6 +16,8 @@ from sparring.experiments.graphs import load_graph
 from sparring.experiments.host import keep_freed_memory, provenance, stopped_by_signals
 from sparring.experiments.listeners import JsonLines, Listener
 from sparring.graph.knowledge_graph import SPLITS, KnowledgeGraph
+from sparring.guided import Guided, as_guide
+from sparring.models.base import MainModel
 from sparring.seeds import Seeds
 from sparring.training import Fit, TrainingStep, checkpoint
 from sparring.training.checkpoint import write_atomically
@@ -210,7 +212,7 @@ def run(
     if not fit.progress.finished:
         return None
     best = fit.load_best()
-    ranks = judge(fit.step, graph, config)
+    ranks = judge(fit.step.model, graph, config)
     checkpoint.save(folder, "ranks", vars(ranks))
     write_json(folder / "breakdown.json", in_parts(ranks, graph, config).to_dict())
     result = {**summary(config, graph, fit, best), **measures(ranks)}
@@ -218,13 +220,25 @@ def run(
     return result
 
 
-def judge(step: TrainingStep, graph: KnowledgeGraph, config: Config) -> Evaluation:
+def guided(step: TrainingStep, weight: float) -> MainModel:
+    """The trained model, with so much of its generator's opinion.
+
+    Raises:
+        ConfigError: if there is to be some and the sampler has none.
+    """
+    if not weight:
+        return step.model
+    try:
+        return Guided(step.model, as_guide(step.sampler), weight=weight)
+    except ValueError as error:
+        raise ConfigError(f"[sampler] {error}") from error
+
+
+def judge(model: MainModel, graph: KnowledgeGraph, config: Config) -> Evaluation:
     """Filtered ranks on the split that the experiment is judged on."""
     device = device_of(config)
     triples = getattr(graph, config.evaluate.split).to(device)
-    return evaluate(
-        step.model, triples, graph.known.to(device), max_scores=config.evaluate.max_scores
-    )
+    return evaluate(model, triples, graph.known.to(device), max_scores=config.evaluate.max_scores)
 
 
 def measures(ranks: Evaluation) -> dict[str, float]:

@@ -230,6 +230,29 @@ class PairedCodes(nn.Module):
         share = share * shares.far.gather(1, cell % len(self.far))
         return share.log() + self.bias[ids] - shares.total.log()
 
+    def foremost(self, shares: Shares, m: int) -> Int[Tensor, "B m"]:
+        """The m most probable entities of each query, in any order.
+
+        No cell holds one of them unless it is among the m whose best entities are most probable.
+        Not for training: it waits for the number of entities in these cells.
+        """
+        cells = self.size.numel()
+        best = self.bias.new_full((cells,), -torch.inf)
+        best = best.scatter_reduce(0, self.cell, self.bias, "amax").view_as(self.mass)
+        hope = shares.near.log().unsqueeze(2) + shares.far.log().unsqueeze(1) + best
+        chosen = hope.flatten(1).topk(min(m, cells), dim=1).indices
+        size, first = self.size[chosen].flatten(), self.first[chosen].flatten()
+        turn = torch.arange(len(size), device=size.device).repeat_interleave(size)
+        step = torch.arange(len(turn), device=size.device) - (size.cumsum(0) - size)[turn]
+        row, held = turn // chosen.shape[1], size.view_as(chosen).sum(1)
+        column = torch.arange(len(turn), device=size.device) - (held.cumsum(0) - held)[row]
+        ids = size.new_zeros(len(chosen), int(held.max()))
+        ids[row, column] = self.order[first[turn] + step]
+        real = torch.zeros_like(ids, dtype=torch.bool)
+        real[row, column] = True
+        stated = self.log_prob(shares, ids).masked_fill(~real, -torch.inf)
+        return ids.gather(1, stated.topk(m, dim=1).indices)
+
     def get_extra_state(self) -> dict[str, int]:
         return {"place": self.place}
 

@@ -9,7 +9,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
-from sparring.batch import Feedback, Negatives, Queries
+from sparring.batch import Feedback, Negatives, Queries, Scorer
 from sparring.generators.base import NegativeGenerator, floored
 from sparring.generators.codes import PairedCodes, Pool, Shares
 from sparring.generators.missing import Evidence, MissingFacts
@@ -135,8 +135,11 @@ class SparringGenerator(NegativeGenerator):
     @torch.no_grad()
     def shares(self, queries: Queries) -> Shares | Pool:
         """How the queries divide their draws among the cells."""
-        shares = self.codes.shares(self.proposal.context(queries) * self.sharpness)
+        shares = self._own_shares(queries)
         return Pool.of(shares) if self.shared else shares
+
+    def _own_shares(self, queries: Queries) -> Shares:
+        return self.codes.shares(self.proposal.context(queries) * self.sharpness)
 
     @torch.no_grad()
     def density(self, shares: Shares | Pool, ids: Int[Tensor, "G K"]) -> Float[Tensor, "B K"]:
@@ -178,6 +181,17 @@ class SparringGenerator(NegativeGenerator):
 
     def answer_log_prob(self, queries):
         return self.density(self.shares(queries), queries.answer.unsqueeze(1)).squeeze(1)
+
+    @torch.no_grad()
+    def opinion(self, queries: Queries) -> Scorer:
+        """Log-probability of any candidates for each query by itself, known answers included."""
+        shares = self._own_shares(queries)
+        return lambda ids: self.density(shares, ids)
+
+    @torch.no_grad()
+    def foremost(self, queries: Queries, m: int) -> Int[Tensor, "B m"]:
+        """The m most probable entities of each query, in any order; all, if there are fewer."""
+        return self.codes.foremost(self._own_shares(queries), min(m, self.num_entities))
 
     def observe(self, feedback):
         loss = self._apart(feedback)

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 import typer
 
 from sparring.experiments.commands.console import as_json
-from sparring.experiments.commands.options import Json, Overrides, RunFolder
+from sparring.experiments.commands.options import GuideWeight, Json, Overrides, RunFolder
 
 
 def evaluate(
@@ -17,6 +17,7 @@ def evaluate(
     relations: Annotated[
         int, typer.Option(min=0, help="How many relations to list, those with most queries first.")
     ] = 10,
+    guide: GuideWeight = 0.0,
     overrides: Overrides = None,
     json: Json = False,
 ):
@@ -27,13 +28,13 @@ def evaluate(
     """
     from sparring.experiments.commands.ranks import show
     from sparring.experiments.graphs import load_graph
-    from sparring.experiments.run import Run, in_parts, judge, measures
+    from sparring.experiments.run import Run, guided, in_parts, judge, measures
 
     place = Run(run)
     asked = [*(overrides or []), *([f"evaluate.split={split}"] if split else [])]
     config = place.config(asked)
     graph = load_graph(config.graph)
-    ranks = judge(place.trained(config, graph), graph, config)
+    ranks = judge(guided(place.trained(config, graph), guide), graph, config)
     parts = in_parts(ranks, graph, config)
     if json:
         about = {"run": str(run), "dataset": graph.name, "split": config.evaluate.split}

@@ -18,3 +18,12 @@ RunFolder = Annotated[
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress bar.")]
+GuideWeight = Annotated[
+    float,
+    typer.Option(
+        "--guide",
+        metavar="WEIGHT",
+        help="Add so much of the log-probability of the run's generator to each score; choose it "
+        "on validation triples.",
+    ),
+]

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 import typer
 
 from sparring.experiments.commands.console import line, out
-from sparring.experiments.commands.options import Overrides, RunFolder
+from sparring.experiments.commands.options import GuideWeight, Overrides, RunFolder
 
 
 def predict(
@@ -33,6 +33,15 @@ def predict(
     keep_known: Annotated[
         bool, typer.Option("--keep-known", help="Also give answers that are known facts.")
     ] = False,
+    guide: GuideWeight = 0.0,
+    retrieve: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            help="Score only so many entities per question, which the run's generator finds most "
+            "probable; 0 for all.",
+        ),
+    ] = 0,
     form: Annotated[
         Literal["table", "csv", "json"], typer.Option("--format", help="How to print.")
     ] = "table",
@@ -46,8 +55,9 @@ def predict(
     Example: `sparring predict runs/atlas/uniform/seed-0 --head Iceland --relation currency`
     """
     from sparring.experiments.graphs import load_graph
-    from sparring.experiments.run import Run
+    from sparring.experiments.run import Run, guided
     from sparring.graph.knowledge_graph import SPLITS
+    from sparring.guided import as_guide
     from sparring.predict import Question, read_questions
     from sparring.predict import predict as answer
 
@@ -60,8 +70,11 @@ def predict(
     place = Run(run)
     config = place.config(overrides or [])
     graph = load_graph(config.graph)
-    model = place.trained(config, graph).model
-    found = answer(model, graph, questions, k=k, remove=() if keep_known else SPLITS)
+    step = place.trained(config, graph)
+    found = answer(
+        guided(step, guide), graph, questions, k=k, remove=() if keep_known else SPLITS,
+        guide=as_guide(step.sampler) if retrieve else None, retrieve=retrieve,
+    )  # fmt: skip
     if form == "table":
         out.print(found.rich())
     else:
