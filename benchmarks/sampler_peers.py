@@ -10,8 +10,12 @@ from importlib.metadata import version
 from pathlib import Path
 
 BATCH = 1024
-PACKAGES = {"pykeen": [["pykeen==1.11.1"]], "torchkge": [["--no-deps", "torchkge"], ["tqdm"]]}
-EXTRA = {"pykeen": [], "torchkge": ["pandas"]}
+PACKAGES = {
+    "pykeen": [["pykeen==1.11.1"]],
+    "torchkge": [["--no-deps", "torchkge"], ["tqdm"]],
+    "libkge": [["libkge"]],
+}
+EXTRA = {"pykeen": [], "torchkge": ["pandas"], "libkge": []}
 LEAST_TIME, MOST_ROUNDS, LEAST_ROUNDS = 0.3, 11, 3
 
 

@@ -50,16 +50,13 @@ def query_of_product(start, stop, query, table, ids, weight, out):
 
 
 @compiled
-def rows_of_product(start, stop, order, first, rows, place, offset, query, table, ids, weight, out):
+def rows_of_product(start, stop, order, first, rows, place, query, table, ids, weight, out):
     """Gradient of inner products for rows of the table, added to `out`."""
     share, lists, width = len(query) // len(ids), ids.shape[1], query.shape[1]
     for run in range(start, stop):
         here = place[run]
         for spot in range(first[run], first[run + 1]):
-            pair = order[spot] - offset[0]
-            if pair < 0 or pair >= ids.size:
-                continue
-            group, k = pair // lists, pair % lists
+            group, k = order[spot] // lists, order[spot] % lists
             for row in range(group * share, group * share + share):
                 factor = weight[row, k]
                 for j in range(width):
@@ -102,18 +99,13 @@ def query_of_distance(start, stop, query, table, ids, weight, out):
 
 
 @compiled
-def rows_of_distance(
-    start, stop, order, first, rows, place, offset, query, table, ids, weight, out
-):
+def rows_of_distance(start, stop, order, first, rows, place, query, table, ids, weight, out):
     """Gradient of minus L2 distances for rows of the table, added to `out`."""
     share, lists, width = len(query) // len(ids), ids.shape[1], query.shape[1]
     for run in range(start, stop):
         here, entity = place[run], rows[run]
         for spot in range(first[run], first[run + 1]):
-            pair = order[spot] - offset[0]
-            if pair < 0 or pair >= ids.size:
-                continue
-            group, k = pair // lists, pair % lists
+            group, k = order[spot] // lists, order[spot] % lists
             for row in range(group * share, group * share + share):
                 factor = weight[row, k]
                 for j in range(width):
@@ -156,18 +148,13 @@ def query_of_city_block(start, stop, query, table, ids, weight, out):
 
 
 @compiled
-def rows_of_city_block(
-    start, stop, order, first, rows, place, offset, query, table, ids, weight, out
-):
+def rows_of_city_block(start, stop, order, first, rows, place, query, table, ids, weight, out):
     """Gradient of minus L1 distances for rows of the table, added to `out`."""
     share, lists, width = len(query) // len(ids), ids.shape[1], query.shape[1]
     for run in range(start, stop):
         here, entity = place[run], rows[run]
         for spot in range(first[run], first[run + 1]):
-            pair = order[spot] - offset[0]
-            if pair < 0 or pair >= ids.size:
-                continue
-            group, k = pair // lists, pair % lists
+            group, k = order[spot] // lists, order[spot] % lists
             for row in range(group * share, group * share + share):
                 factor = weight[row, k]
                 for j in range(width):
@@ -218,17 +205,14 @@ def query_of_moduli(start, stop, query, table, ids, weight, out):
 
 
 @compiled
-def rows_of_moduli(start, stop, order, first, rows, place, offset, query, table, ids, weight, out):
+def rows_of_moduli(start, stop, order, first, rows, place, query, table, ids, weight, out):
     """Gradient of minus sums of moduli for rows of the table, added to `out`."""
     share, lists, half = len(query) // len(ids), ids.shape[1], query.shape[1] // 2
     none, least = out.dtype.type(0), out.dtype.type(TINY)
     for run in range(start, stop):
         here, entity = place[run], rows[run]
         for spot in range(first[run], first[run + 1]):
-            pair = order[spot] - offset[0]
-            if pair < 0 or pair >= ids.size:
-                continue
-            group, k = pair // lists, pair % lists
+            group, k = order[spot] // lists, order[spot] % lists
             for row in range(group * share, group * share + share):
                 factor = weight[row, k]
                 for j in range(half):

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Int
+from jaxtyping import Float, Int
 from torch import Tensor
 from torch.autograd import Function
 
@@ -60,15 +60,22 @@ def find_runs(keys, order, first, rows):
 
 
 @compiled
-def add_vectors(start, stop, order, first, rows, place, offset, vectors, out):
+def number_runs(order, first, run):
+    """Write the number of each pair's run."""
+    for number in range(len(first) - 1):
+        for spot in range(first[number], first[number + 1]):
+            run[order[spot]] = number
+
+
+@compiled
+def add_vectors(start, stop, order, first, rows, place, vectors, out):
     """Add vectors that were looked up to the rows that they came from."""
     for run in range(start, stop):
         here = place[run]
         for spot in range(first[run], first[run + 1]):
-            pair = order[spot] - offset[0]
-            if 0 <= pair < len(vectors):
-                for j in range(vectors.shape[1]):
-                    out[here, j] += vectors[pair, j]
+            pair = order[spot]
+            for j in range(vectors.shape[1]):
+                out[here, j] += vectors[pair, j]
     return 0
 
 
@@ -100,6 +107,16 @@ def runs_of(ids: Int[Tensor, "P"], num_rows: int) -> Runs:
     return Runs(order, first[: runs + 1], rows[:runs])
 
 
+def together(
+    parts: list[Int[Tensor, "_"]], num_rows: int
+) -> tuple[Int[Tensor, "V"], tuple[Int[Tensor, "_"], ...]]:
+    """Rows of all parts, ascending, and where each part's own are among them."""
+    runs = runs_of(torch.cat(parts), num_rows)
+    place = torch.empty_like(runs.order)
+    number_runs(runs.order.numpy(), runs.first.numpy(), place.numpy())
+    return runs.rows, place.split([len(part) for part in parts])
+
+
 @dataclass(frozen=True, eq=False)
 class Entry:
     """What one use of a table knows of the table's gradient.
@@ -115,6 +132,12 @@ class Entry:
     add: Callable[..., int]
     given: tuple[Tensor, ...]
     task: int
+
+    def add_to(self, out: Float[Tensor, "V d"], runs: Runs, place: Int[Tensor, "U"]) -> None:
+        """Add the gradient of each row of these runs at its place."""
+        where = (runs.order, runs.first, runs.rows, place)
+        numbers = self.ids.numel() * out.shape[1]
+        in_parts(self.add, len(runs.rows), numbers, *where, *self.given, out)
 
 
 class Ledger:
@@ -158,23 +181,17 @@ class Ledger:
         task = torch._C._current_graph_task_id()
         entries = [entry for entry in self.entries if entry.task == task]
         self.entries = []
-        runs = runs_of(torch.cat([entry.ids.flatten() for entry in entries]), shape[0])
-        used = len(runs.rows)
-        if self.sparse:
-            out, place = torch.zeros(used, shape[1], dtype=dtype), torch.arange(used)
-        else:
-            out, place = torch.zeros(shape, dtype=dtype), runs.rows
-        offset = 0
-        for entry in entries:
-            where = (runs.order, runs.first, runs.rows, place, torch.tensor([offset]))
-            numbers = entry.ids.numel() * shape[1]
-            in_parts(entry.add, used, numbers, *where, *entry.given, out)
-            offset += entry.ids.numel()
+        each = [runs_of(entry.ids.flatten(), shape[0]) for entry in entries]
         if not self.sparse:
+            out = torch.zeros(shape, dtype=dtype)
+            for entry, runs in zip(entries, each):
+                entry.add_to(out, runs, runs.rows)
             return out
-        return torch.sparse_coo_tensor(
-            runs.rows.unsqueeze(0), out, shape, check_invariants=False, is_coalesced=True
-        )
+        rows, places = together([runs.rows for runs in each], shape[0])
+        out = torch.zeros(len(rows), shape[1], dtype=dtype)
+        for entry, runs, place in zip(entries, each, places):
+            entry.add_to(out, runs, place)
+        return torch.sparse_coo_tensor(rows.unsqueeze(0), out, shape, check_invariants=False)
 
 
 class Hub(Function):

@@ -1,0 +1,302 @@
+"""Training and evaluation in this library and in others, each in a process of its own.
+
+`run.py` starts one process per library and asks it, in turns with the others, for a few steps of
+training or for some ranks. Every library trains the same model on the same batches' size: 1,024
+queries, each an answer with K corruptions of one side, a margin ranking loss, and Adam. None
+filters its negatives. Ours runs its own `TrainingStep` and `evaluate`; PyKEEN its own training loop
+and evaluator, without the regulariser and the constraint that its models add; TorchKGE the loop
+of its documentation and its own evaluator.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+BATCH, STEPS, LR, MARGIN = 1024, 8, 0.01, 1.0
+
+
+class Sparring:
+    """This library."""
+
+    def __init__(self, arrays):
+        import torch
+
+        from sparring.experiments.host import keep_freed_memory
+        from sparring.graph.facts import FactIndex
+        from sparring.graph.knowledge_graph import TrainGraph
+
+        keep_freed_memory()
+        self.torch, sizes = torch, arrays["sizes"].tolist()
+        train, valid, self.test = (torch.from_numpy(arrays[n]) for n in ("train", "valid", "test"))
+        self.graph = TrainGraph(train, *sizes)
+        self.known = FactIndex(torch.cat([train, valid, self.test]), *sizes)
+
+    def model(self, name, dim):
+        from sparring.models import ComplEx, TransE
+
+        cls = {"complex": ComplEx, "transe": TransE}[name]
+        return cls(self.graph, dim=dim, init=0.1)
+
+    def train(self, name, dim, k, shared=False):
+        from sparring.graph.sides import ChosenSide
+        from sparring.losses import MarginRanking
+        from sparring.samplers import Uniform
+        from sparring.training import OPTIMIZERS, TrainingStep
+
+        sampler = Uniform(self.graph, k=k, groups=1 if shared else None)
+        loss = MarginRanking(margin=MARGIN)
+        step = TrainingStep(self.model(name, dim), sampler, loss, ChosenSide(self.graph))
+        optimizer = OPTIMIZERS["adam"](step.trained(), lr=LR)
+        rng = self.torch.Generator().manual_seed(0)
+
+        def some():
+            order = self.torch.randperm(len(self.graph.triples), generator=rng)
+            batches = order[: STEPS * BATCH].split(BATCH)
+            start = clocks()
+            for rows in batches:
+                step(self.graph.triples[rows], optimizer, rng)
+            return since(start), STEPS * BATCH
+
+        return some
+
+    def evaluate(self, name, dim, rows):
+        from sparring.evaluation import evaluate
+
+        model, some = self.model(name, dim), self.test[:rows]
+
+        def ranks():
+            start = clocks()
+            evaluate(model, some, self.known)
+            return since(start), len(some)
+
+        return ranks
+
+
+class PyKEEN:
+    """PyKEEN's own loop, its first batch left out, and its own evaluator."""
+
+    def __init__(self, arrays):
+        import torch
+        from pykeen.triples import CoreTriplesFactory
+
+        torch.set_default_device("cpu")
+        entities, relations = arrays["sizes"].tolist()
+        self.train_triples, self.valid, self.test = (
+            torch.from_numpy(arrays[name]).long() for name in ("train", "valid", "test")
+        )
+        self.of = lambda triples: CoreTriplesFactory(
+            triples, num_entities=entities, num_relations=relations
+        )
+        self.torch = torch
+
+    def model(self, name, dim):
+        from pykeen import models
+        from pykeen.losses import MarginRankingLoss
+
+        given = {
+            "triples_factory": self.of(self.train_triples),
+            "loss": MarginRankingLoss(margin=MARGIN),
+            "random_seed": 0,
+            "regularizer": None,
+        }
+        if name == "complex":
+            return models.ComplEx(embedding_dim=dim // 2, **given)
+        return models.TransE(
+            embedding_dim=dim, scoring_fct_norm=1, entity_constrainer=None, **given
+        )
+
+    def train(self, name, dim, k, shared=False):
+        from pykeen.training import SLCWATrainingLoop, TrainingCallback
+
+        class Watch(TrainingCallback):
+            def post_batch(self, epoch, batch, **options):
+                marks.append(clocks())
+
+        marks, model = [], self.model(name, dim)
+        optimizer = self.torch.optim.Adam(model.parameters(), lr=LR)
+
+        def some():
+            marks.clear()
+            pick = self.torch.randperm(len(self.train_triples))[: (STEPS + 1) * BATCH]
+            factory = self.of(self.train_triples[pick])
+            loop = SLCWATrainingLoop(
+                model=model, triples_factory=factory, optimizer=optimizer,
+                negative_sampler="basic", negative_sampler_kwargs={"num_negs_per_pos": k},
+            )  # fmt: skip
+            loop.train(
+                factory, num_epochs=1, batch_size=BATCH, use_tqdm=False, use_tqdm_batch=False,
+                num_workers=0, pin_memory=False, callbacks=Watch(), clear_optimizer=False,
+            )  # fmt: skip
+            spent = [stop - start for start, stop in zip(marks[0], marks[-1])]
+            return spent, (len(marks) - 1) * BATCH
+
+        return some
+
+    def evaluate(self, name, dim, rows):
+        from pykeen.evaluation import RankBasedEvaluator
+
+        model, some = self.model(name, dim), self.test[:rows]
+        others = [self.train_triples, self.valid]
+
+        def ranks():
+            start = clocks()
+            RankBasedEvaluator().evaluate(
+                model, some, additional_filter_triples=others, batch_size=256, use_tqdm=False
+            )
+            return since(start), len(some)
+
+        return ranks
+
+
+class TorchKGE:
+    """The training loop of TorchKGE's documentation, and its own evaluator."""
+
+    def __init__(self, arrays):
+        import pandas
+        import torch
+        from torchkge import KnowledgeGraph
+
+        self.torch, ids = torch, [{i: i for i in range(size)} for size in arrays["sizes"].tolist()]
+
+        def graph(name):
+            frame = pandas.DataFrame(dict(zip(("from", "rel", "to"), arrays[name].T)))
+            return KnowledgeGraph(frame, None, *ids)
+
+        everything = pandas.concat(
+            pandas.DataFrame(dict(zip(("from", "rel", "to"), arrays[name].T)))
+            for name in ("train", "valid", "test")
+        )
+        self.whole = KnowledgeGraph(everything, None, *ids)
+        self.graph, self.pick = graph("train"), graph
+        self.arrays, self.ids, self.pandas = arrays, ids, pandas
+
+    def model(self, name, dim):
+        from torchkge.models import ComplExModel, TransEModel
+
+        sizes = self.graph.n_ent, self.graph.n_rel
+        if name == "complex":
+            return ComplExModel(dim // 2, *sizes)
+        return TransEModel(dim, *sizes, dissimilarity_type="L1")
+
+    def train(self, name, dim, k, shared=False):
+        from torchkge.sampling import UniformNegativeSampler
+        from torchkge.utils import MarginLoss
+
+        model, loss = self.model(name, dim), MarginLoss(MARGIN)
+        sampler = UniformNegativeSampler(self.graph, n_neg=k)
+        optimizer = self.torch.optim.Adam(model.parameters(), lr=LR)
+
+        def some():
+            order = self.torch.randperm(self.graph.n_facts)
+            batches = order[: STEPS * BATCH].split(BATCH)
+            start = clocks()
+            for rows in batches:
+                head, tail = self.graph.head_idx[rows], self.graph.tail_idx[rows]
+                relation = self.graph.relations[rows]
+                wrong = sampler.corrupt_batch(head, tail, relation)
+                optimizer.zero_grad()
+                loss(*model(head, tail, relation, *wrong)).backward()
+                optimizer.step()
+            return since(start), STEPS * BATCH
+
+        return some
+
+    def evaluate(self, name, dim, rows):
+        from torchkge import KnowledgeGraph
+        from torchkge.evaluation import LinkPredictionEvaluator
+
+        frame = self.pandas.DataFrame(
+            dict(zip(("from", "rel", "to"), self.arrays["test"][:rows].T))
+        )
+        some = KnowledgeGraph(
+            frame, None, *self.ids, self.whole.dict_of_heads, self.whole.dict_of_tails
+        )
+        model = self.model(name, dim)
+
+        def ranks():
+            start = clocks()
+            with self.torch.no_grad():
+                LinkPredictionEvaluator(model, some).evaluate(256, verbose=False)
+            return since(start), rows
+
+        return ranks
+
+
+LIBRARIES = {"sparring": Sparring, "pykeen": PyKEEN, "torchkge": TorchKGE}
+
+
+def clocks() -> tuple[float, float]:
+    """Processor seconds and seconds, as of now."""
+    return time.process_time(), time.perf_counter()
+
+
+def since(start: tuple[float, float]) -> list[float]:
+    """Processor seconds and seconds gone by."""
+    return [now - then for now, then in zip(clocks(), start)]
+
+
+def peak() -> float:
+    """Largest resident size of this process so far, in GB."""
+    status = Path("/proc/self/status").read_text()
+    return int(status.partition("VmHWM:")[2].split()[0]) * 1024 / 1e9
+
+
+class Contestant:
+    """A library in a process of its own."""
+
+    def __init__(self, python: Path, library: str, file: Path, threads: int):
+        words = [str(python), __file__, library, str(file), str(threads)]
+        env = {"OMP_NUM_THREADS": str(threads), "PATH": "/usr/bin:/bin", "HOME": "/tmp"}
+        self.process = subprocess.Popen(
+            words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+            text=True, env=env,
+        )  # fmt: skip
+
+    def ask(self, *words):
+        """What the process answers; an error of its own is raised here."""
+        assert self.process.stdin and self.process.stdout
+        self.process.stdin.write(json.dumps(words) + "\n")
+        self.process.stdin.flush()
+        for line in self.process.stdout:
+            if line.startswith("answer:"):
+                answer = json.loads(line.removeprefix("answer:"))
+                if "wrong" in answer:
+                    raise RuntimeError(answer["wrong"])
+                return answer["right"]
+        raise RuntimeError("the process has ended")
+
+    def close(self) -> None:
+        assert self.process.stdin
+        self.process.stdin.close()
+        self.process.wait()
+
+
+def serve(library: str, file: str, threads: str) -> None:
+    """Do what standard input asks for."""
+    import numpy as np
+    import torch
+
+    torch.set_num_threads(int(threads))
+    contestant = LIBRARIES[library](np.load(file))
+    once = None
+    for line in sys.stdin:
+        verb, *words = json.loads(line)
+        try:
+            if verb == "prepare":
+                what, *given = words
+                once = getattr(contestant, what)(*given)
+                right = None
+            else:
+                right = once() if verb == "timed" else peak()
+            answer = {"right": right}
+        except Exception as error:  # whatever another library may raise is recorded
+            answer = {"wrong": f"{type(error).__name__}: {error}"}
+        print("answer:" + json.dumps(answer), flush=True)
+
+
+if __name__ == "__main__":
+    sys.path.remove(os.path.dirname(os.path.abspath(__file__)))
+    serve(*sys.argv[1:])
