@@ -41,6 +41,7 @@ from sparring.losses import (
 from sparring.models import (
     RESCAL,
     ComplEx,
+    ConvE,
     CoordinateMask,
     DistMult,
     Mutated,
@@ -48,6 +49,7 @@ from sparring.models import (
     TransD,
     TransE,
     TransH,
+    TuckER,
 )
 from sparring.samplers import (
     AllEntities,
@@ -74,11 +76,19 @@ EMBEDDING_MODELS = {
     "transh": lambda graph, **options: TransH(graph, dim=8, **options),
 }
 
-MODELS = EMBEDDING_MODELS | {
+# those that derive what an inverse relation says from the relation, unless told otherwise
+DERIVING_MODELS = EMBEDDING_MODELS | {
     "mutated": lambda graph, **options: Mutated(
         graph, inner=ComplEx(graph, dim=8, **options), mutator=CoordinateMask(rate=0.7)
     ),
 }
+
+NETWORKS = {
+    "conve": lambda graph, **options: ConvE(graph, dim=8, height=2, filters=3, **options),
+    "tucker": lambda graph, **options: TuckER(graph, dim=8, **options),
+    "tucker-narrow": lambda graph, **options: TuckER(graph, dim=8, relation_dim=3, **options),
+}
+MODELS = DERIVING_MODELS | NETWORKS
 
 GENERATORS = {
     "adversarial-tree": lambda graph: AdversarialTree(graph, k=4),

@@ -1,5 +1,13 @@
 from sparring.models.base import EmbeddingModel, MainModel
 from sparring.models.bilinear import RESCAL, ComplEx, DistMult
+from sparring.models.decoders import (
+    DECODERS,
+    ComplExDecoder,
+    ConvEDecoder,
+    Decoder,
+    DistMultDecoder,
+    TransEDecoder,
+)
 from sparring.models.mutated import Mutated
 from sparring.models.mutation import (
     MUTATORS,
@@ -9,10 +17,12 @@ from sparring.models.mutation import (
     MixHard,
     MixWithAnswer,
 )
+from sparring.models.neural import ConvE, TuckER
 from sparring.models.translation import RotatE, TransD, TransE, TransH
 
 MODELS = {
     "complex": ComplEx,
+    "conve": ConvE,
     "distmult": DistMult,
     "mutated": Mutated,
     "rescal": RESCAL,
@@ -20,15 +30,22 @@ MODELS = {
     "transd": TransD,
     "transe": TransE,
     "transh": TransH,
+    "tucker": TuckER,
 }
 
 __all__ = [
+    "DECODERS",
     "MODELS",
     "MUTATORS",
     "RESCAL",
     "ComplEx",
+    "ComplExDecoder",
+    "ConvE",
+    "ConvEDecoder",
     "CoordinateMask",
+    "Decoder",
     "DistMult",
+    "DistMultDecoder",
     "EmbeddingModel",
     "EmbeddingMutator",
     "MainModel",
@@ -39,5 +56,7 @@ __all__ = [
     "RotatE",
     "TransD",
     "TransE",
+    "TransEDecoder",
     "TransH",
+    "TuckER",
 ]
