@@ -1,5 +1,7 @@
 """Small instances of everything in the library, by name; contract tests run over all of it."""
 
+from importlib.util import find_spec
+
 from samplers import instances
 
 from sparring.generators import (
@@ -40,14 +42,18 @@ from sparring.losses import (
 )
 from sparring.models import (
     RESCAL,
+    RGCN,
+    CompGCN,
     ComplEx,
     ConvE,
+    ConvEDecoder,
     CoordinateMask,
     DistMult,
     Mutated,
     RotatE,
     TransD,
     TransE,
+    TransEDecoder,
     TransH,
     TuckER,
 )
@@ -83,11 +89,21 @@ DERIVING_MODELS = EMBEDDING_MODELS | {
     ),
 }
 
+GRAPH_NETWORKS = {
+    "compgcn": lambda graph, **options: CompGCN(graph, dim=8, **options),
+    "compgcn-corr": lambda graph: CompGCN(
+        graph, dim=8, layers=2, composition="corr", decoder=ConvEDecoder(dim=8, height=2, filters=2)
+    ),
+    "rgcn": lambda graph, **options: RGCN(graph, dim=8, **options),
+    "rgcn-transe": lambda graph: RGCN(graph, dim=8, layers=1, decoder=TransEDecoder()),
+}
 NETWORKS = {
     "conve": lambda graph, **options: ConvE(graph, dim=8, height=2, filters=3, **options),
     "tucker": lambda graph, **options: TuckER(graph, dim=8, **options),
     "tucker-narrow": lambda graph, **options: TuckER(graph, dim=8, relation_dim=3, **options),
 }
+if find_spec("torch_geometric"):
+    NETWORKS |= GRAPH_NETWORKS
 MODELS = DERIVING_MODELS | NETWORKS
 
 GENERATORS = {

@@ -8,6 +8,8 @@ from sparring.models.decoders import (
     DistMultDecoder,
     TransEDecoder,
 )
+from sparring.models.encoded import EncodedModel
+from sparring.models.graph_networks import RGCN, CompGCN
 from sparring.models.mutated import Mutated
 from sparring.models.mutation import (
     MUTATORS,
@@ -21,11 +23,13 @@ from sparring.models.neural import ConvE, TuckER
 from sparring.models.translation import RotatE, TransD, TransE, TransH
 
 MODELS = {
+    "compgcn": CompGCN,
     "complex": ComplEx,
     "conve": ConvE,
     "distmult": DistMult,
     "mutated": Mutated,
     "rescal": RESCAL,
+    "rgcn": RGCN,
     "rotate": RotatE,
     "transd": TransD,
     "transe": TransE,
@@ -38,6 +42,8 @@ __all__ = [
     "MODELS",
     "MUTATORS",
     "RESCAL",
+    "RGCN",
+    "CompGCN",
     "ComplEx",
     "ComplExDecoder",
     "ConvE",
@@ -48,6 +54,7 @@ __all__ = [
     "DistMultDecoder",
     "EmbeddingModel",
     "EmbeddingMutator",
+    "EncodedModel",
     "MainModel",
     "MixByDoubt",
     "MixHard",

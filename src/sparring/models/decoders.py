@@ -17,6 +17,9 @@ class Decoder(nn.Module, ABC):
     An inverse relation has a vector of its own.
     """
 
+    def __init__(self):
+        super().__init__()
+
     def accepts(self, dim: int) -> bool:
         """Can vectors be of this many numbers?"""
         return dim > 0
