@@ -51,6 +51,7 @@ from sparring.models import (
     DistMult,
     Mutated,
     RotatE,
+    RuleModel,
     TransD,
     TransE,
     TransEDecoder,
@@ -99,6 +100,7 @@ GRAPH_NETWORKS = {
 }
 NETWORKS = {
     "conve": lambda graph, **options: ConvE(graph, dim=8, height=2, filters=3, **options),
+    "rules": lambda graph: RuleModel(graph, support=1),
     "tucker": lambda graph, **options: TuckER(graph, dim=8, **options),
     "tucker-narrow": lambda graph, **options: TuckER(graph, dim=8, relation_dim=3, **options),
 }

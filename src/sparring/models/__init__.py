@@ -20,6 +20,7 @@ from sparring.models.mutation import (
     MixWithAnswer,
 )
 from sparring.models.neural import ConvE, TuckER
+from sparring.models.rules import RuleModel
 from sparring.models.translation import RotatE, TransD, TransE, TransH
 
 MODELS = {
@@ -31,6 +32,7 @@ MODELS = {
     "rescal": RESCAL,
     "rgcn": RGCN,
     "rotate": RotatE,
+    "rules": RuleModel,
     "transd": TransD,
     "transe": TransE,
     "transh": TransH,
@@ -61,6 +63,7 @@ __all__ = [
     "MixWithAnswer",
     "Mutated",
     "RotatE",
+    "RuleModel",
     "TransD",
     "TransE",
     "TransEDecoder",
