@@ -17,7 +17,6 @@ from sparring.samplers import KvsAll, Uniform
 from sparring.testing import tiny_graph
 from sparring.training import TrainingStep
 
-
 WITHOUT_VECTORS = {"rules"}  # entities are not embedded
 GO_BY_VECTORS = {"neighbourhood"}
 
