@@ -50,6 +50,7 @@ from sparring.models import (
     CoordinateMask,
     DistMult,
     Mutated,
+    NBFNet,
     RotatE,
     RuleModel,
     TransD,
@@ -100,6 +101,7 @@ GRAPH_NETWORKS = {
 }
 NETWORKS = {
     "conve": lambda graph, **options: ConvE(graph, dim=8, height=2, filters=3, **options),
+    "nbfnet": lambda graph: NBFNet(graph, dim=6, layers=2),
     "rules": lambda graph: RuleModel(graph, support=1),
     "tucker": lambda graph, **options: TuckER(graph, dim=8, **options),
     "tucker-narrow": lambda graph, **options: TuckER(graph, dim=8, relation_dim=3, **options),

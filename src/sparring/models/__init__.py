@@ -20,6 +20,7 @@ from sparring.models.mutation import (
     MixWithAnswer,
 )
 from sparring.models.neural import ConvE, TuckER
+from sparring.models.paths import NBFNet
 from sparring.models.rules import RuleModel
 from sparring.models.translation import RotatE, TransD, TransE, TransH
 
@@ -29,6 +30,7 @@ MODELS = {
     "conve": ConvE,
     "distmult": DistMult,
     "mutated": Mutated,
+    "nbfnet": NBFNet,
     "rescal": RESCAL,
     "rgcn": RGCN,
     "rotate": RotatE,
@@ -62,6 +64,7 @@ __all__ = [
     "MixHard",
     "MixWithAnswer",
     "Mutated",
+    "NBFNet",
     "RotatE",
     "RuleModel",
     "TransD",
