@@ -1,7 +1,9 @@
 """Small instances of everything in the library, by name; contract tests run over all of it."""
 
+from dataclasses import replace
 from importlib.util import find_spec
 
+import polars as pl
 from samplers import instances
 
 from sparring.generators import (
@@ -53,10 +55,12 @@ from sparring.models import (
     NBFNet,
     RotatE,
     RuleModel,
+    TextModel,
     TransD,
     TransE,
     TransEDecoder,
     TransH,
+    Trigrams,
     TuckER,
 )
 from sparring.samplers import (
@@ -71,6 +75,14 @@ from sparring.samplers import (
     UniformUnknown,
 )
 from sparring.training import OPTIMIZERS, SCHEDULES
+
+
+def labelled(graph):
+    """The graph with something to call its entities by."""
+    words = ("city", "river", "mountain", "sea", "person", "film")
+    names = [f"{words[e % len(words)]} {e}" for e in range(graph.num_entities)]
+    return replace(graph, labels=pl.Series(names))
+
 
 EMBEDDING_MODELS = {
     "complex": lambda graph, **options: ComplEx(graph, dim=8, **options),
@@ -103,6 +115,7 @@ NETWORKS = {
     "conve": lambda graph, **options: ConvE(graph, dim=8, height=2, filters=3, **options),
     "nbfnet": lambda graph: NBFNet(graph, dim=6, layers=2),
     "rules": lambda graph: RuleModel(graph, support=1),
+    "text": lambda graph: TextModel(labelled(graph), encoder=Trigrams(places=16), dim=8, hidden=12),
     "tucker": lambda graph, **options: TuckER(graph, dim=8, **options),
     "tucker-narrow": lambda graph, **options: TuckER(graph, dim=8, relation_dim=3, **options),
 }

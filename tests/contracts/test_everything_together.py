@@ -17,7 +17,7 @@ from sparring.samplers import KvsAll, Uniform
 from sparring.testing import tiny_graph
 from sparring.training import TrainingStep
 
-WITHOUT_VECTORS = {"nbfnet", "rules"}  # entities are not embedded
+WITHOUT_VECTORS = {"nbfnet", "rules", "text"}  # entities are not embedded
 GO_BY_VECTORS = {"neighbourhood"}
 
 

@@ -2,9 +2,10 @@
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
+import polars as pl
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -21,12 +22,14 @@ class TrainGraph:
 
     Attributes:
         entity_type: (entity, type) pairs given with the data; None where there are none.
+        labels: readable label of each entity, by id; None where nobody has given any.
     """
 
     triples: Int[Tensor, "T 3"]
     num_entities: int
     num_relations: int
     entity_type: Int[Tensor, "P 2"] | None = None
+    labels: pl.Series | None = None
 
     @cached_property
     def known(self) -> FactIndex:
@@ -51,7 +54,7 @@ class TrainGraph:
         if self.triples.device == device:
             return self
         pairs = None if self.entity_type is None else self.entity_type.to(device)
-        return TrainGraph(self.triples.to(device), self.num_entities, self.num_relations, pairs)
+        return replace(self, triples=self.triples.to(device), entity_type=pairs)
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,7 +94,8 @@ class KnowledgeGraph:
 
     @cached_property
     def training(self) -> TrainGraph:
-        return TrainGraph(self.train, len(self.entities), len(self.relations), self.entity_type)
+        sizes = len(self.entities), len(self.relations)
+        return TrainGraph(self.train, *sizes, self.entity_type, self.entities.labels)
 
     @cached_property
     def known(self) -> FactIndex:

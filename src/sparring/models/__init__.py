@@ -22,6 +22,8 @@ from sparring.models.mutation import (
 from sparring.models.neural import ConvE, TuckER
 from sparring.models.paths import NBFNet
 from sparring.models.rules import RuleModel
+from sparring.models.text import TextModel
+from sparring.models.text_encoders import TEXT_ENCODERS, MiniLM, TextEncoder, Trigrams
 from sparring.models.translation import RotatE, TransD, TransE, TransH
 
 MODELS = {
@@ -35,6 +37,7 @@ MODELS = {
     "rgcn": RGCN,
     "rotate": RotatE,
     "rules": RuleModel,
+    "text": TextModel,
     "transd": TransD,
     "transe": TransE,
     "transh": TransH,
@@ -47,6 +50,7 @@ __all__ = [
     "MUTATORS",
     "RESCAL",
     "RGCN",
+    "TEXT_ENCODERS",
     "CompGCN",
     "ComplEx",
     "ComplExDecoder",
@@ -60,6 +64,7 @@ __all__ = [
     "EmbeddingMutator",
     "EncodedModel",
     "MainModel",
+    "MiniLM",
     "MixByDoubt",
     "MixHard",
     "MixWithAnswer",
@@ -67,9 +72,12 @@ __all__ = [
     "NBFNet",
     "RotatE",
     "RuleModel",
+    "TextEncoder",
+    "TextModel",
     "TransD",
     "TransE",
     "TransEDecoder",
     "TransH",
+    "Trigrams",
     "TuckER",
 ]
