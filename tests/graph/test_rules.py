@@ -138,11 +138,9 @@ def test_belief_is_that_of_a_loop_over_rules(agreement):
 def test_looking_at_candidates_is_following_all_walks(monkeypatch, agreement, at_once):
     book = RuleBook(GRAPH, mined(GRAPH, support=1), agreement=agreement)
     monkeypatch.setattr(room, "AT_ONCE", at_once)
-    walkers = book._walkers(QUERIES)
-    ends = book.walks.count(walkers.middle, book.second[walkers.rule])
-    table = book._everyone(QUERIES, walkers, ends)
+    table = book._everyone(QUERIES)
     ids = torch.randint(11, (18, 4), generator=torch.Generator().manual_seed(0))
-    torch.testing.assert_close(book._candidates(QUERIES, walkers, ids), table.gather(1, ids))
+    torch.testing.assert_close(book._candidates(QUERIES, ids), table.gather(1, ids))
     for groups in (1, 3, 18):
         shared = ids[:groups]
         spelled = shared.repeat_interleave(18 // groups, dim=0)

@@ -2,7 +2,7 @@
 
 import torch
 
-from sparring.graph.walks import Walks, portions, spelled
+from sparring.graph.walks import Pairs, Walks, portions, spelled
 from sparring.testing import tiny_graph
 
 GRAPH = tiny_graph()
@@ -34,10 +34,12 @@ def test_steps_anywhere_are_those_along_all_relations():
     assert torch.equal(WALKS.degree(entity), torch.bincount(row, minlength=3))
 
 
-def test_a_relation_leads_where_its_facts_say():
-    every = torch.cartesian_prod(*(torch.arange(n) for n in (11, STAY + 1, 11)))
-    want = [tuple(step) in STEPS for step in every.tolist()]
-    assert WALKS.lead(*every.unbind(1)).tolist() == want
+def test_pairs_have_all_relations_between_them():
+    start, end = torch.cartesian_prod(torch.arange(11), torch.arange(11)).unbind(1)
+    row, relation = Pairs(GRAPH).between(start, end)
+    found = list(zip(start[row].tolist(), relation.tolist(), end[row].tolist()))
+    assert len(found) == len(STEPS)
+    assert set(found) == STEPS
 
 
 def test_runs_are_spelled_out():

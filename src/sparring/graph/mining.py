@@ -7,7 +7,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from sparring.graph.knowledge_graph import TrainGraph
-from sparring.graph.walks import Walks, portions, spelled
+from sparring.graph.walks import Pairs, Walks, portions
 
 AT_ONCE = 2**22  # walks held at once
 
@@ -70,7 +70,7 @@ def mined(
     start, relation = _sample(graph, anchors, seed)
     row, middle = walks.along(start, relation)
     size = torch.zeros_like(start).index_add(0, row, walks.degree(middle))
-    pairs = _Pairs(graph)
+    pairs = Pairs(graph)
     bodies, heads = [], []
     for some in portions(size, AT_ONCE):
         body, head = _counted(walks, pairs, start[some], relation[some])
@@ -93,29 +93,11 @@ def _sample(
     return chosen // slots, chosen % slots
 
 
-class _Pairs:
-    """Which relations lead from one entity to another."""
-
-    def __init__(self, graph: TrainGraph):
-        slots, facts = 2 * graph.num_relations, graph.known.facts
-        query, entity = facts // graph.num_entities, facts % graph.num_entities
-        pair = query // slots * graph.num_entities + entity
-        self.pair, order = pair.sort()
-        self.relation = (query % slots)[order]
-
-    def between(self, pair: Int[Tensor, "A"]) -> tuple[Int[Tensor, "P"], Int[Tensor, "P"]]:
-        """(row, relation) for every fact about each pair."""
-        start = torch.searchsorted(self.pair, pair)
-        stop = torch.searchsorted(self.pair, pair, right=True)
-        row, spot = spelled(start, stop - start)
-        return row, self.relation[spot]
-
-
 Counts = tuple[Tensor, Tensor]  # distinct keys, and how often each occurs
 
 
 def _counted(
-    walks: Walks, pairs: _Pairs, start: Int[Tensor, "A"], first: Int[Tensor, "A"]
+    walks: Walks, pairs: Pairs, start: Int[Tensor, "A"], first: Int[Tensor, "A"]
 ) -> tuple[Counts, Counts]:
     """How many pairs each body has from these starts, and how many of them each head."""
     entities, slots = walks.num_entities, walks.stay + 1
@@ -129,7 +111,7 @@ def _counted(
     pair = ((row * slots + second) * entities + end).unique()
     row, second, end = pair // entities // slots, pair // entities % slots, pair % entities
     body = first[row] * slots + second
-    known, head = pairs.between(start[row] * entities + end)
+    known, head = pairs.between(start[row], end)
     itself = (second[known] == walks.stay) & (head == first[row[known]])
     implied = (body[known] * walks.stay + head)[~itself]
     return body.unique(return_counts=True), implied.unique(return_counts=True)

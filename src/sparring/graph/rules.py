@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from sparring.batch import Queries, by_query, grouped, per_query
 from sparring.graph.knowledge_graph import TrainGraph
 from sparring.graph.mining import AT_ONCE, Rules
-from sparring.graph.walks import Walks, portions, spelled
+from sparring.graph.walks import Pairs, Walks, portions, spelled
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,6 +57,8 @@ class RuleBook(nn.Module):
     confidence: Float[Tensor, "MP"]
     start: Int[Tensor, "R2+1"]
     usual: Int[Tensor, "P"]
+    code: Int[Tensor, "M"]
+    coded: Int[Tensor, "M"]
 
     def __init__(
         self,
@@ -71,7 +73,9 @@ class RuleBook(nn.Module):
             known = ", ".join(AGREEMENTS)
             raise ValueError(f"rules agree by one of {known}; got agreement={agreement!r}")
         self.num_entities, self.agree = graph.num_entities, AGREEMENTS[agreement]
-        self.walks = Walks(graph)
+        self.walks, self.pairs = Walks(graph), Pairs(graph)
+        slots = self.walks.stay
+        code, coded = ((rules.head * slots + rules.first) * (slots + 1) + rules.second).sort()
         relations = torch.arange(self.walks.stay + 1, device=rules.head.device)
         usual, share = _usual(graph, pessimism)
         parts = {
@@ -80,6 +84,8 @@ class RuleBook(nn.Module):
             "confidence": torch.cat([rules.confidence, share]),
             "start": torch.searchsorted(rules.head, relations),
             "usual": usual,
+            "code": code,
+            "coded": coded,
         }
         for name, part in parts.items():
             self.register_buffer(name, part, persistent=False)
@@ -87,15 +93,15 @@ class RuleBook(nn.Module):
     def believed(self, queries: Queries, ids: Int[Tensor, "G K"]) -> Float[Tensor, "B K"]:
         """The confidence, in [0, 1), that each candidate answers its query; 0 without a rule.
 
-        Known answers are believed by what else is known, for no rule implies itself. Walks are
-        followed to their ends or only looked for at the candidates, whichever costs less.
+        Known answers are believed by what else is known, for no rule implies itself. A few
+        candidates cost a search for each neighbour of the anchor, however many rules there are;
+        of many, all walks of the rules are followed to their ends.
         """
-        walkers = self._walkers(queries)
-        ends = self.walks.count(walkers.middle, self.second[walkers.rule])
-        if len(walkers.row) * ids.shape[1] > ends.sum():
-            table = self._everyone(queries, walkers, ends)
+        steps = self.walks.degree(queries.anchor).sum() * ids.shape[1]
+        if steps > len(queries) * self.num_entities:
+            table = self._everyone(queries)
             return grouped(table, len(ids)).gather(2, by_query(ids, len(queries))).flatten(0, 1)
-        return self._candidates(queries, walkers, per_query(ids, len(queries)))
+        return self._candidates(queries, per_query(ids, len(queries)))
 
     def _walkers(self, queries: Queries) -> Walkers:
         start = self.start[queries.relation]
@@ -104,17 +110,18 @@ class RuleBook(nn.Module):
         found = Walkers(row[some], rule[some], middle)
         return found[found.middle != queries.anchor[found.row]]
 
-    def _everyone(
-        self, queries: Queries, walkers: Walkers, ends: Int[Tensor, "L"]
-    ) -> Float[Tensor, "B N"]:
-        """Belief in all entities, by following all walks."""
+    def _everyone(self, queries: Queries) -> Float[Tensor, "B N"]:
+        """Belief in all entities, by following all walks that rules speak of."""
+        walkers = self._walkers(queries)
+        ends = self.walks.count(walkers.middle, self.second[walkers.rule])
         size = torch.zeros_like(queries.anchor).index_add(0, walkers.row, ends)
         parts = [queries.weight.new_zeros(0, self.num_entities)]
         for rows in portions(size, AT_ONCE):
             some = walkers.about(rows)
             step, end = self.walks.along(some.middle, self.second[some.rule])
             some = some[step]
-            told = self._three(queries, some, end)
+            stays = self.second[some.rule] == self.walks.stay
+            told = (end != queries.anchor[some.row]) & (stays | (end != some.middle))
             relation = queries.relation[rows] * self.num_entities
             low = torch.searchsorted(self.usual, relation)
             high = torch.searchsorted(self.usual, relation + self.num_entities)
@@ -130,38 +137,43 @@ class RuleBook(nn.Module):
             )
         return torch.cat(parts)
 
-    def _candidates(
-        self, queries: Queries, walkers: Walkers, ids: Int[Tensor, "B K"]
-    ) -> Float[Tensor, "B K"]:
-        """Belief in a few candidates of each query, by looking whether walks lead there."""
+    def _candidates(self, queries: Queries, ids: Int[Tensor, "B K"]) -> Float[Tensor, "B K"]:
+        """Belief in a few candidates of each query, by the walks that lead to them."""
         width = ids.shape[1]
         wanted = queries.relation.unsqueeze(1) * self.num_entities + ids
-        spot = torch.searchsorted(self.usual, wanted).clamp(max=len(self.usual) - 1)
-        usual = (self.usual[spot] == wanted).flatten().nonzero().squeeze(1)
-        places, rules = [usual], [len(self.first) + spot.flatten()[usual]]
-        for start in range(0, len(walkers.row), most := max(1, AT_ONCE // width)):
-            some = walkers[slice(start, start + most)]
-            end, second = ids[some.row], self.second[some.rule].unsqueeze(1)
-            led = self.walks.lead(
-                some.middle.unsqueeze(1).expand_as(end), second.expand_as(end), end
-            )
-            step, column = led.nonzero(as_tuple=True)
-            some = some[step]
-            told = self._three(queries, some, end[step, column])
-            places.append((some.row * width + column)[told])
-            rules.append(some.rule[told])
+        found, spot = _looked_up(self.usual, wanted.flatten())
+        places, rules = [found], [len(self.first) + spot]
+        row, first, middle = self.walks.anywhere(queries.anchor)
+        slots = self.walks.stay
+        for start in range(0, len(row), most := max(1, AT_ONCE // width)):
+            mine, step, stop = (each[start : start + most] for each in (row, first, middle))
+            end = ids[mine].flatten()
+            hit, second = self.pairs.between(stop.repeat_interleave(width), end)
+            walk, column = hit // width, hit % width
+            mine, step, stop, end = mine[walk], step[walk], stop[walk], end[hit]
+            code = (queries.relation[mine] * slots + step) * (slots + 1) + second
+            three = (stop != queries.anchor[mine]) & (end != queries.anchor[mine])
+            three &= (second == slots) | (end != stop)
+            told, spot = _looked_up(self.code, torch.where(three, code, -1))
+            places.append((mine * width + column)[told])
+            rules.append(self.coded[spot])
         return self._agreed(torch.cat(places), torch.cat(rules), (len(ids), width))
-
-    def _three(self, queries: Queries, walkers: Walkers, end: Int[Tensor, "L"]) -> Int[Tensor, "A"]:
-        """Which walks visit each entity once, as positions."""
-        stays = self.second[walkers.rule] == self.walks.stay
-        three = (end != queries.anchor[walkers.row]) & (stays | (end != walkers.middle))
-        return three.nonzero().squeeze(1)
 
     def _agreed(
         self, place: Int[Tensor, "V"], rule: Int[Tensor, "V"], shape: tuple[int, int]
     ) -> Float[Tensor, "B K"]:
         return self.agree(place, rule, self.confidence, shape[0] * shape[1]).view(shape)
+
+
+def _looked_up(
+    known: Int[Tensor, "M"], wanted: Int[Tensor, "A"]
+) -> tuple[Int[Tensor, "P"], Int[Tensor, "P"]]:
+    """(row, place) of what is wanted and known, where `known` is sorted."""
+    if not len(known):
+        return wanted[:0], wanted[:0]
+    spot = torch.searchsorted(known, wanted).clamp(max=len(known) - 1)
+    row = (known[spot] == wanted).nonzero().squeeze(1)
+    return row, spot[row]
 
 
 def _usual(graph: TrainGraph, pessimism: float) -> tuple[Int[Tensor, "P"], Float[Tensor, "P"]]:

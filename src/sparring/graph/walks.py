@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 import torch
-from jaxtyping import Bool, Int
+from jaxtyping import Int
 from torch import Tensor, nn
 
 from sparring.graph.knowledge_graph import TrainGraph
@@ -63,17 +63,6 @@ class Walks(nn.Module):
         low, high = self._place(entity, first), self._place(entity + 1, first)
         return self._until(high) - self._until(low)
 
-    def lead(
-        self,
-        entity: Int[Tensor, "*A"],
-        relation: Int[Tensor, "*A"],
-        target: Int[Tensor, "*A"],
-    ) -> Bool[Tensor, "*A"]:
-        """Does the relation lead from each entity to its target?"""
-        wanted = self._place(entity, relation) + target
-        spot = torch.searchsorted(self.places, wanted).clamp(max=len(self.places) - 1)
-        return self.places[spot] == wanted
-
     def _between(
         self, low: Int[Tensor, "A"], high: Int[Tensor, "A"]
     ) -> tuple[Int[Tensor, "P"], Int[Tensor, "P"]]:
@@ -82,6 +71,34 @@ class Walks(nn.Module):
 
     def _until(self, place: Int[Tensor, "A"]) -> Int[Tensor, "A"]:
         return torch.searchsorted(self.places, place)
+
+
+class Pairs(nn.Module):
+    """Which relations lead from one entity to another; relation 2R leads to oneself."""
+
+    pair: Int[Tensor, "P"]
+    relation: Int[Tensor, "P"]
+
+    def __init__(self, graph: TrainGraph):
+        super().__init__()
+        self.num_entities, slots = graph.num_entities, 2 * graph.num_relations
+        facts = graph.known.facts
+        query, entity = facts // self.num_entities, facts % self.num_entities
+        everyone = torch.arange(self.num_entities, device=facts.device)
+        start = torch.cat([query // slots, everyone])
+        pair, order = (start * self.num_entities + torch.cat([entity, everyone])).sort()
+        relation = torch.cat([query % slots, everyone.new_full(everyone.shape, slots)])
+        self.register_buffer("pair", pair, persistent=False)
+        self.register_buffer("relation", relation[order], persistent=False)
+
+    def between(
+        self, entity: Int[Tensor, "A"], target: Int[Tensor, "A"]
+    ) -> tuple[Int[Tensor, "P"], Int[Tensor, "P"]]:
+        """Every relation from each entity to its target, as (row, relation)."""
+        pair = entity * self.num_entities + target
+        start = torch.searchsorted(self.pair, pair)
+        row, spot = spelled(start, torch.searchsorted(self.pair, pair, right=True) - start)
+        return row, self.relation[spot]
 
 
 def spelled(
