@@ -67,6 +67,8 @@ def public(name):
             yield label, item
             for part, value in vars(item).items():
                 kinds = (property, classmethod, staticmethod)
+                if inspect.isfunction(value) and value.__module__ != name:
+                    continue  # PyTorch Geometric writes methods into classes
                 if not part.startswith("_") and (inspect.isfunction(value) or type(value) in kinds):
                     yield f"{label}.{part}", getattr(item, part)
         elif inspect.isfunction(item):

@@ -1,7 +1,9 @@
 """Small instances of everything in the library, by name; contract tests run over all of it."""
 
 from dataclasses import replace
+from importlib.util import find_spec
 
+import polars as pl
 from samplers import instances
 
 from sparring.generators import (
@@ -42,14 +44,24 @@ from sparring.losses import (
 )
 from sparring.models import (
     RESCAL,
+    RGCN,
+    CompGCN,
     ComplEx,
+    ConvE,
+    ConvEDecoder,
     CoordinateMask,
     DistMult,
     Mutated,
+    NBFNet,
     RotatE,
+    RuleModel,
+    TextModel,
     TransD,
     TransE,
+    TransEDecoder,
     TransH,
+    Trigrams,
+    TuckER,
 )
 from sparring.samplers import (
     AllEntities,
@@ -64,6 +76,14 @@ from sparring.samplers import (
 )
 from sparring.training import OPTIMIZERS, SCHEDULES
 
+
+def labelled(graph):
+    """The graph with something to call its entities by."""
+    words = ("city", "river", "mountain", "sea", "person", "film")
+    names = [f"{words[e % len(words)]} {e}" for e in range(graph.num_entities)]
+    return replace(graph, labels=pl.Series(names))
+
+
 EMBEDDING_MODELS = {
     "complex": lambda graph, **options: ComplEx(graph, dim=8, **options),
     "distmult": lambda graph, **options: DistMult(graph, dim=8, **options),
@@ -76,11 +96,32 @@ EMBEDDING_MODELS = {
     "transh": lambda graph, **options: TransH(graph, dim=8, **options),
 }
 
-MODELS = EMBEDDING_MODELS | {
+# those that derive what an inverse relation says from the relation, unless told otherwise
+DERIVING_MODELS = EMBEDDING_MODELS | {
     "mutated": lambda graph, **options: Mutated(
         graph, inner=ComplEx(graph, dim=8, **options), mutator=CoordinateMask(rate=0.7)
     ),
 }
+
+GRAPH_NETWORKS = {
+    "compgcn": lambda graph, **options: CompGCN(graph, dim=8, **options),
+    "compgcn-corr": lambda graph: CompGCN(
+        graph, dim=8, layers=2, composition="corr", decoder=ConvEDecoder(dim=8, height=2, filters=2)
+    ),
+    "rgcn": lambda graph, **options: RGCN(graph, dim=8, **options),
+    "rgcn-transe": lambda graph: RGCN(graph, dim=8, layers=1, decoder=TransEDecoder()),
+}
+NETWORKS = {
+    "conve": lambda graph, **options: ConvE(graph, dim=8, height=2, filters=3, **options),
+    "nbfnet": lambda graph: NBFNet(graph, dim=6, layers=2),
+    "rules": lambda graph: RuleModel(graph, support=1),
+    "text": lambda graph: TextModel(labelled(graph), encoder=Trigrams(places=16), dim=8, hidden=12),
+    "tucker": lambda graph, **options: TuckER(graph, dim=8, **options),
+    "tucker-narrow": lambda graph, **options: TuckER(graph, dim=8, relation_dim=3, **options),
+}
+if find_spec("torch_geometric"):
+    NETWORKS |= GRAPH_NETWORKS
+MODELS = DERIVING_MODELS | NETWORKS
 
 GENERATORS = {
     "adversarial-tree": lambda graph: AdversarialTree(graph, k=4),

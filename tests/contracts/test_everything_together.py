@@ -17,10 +17,15 @@ from sparring.samplers import KvsAll, Uniform
 from sparring.testing import tiny_graph
 from sparring.training import TrainingStep
 
+WITHOUT_VECTORS = {"nbfnet", "rules", "text"}  # entities are not embedded
+GO_BY_VECTORS = {"neighbourhood"}
+
 
 def fits(model, sampler, loss):
     offering, judging = SAMPLERS[sampler](tiny_graph()), LOSSES[loss]()
     if judging.needs_density and model == "mutated":
+        return False
+    if sampler in GO_BY_VECTORS and model in WITHOUT_VECTORS:
         return False
     if judging.needs_answer_density and not offering.states_answer_density:
         return False

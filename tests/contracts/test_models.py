@@ -1,6 +1,6 @@
 import pytest
 import torch
-from zoo import EMBEDDING_MODELS, MODELS
+from zoo import DERIVING_MODELS, EMBEDDING_MODELS, MODELS, NETWORKS
 
 from sparring.graph.sides import ask, both_queries
 from sparring.models import MODELS as REGISTERED
@@ -14,6 +14,10 @@ OPTIONS = {
     "sparse": {"sparse": True},
     "with-dropout": {"dropout": 0.2},
 }
+CONTRACTS = [
+    *((name, option) for name in DERIVING_MODELS for option in OPTIONS),
+    *((name, "derived") for name in NETWORKS),
+]
 
 
 def made(name, **options):
@@ -21,8 +25,7 @@ def made(name, **options):
     return MODELS[name](tiny_graph(), **options)
 
 
-@pytest.mark.parametrize("options", OPTIONS)
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name, options", CONTRACTS, ids=map("/".join, CONTRACTS))
 def test_keeps_the_contract(name, options):
     torch.manual_seed(0)
     check_model(lambda graph: MODELS[name](graph, **OPTIONS[options]))
@@ -34,7 +37,7 @@ def test_every_model_of_the_library_is_in_the_zoo(registered):
     assert any(type(make(graph)) is registered for make in MODELS.values())
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", DERIVING_MODELS)
 def test_without_own_inverse_a_triple_has_one_score_from_both_sides(name):
     graph, model = tiny_graph(), made(name)
     tail, head = (
@@ -46,7 +49,7 @@ def test_without_own_inverse_a_triple_has_one_score_from_both_sides(name):
     torch.testing.assert_close(from_head, from_tail)
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", DERIVING_MODELS)
 def test_with_own_inverse_the_sides_are_scored_apart(name):
     graph, model = tiny_graph(), made(name, own_inverse=True)
     queries = both_queries(graph.triples, graph.num_relations)
@@ -82,12 +85,12 @@ def test_sparse_gradients_are_the_dense_ones(name):
         torch.testing.assert_close(one.grad, two.grad.to_dense())
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", DERIVING_MODELS)
 def test_there_is_no_penalty_unless_asked_for(name):
     assert made(name).penalty(tiny_queries(tiny_graph())).item() == 0.0
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", DERIVING_MODELS)
 @pytest.mark.parametrize("kind", ["l2", "n3"])
 def test_the_penalty_grows_with_its_weight(name, kind):
     queries = tiny_queries(tiny_graph())
@@ -96,7 +99,7 @@ def test_the_penalty_grows_with_its_weight(name, kind):
     assert small > 0
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", DERIVING_MODELS)
 def test_dropout_is_for_training(name):
     graph, model = tiny_graph(), made(name, dropout=0.5)
     queries = tiny_queries(graph)
@@ -107,7 +110,7 @@ def test_dropout_is_for_training(name):
     assert not torch.equal(scores(), scores())
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", DERIVING_MODELS)
 def test_init_sets_the_spread_of_entity_vectors(name):
     torch.manual_seed(0)
     model = MODELS[name](tiny_graph(num_entities=2000), init=0.3)

@@ -43,6 +43,9 @@ WAITS = {
     "redrawn-once-popular": LISTS_ANSWERS,
     "redrawn-typed": LISTS_ANSWERS,
 }
+# how many walks rules take is not known before they are taken
+WALKS = {*VALUES, *SIZES, "tolist", "index by mask"}
+MODELS_WAIT = {"rules": WALKS}
 MAY_WAIT = (codes, facts, lists, optimizers, table)  # on the processor
 
 
@@ -115,7 +118,7 @@ def test_losses_do_not_wait(watch, loss):
 
 @pytest.mark.parametrize("model", MODELS)
 def test_models_do_not_wait(watch, model):
-    assert not seen_in_a_step(watch, model=model)
+    assert seen_in_a_step(watch, model=model) <= MODELS_WAIT.get(model, set())
 
 
 @pytest.mark.parametrize("sides", SIDES)

@@ -228,3 +228,11 @@ def test_adam_and_sparse_gradients_are_refused_before_training(tables, tmp_path)
     config = changed(tables, model={"name": "distmult", "dim": 8, "sparse": True})
     with pytest.raises(ConfigError, match="adam needs dense gradients"):
         run(config, tmp_path / "run")
+
+
+def test_rules_need_no_epoch(tables, tmp_path):
+    """Each relation goes round the circle, so rules of two steps say much."""
+    rules = changed(tables, model={"name": "rules"}, train={"epochs": 0, "batch": 16})
+    result = run(rules, tmp_path / "run")
+    assert (result["model"], result["dim"], result["epochs"]) == ("rules", None, 0)
+    assert result["mrr"] == Run(tmp_path / "run").ranks().mrr()

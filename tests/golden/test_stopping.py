@@ -206,13 +206,26 @@ def test_there_must_be_something_to_train_on(tmp_path):
         )
 
 
-@pytest.mark.parametrize("name", ["epochs", "batch", "save_every", "log_every", "max_scores"])
+@pytest.mark.parametrize("name", ["batch", "save_every", "log_every", "max_scores"])
 def test_there_is_at_least_one_of_it(name):
     with pytest.raises(ValueError, match=f"{name} must be at least 1; got 0"):
         FitOptions(**{name: 0})
 
 
-@pytest.mark.parametrize("name", ["validate_every", "validate_on", "patience"])
+@pytest.mark.parametrize("name", ["epochs", "validate_every", "validate_on", "patience"])
 def test_there_may_be_none_of_it(name):
     with pytest.raises(ValueError, match=f"{name} must not be negative; got -1"):
         FitOptions(**{name: -1})
+
+
+def test_without_an_epoch_a_model_is_judged_as_it_is_made(tmp_path):
+    fit = fit_of(tmp_path, epochs=0)
+    before = [parameter.clone() for parameter in fit.step.parameters()]
+    records = train(fit)
+    assert [(kind, epoch, step) for kind, epoch, step, _ in records] == [("validation", 0.0, 0)]
+    assert fit.progress.finished
+    fit.load_best()
+    assert all(torch.equal(a, b) for a, b in zip(before, fit.step.parameters()))
+    again = fit_of(tmp_path, epochs=0)
+    again.resume()
+    assert train(again) == []

@@ -7,11 +7,11 @@ import torch
 
 from sparring.experiments.build import Family, build
 from sparring.graph.knowledge_graph import TrainGraph
-from sparring.models import MODELS, MUTATORS
+from sparring.models import DECODERS, MODELS, MUTATORS, TEXT_ENCODERS
 from sparring.models.base import MainModel
 from sparring.training import checkpoint
 
-MAIN_MODELS = Family(MODELS, mutator=MUTATORS)
+MAIN_MODELS = Family(MODELS, decoder=DECODERS, encoder=TEXT_ENCODERS, mutator=MUTATORS)
 
 
 def trained_model(graph: TrainGraph, *, folder: str) -> MainModel:

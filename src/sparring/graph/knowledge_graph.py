@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
+import polars as pl
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -24,6 +25,7 @@ class TrainGraph:
         entity_type: (entity, type) pairs given with the data; None where there are none.
         held_out: true facts that are not among the triples, by which estimates of what is
             missing are calibrated; they are not known, and may be offered as wrong answers.
+        labels: readable label of each entity, by id; None where nobody has given any.
     """
 
     triples: Int[Tensor, "T 3"]
@@ -31,6 +33,7 @@ class TrainGraph:
     num_relations: int
     entity_type: Int[Tensor, "P 2"] | None = None
     held_out: Int[Tensor, "H 3"] | None = None
+    labels: pl.Series | None = None
 
     def hold_out(self, share: float) -> "TrainGraph":
         """The same graph with a random share of its triples held out.
@@ -115,7 +118,8 @@ class KnowledgeGraph:
     def training(self) -> TrainGraph:
         """What training may see."""
         sizes = len(self.entities), len(self.relations)
-        return TrainGraph(self.train, *sizes, self.entity_type).hold_out(self.hold_out)
+        whole = TrainGraph(self.train, *sizes, self.entity_type, labels=self.entities.labels)
+        return whole.hold_out(self.hold_out)
 
     @cached_property
     def known(self) -> FactIndex:

@@ -29,7 +29,7 @@ class FitOptions:
     """How long to train and how often to look.
 
     Attributes:
-        epochs: passes over the training triples, at most.
+        epochs: passes over the training triples, at most; 0 to judge a model as it is made.
         batch: triples per step.
         validate_every: epochs between validations; 0 for none.
         validate_on: validation triples used for early stopping, drawn once; 0 for all.
@@ -49,10 +49,10 @@ class FitOptions:
     max_scores: int = 2**25
 
     def __post_init__(self):
-        for name in ("epochs", "batch", "save_every", "log_every", "max_scores"):
+        for name in ("batch", "save_every", "log_every", "max_scores"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1; got {getattr(self, name)}")
-        for name in ("validate_every", "validate_on", "patience"):
+        for name in ("epochs", "validate_every", "validate_on", "patience"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must not be negative; got {getattr(self, name)}")
 
@@ -144,6 +144,9 @@ class Fit:
         shuffled = self.progress.step // self.steps_per_epoch
         order = self._order(shuffled)
         self.step.train()
+        if not self.steps and not self.progress.finished:
+            yield from self._end_of_epoch(0)
+            clock = time.process_time()
         while self.progress.step < self.steps and not self.progress.finished and not self.stopping:
             epoch, place = divmod(self.progress.step, self.steps_per_epoch)
             if shuffled != epoch:

