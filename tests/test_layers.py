@@ -25,9 +25,10 @@ MAY_USE = {
     "predict": PLAYERS | {"evaluation"},
     "training": PLAYERS | {"evaluation", "seeds"},
     "testing": PLAYERS,
-    "interop": PLAYERS,
+    "hosts": PLAYERS | {"testing"},
     "experiments": PLAYERS
-    | {"audit", "breakdown", "datasets", "evaluation", "predict", "seeds", "tally", "training"},
+    | {"audit", "breakdown", "datasets", "evaluation", "hosts", "predict", "seeds", "tally"}
+    | {"testing", "training"},
 }
 FILES = sorted(path for path in ROOT.rglob("*.py") if path != ROOT / "__init__.py")
 
