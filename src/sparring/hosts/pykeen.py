@@ -127,7 +127,7 @@ class SparringLoop(SLCWATrainingLoop):
 
     def _process_batch(
         self, batch, start, stop, label_smoothing=0.0, slice_size=None
-    ) -> Float[Tensor, ""]:
+    ) -> Tensor:
         heard: Any = Overheard(self.loss, self.bridge, start)
         return self._process_batch_static(
             self.model, heard, self.mode, batch, start, stop, label_smoothing, slice_size
@@ -165,7 +165,7 @@ class Overheard:
         negative_scores: Float[Tensor, "valid"],
         batch_filter: Bool[Tensor, "b K"],
         **options: Any,
-    ) -> Float[Tensor, ""]:
+    ) -> Tensor:
         """The loss of one part of a batch."""
         positive = positive_scores.squeeze(1)
         negative = negative_scores.new_zeros(batch_filter.shape).masked_scatter(
