@@ -1,12 +1,13 @@
 """One sampler behind the two seams of a host library: drawing, and hearing how draws fared."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import fields, replace
 from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Int
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.data import get_worker_info
 
 from sparring.batch import Feedback, Negatives, Queries, Scorer, per_query
@@ -186,3 +187,16 @@ def _part(value: Tensor | None, rows: slice, device: torch.device) -> Tensor | N
 
 def _gradient(scores: Tensor) -> Tensor:
     return torch.zeros_like(scores) if scores.grad is None else scores.grad
+
+
+@contextmanager
+def frozen(model: nn.Module) -> Iterator[None]:
+    """Evaluation mode without gradients; after it, each module's mode is as before."""
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        for module, mode in modes:
+            module.training = mode

@@ -4,20 +4,18 @@ bridge = Bridge(lambda graph: SparringGenerator(graph, k=8))
 pipeline(..., training_loop=SparringLoop, training_loop_kwargs={"bridge": bridge})
 """
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Int
 from pykeen.losses import Loss
-from pykeen.models import Model
 from pykeen.sampling import BasicNegativeSampler, BernoulliNegativeSampler, NegativeSampler
 from pykeen.training import SLCWATrainingLoop
 from torch import Tensor
 
 from sparring.graph.knowledge_graph import TrainGraph
-from sparring.hosts.bridge import Bridge
+from sparring.hosts.bridge import Bridge, frozen
 from sparring.testing import Contestant
 
 
@@ -103,8 +101,14 @@ class SparringLoop(SLCWATrainingLoop):
 
     def judge(self, triples: Int[Tensor, "M 3"]) -> Float[Tensor, "M"]:
         """The model's scores of triples, in evaluation mode and without a trace."""
-        with frozen(self.model):
-            return self.model.score_hrt(triples.to(self.model.device), mode=self.mode).squeeze(1)
+        triples = triples.to(self.model.device)
+        try:
+            with frozen(self.model):
+                return self.model.score_hrt(triples, mode=self.mode).squeeze(1)
+        finally:
+            # graph networks keep the vectors of their last pass for the next one; without
+            # gradients, they would keep training from learning anything
+            self.model.post_parameter_update()
 
     def _train(self, *args: Any, continue_training: bool = False, **options: Any):
         # batch-size searches train within training, and for nothing
@@ -125,9 +129,7 @@ class SparringLoop(SLCWATrainingLoop):
             self.bridge.forget()
         return super()._create_training_data_loader(*args, **options)
 
-    def _process_batch(
-        self, batch, start, stop, label_smoothing=0.0, slice_size=None
-    ) -> Tensor:
+    def _process_batch(self, batch, start, stop, label_smoothing=0.0, slice_size=None) -> Tensor:
         heard: Any = Overheard(self.loss, self.bridge, start)
         return self._process_batch_static(
             self.model, heard, self.mode, batch, start, stop, label_smoothing, slice_size
@@ -180,24 +182,6 @@ class Overheard:
             batch_filter=batch_filter,
             **options,
         )
-
-
-@contextmanager
-def frozen(model: Model) -> Iterator[None]:
-    """Evaluation mode without gradients; after it, modes and caches are as before.
-
-    Graph networks keep the vectors of their last pass until the next optimiser step. A pass
-    without gradients would leave training vectors through which nothing can be learnt.
-    """
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
-    try:
-        with torch.no_grad():
-            yield
-    finally:
-        for module, mode in modes:
-            module.training = mode
-        model.post_parameter_update()
 
 
 def contestant(maker: type[NegativeSampler], options: Mapping[str, Any]) -> Contestant:
