@@ -5,17 +5,19 @@ model = bridged(ComplEx, bridge)(num_nodes, num_relations, hidden_channels)
 loader = model.loader(head_index, rel_type, tail_index, batch_size=512)
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
-from torch_geometric.nn.kge import KGEModel
+from torch_geometric.nn.kge import ComplEx, KGEModel
 
 from sparring.graph.knowledge_graph import TrainGraph
 from sparring.hosts.bridge import Bridge, frozen
+from sparring.samplers import NegativeSampler
 from sparring.testing import Contestant
+from sparring.testing.judge import taste
 
 
 class BridgedModel(KGEModel):
@@ -116,3 +118,22 @@ def contestant(maker: type[KGEModel], options: Mapping[str, Any]) -> Contestant:
 
     own = maker.random_sample is KGEModel.random_sample
     return Contestant(maker.__name__, make, widths=(1,), uniform=own)
+
+
+def adapted(made: Callable[..., NegativeSampler], **options: Any) -> Contestant:
+    """A class of our samplers inside PyG, to be judged."""
+
+    def make(graph, width, seed):
+        bridge = Bridge(lambda graph: made(graph, k=width, **options), seed=seed)
+        model = bridged(ComplEx, bridge)(graph.num_entities, graph.num_relations, 4)
+        bridge.judge = taste
+        model.enter(graph.triples)
+
+        def draw(triples):
+            flat = torch.stack(model.random_sample(*triples.unbind(1)), 1)
+            assert bridge.last is not None
+            return flat.unflatten(0, (len(triples), width)), bridge.last[1].mask
+
+        return draw
+
+    return Contestant(f"{made.__name__} in PyG", make)

@@ -4,7 +4,7 @@ bridge = Bridge(lambda graph: SparringGenerator(graph, k=8))
 pipeline(..., training_loop=SparringLoop, training_loop_kwargs={"bridge": bridge})
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -16,7 +16,9 @@ from torch import Tensor
 
 from sparring.graph.knowledge_graph import TrainGraph
 from sparring.hosts.bridge import Bridge, frozen
+from sparring.samplers import NegativeSampler as Ours
 from sparring.testing import Contestant
+from sparring.testing.judge import taste
 
 
 class SparringSampler(NegativeSampler):
@@ -207,3 +209,19 @@ def contestant(maker: type[NegativeSampler], options: Mapping[str, Any]) -> Cont
     filtered = bool(options.get("filtered") or options.get("filterer"))
     uniform = maker in (BasicNegativeSampler, BernoulliNegativeSampler) and not filtered
     return Contestant(maker.__name__, make, filtered=filtered, uniform=uniform)
+
+
+def adapted(made: Callable[..., Ours], **options: Any) -> Contestant:
+    """A class of our samplers inside PyKEEN, to be judged."""
+
+    def make(graph, width, seed):
+        bridge = Bridge(lambda graph: made(graph, k=width, **options), seed=seed)
+        bridge.judge = taste
+        return SparringSampler(
+            bridge=bridge,
+            mapped_triples=graph.triples,
+            num_entities=graph.num_entities,
+            num_relations=graph.num_relations,
+        ).sample
+
+    return Contestant(f"{made.__name__} in PyKEEN", make)

@@ -8,7 +8,7 @@ criterion = Overheard(MarginLoss(0.5), bridge)
 """
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -20,7 +20,9 @@ from torchkge.sampling import BernoulliNegativeSampler, NegativeSampler, Uniform
 
 from sparring.graph.knowledge_graph import TrainGraph
 from sparring.hosts.bridge import Bridge, frozen
+from sparring.samplers import NegativeSampler as Ours
 from sparring.testing import Contestant
+from sparring.testing.judge import taste
 
 
 class SparringSampler(NegativeSampler):
@@ -139,3 +141,23 @@ def contestant(maker: type[NegativeSampler], options: Mapping[str, Any]) -> Cont
 
     uniform = maker in (UniformNegativeSampler, BernoulliNegativeSampler)
     return Contestant(maker.__name__, make, uniform=uniform)
+
+
+def adapted(made: Callable[..., Ours], **options: Any) -> Contestant:
+    """A class of our samplers inside TorchKGE, to be judged."""
+
+    def make(graph, width, seed):
+        bridge = Bridge(lambda graph: made(graph, k=width, **options), seed=seed)
+        bridge.judge = taste
+        sampler = SparringSampler(facts_of(graph), bridge)
+
+        def draw(triples):
+            found = sampler.corrupt_batch(triples[:, 0], triples[:, 2], triples[:, 1])
+            head, tail = (part.view(width, -1).mT for part in found)
+            relation = triples[:, 1:2].expand_as(head)
+            assert bridge.last is not None
+            return torch.stack([head, relation, tail], 2), bridge.last[1].mask
+
+        return draw
+
+    return Contestant(f"{made.__name__} in TorchKGE", make)
