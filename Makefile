@@ -5,13 +5,17 @@ VENV := .venv
 TORCH ?= torch==2.13.0
 BIN := $(VENV)/bin
 
-.PHONY: run test lint install clean
+.PHONY: run test test-hosts lint install clean
 
 run: $(VENV)/installed
 	$(BIN)/sparring compare --folder runs/atlas
 
 test: $(VENV)/installed-dev
 	$(BIN)/python -m pytest -q $(TESTS)
+
+# in environments of their own under .cache/hosts; HOSTS="pykeen torchkge" for some of them
+test-hosts:
+	TORCH="$(TORCH)" PYTHON=$(PYTHON) scripts/test_hosts.sh $(HOSTS)
 
 lint: $(VENV)/installed-dev
 	$(BIN)/ruff check

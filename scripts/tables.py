@@ -4,7 +4,9 @@
     python scripts/tables.py --check    fail if that would change anything
 
 A table stands between `<!-- table: results/<study> -->` and `<!-- end of table -->`; what is known
-of a sampler or loss between `<!-- figures: <name> -->` and `<!-- end of figures -->`.
+of a sampler or loss between `<!-- figures: <name> -->` and `<!-- end of figures -->`; what the
+conformance kit says of a library's samplers between `<!-- conformance: <library> -->` and
+`<!-- end of conformance -->`.
 """
 
 import json
@@ -17,6 +19,7 @@ from sampler_figures import figures, markdown
 ROOT = Path(__file__).parents[1]
 PLACE = re.compile(r"(<!-- table: (\S+) -->\n).*?(<!-- end of table -->)", re.DOTALL)
 FIGURES = re.compile(r"(<!-- figures: (\S+) -->\n).*?(<!-- end of figures -->)", re.DOTALL)
+KIT = re.compile(r"(<!-- conformance: (\S+) -->\n).*?(<!-- end of conformance -->)", re.DOTALL)
 COLUMNS = {
     "data set": lambda r: r["dataset"],
     "model": lambda r: r["model"],
@@ -42,9 +45,27 @@ def table(folder: Path) -> str:
     return markdown([list(COLUMNS), *rows])
 
 
+def conformance(host: str) -> str:
+    """One row for each sampler of a library that the kit judged: what is wrong with it."""
+    path = ROOT / "results" / "conformance" / f"{host}.json"
+    found = json.loads(path.read_text())
+    rows = [["sampler", "errors", "warnings"]]
+    for one in found["judged"]:
+        name = f"`{one['sampler'].rpartition(':')[2]}`"
+        options = ", ".join(f"{key}={value}" for key, value in one["options"].items())
+        said = {"error": [], "warning": []}
+        for fault in one["faults"]:
+            said[fault["severity"]].append(f"{fault['about']}: {fault['words']}")
+        cells = ["<br>".join(words) or "none" for words in said.values()]
+        rows.append([f"{name}<br>{options}" if options else name, *cells])
+    versions = ", ".join(f"{name} {number}" for name, number in found["versions"].items())
+    return f"{markdown(rows)}\nJudged by `{found['command']}` at {found['commit']}: {versions}.\n"
+
+
 def filled(text: str) -> str:
     """The text with every marked table made anew."""
     text = PLACE.sub(lambda place: place[1] + table(ROOT / place[2]) + place[3], text)
+    text = KIT.sub(lambda place: place[1] + conformance(place[2]) + place[3], text)
     return FIGURES.sub(lambda place: place[1] + figures(place[2]) + place[3], text)
 
 

@@ -18,7 +18,7 @@ FILES = sorted(ROOT.rglob("*.py"))
 MODULES = sorted(
     module.name for module in pkgutil.walk_packages(sparring.__path__, prefix="sparring.")
 )
-OPTIONAL = {"pyoxigraph", "pykeen", "torchkge", "torch_geometric"}
+OPTIONAL = {"kge", "pyoxigraph", "pykeen", "torchkge", "torch_geometric"}
 VAGUE = {"helper", "helpers", "manager", "misc", "util", "utils"}
 HOLE = "\0"  # where an f-string fills something in
 FILLED = r"[^\n]{1,40}?"

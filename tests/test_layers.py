@@ -27,19 +27,10 @@ MAY_USE = {
     "predict": PLAYERS | {"evaluation", "guided"},
     "training": PLAYERS | {"evaluation", "seeds"},
     "testing": PLAYERS,
-    "interop": PLAYERS,
+    "hosts": PLAYERS | {"testing"},
     "experiments": PLAYERS
-    | {
-        "audit",
-        "breakdown",
-        "datasets",
-        "evaluation",
-        "guided",
-        "predict",
-        "seeds",
-        "tally",
-        "training",
-    },
+    | {"audit", "breakdown", "datasets", "evaluation", "guided", "hosts", "predict", "seeds"}
+    | {"tally", "testing", "training"},
 }
 FILES = sorted(path for path in ROOT.rglob("*.py") if path != ROOT / "__init__.py")
 

@@ -106,7 +106,7 @@ def build(spec: Mapping[str, Any], table: Table, where: str, **supplied: Any) ->
         raise ConfigError(f"[{where}] {error}") from error
 
 
-def find(spec: Mapping[str, Any], table: Table, where: str) -> Callable[..., Any]:
+def find(spec: Mapping[str, Any], table: Table, where: str) -> Any:
     """What `spec["name"]` stands for."""
     if "name" not in spec:
         raise ConfigError(f"[{where}] has no name; known: {', '.join(sorted(table))}")

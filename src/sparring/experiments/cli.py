@@ -12,7 +12,16 @@ from typing import Annotated
 import typer
 from rich.logging import RichHandler
 
-from sparring.experiments.commands import audit, compare, data, evaluate, listing, predict, run
+from sparring.experiments.commands import (
+    audit,
+    check,
+    compare,
+    data,
+    evaluate,
+    listing,
+    predict,
+    run,
+)
 from sparring.experiments.commands.console import err, line
 from sparring.experiments.commands.failures import Commands
 
@@ -55,6 +64,7 @@ app.command("compare")(compare.compare)
 app.command("evaluate")(evaluate.evaluate)
 app.command("audit")(audit.audit)
 app.command("predict")(predict.predict)
+app.command("check")(check.check)
 app.add_typer(data.data, name="data")
 app.command("list")(listing.list_parts)
 

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from sparring.batch import Queries
+from sparring.batch import Queries, per_query
 from sparring.graph.cardinality_sides import one_side_rate, pooled_rate, sharpened_rate
 from sparring.graph.knowledge_graph import TrainGraph
 
@@ -27,6 +27,17 @@ def both_queries(triples: Int[Tensor, "B 3"], num_relations: int) -> Queries:
     """Two queries per triple: all tails, then all heads."""
     head = torch.arange(2, device=triples.device).bool().repeat_interleave(len(triples))
     return ask(triples.repeat(2, 1), head, num_relations)
+
+
+def answered(queries: Queries, ids: Int[Tensor, "G K"], num_relations: int) -> Int[Tensor, "B K 3"]:
+    """The triples that candidates would make true: `ask` undone, with another answer."""
+    ids = per_query(ids, len(queries))
+    head = (queries.relation >= num_relations).unsqueeze(1)
+    anchor = queries.anchor.unsqueeze(1)
+    relation = (queries.relation % num_relations).unsqueeze(1).expand_as(ids)
+    return torch.stack(
+        [torch.where(head, ids, anchor), relation, torch.where(head, anchor, ids)], 2
+    )
 
 
 KINDS = ("base", "freq", "uniq")

@@ -1,0 +1,75 @@
+"""Any sampler by name, judged by the conformance kit."""
+
+import importlib
+import inspect
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sparring.experiments.build import ConfigError, build, find
+from sparring.experiments.config import ALL_SAMPLERS
+from sparring.hosts import HOSTS
+from sparring.samplers import NegativeSampler
+from sparring.testing import Contestant, Report, judge, judge_sampler, tiny_graph
+
+WIDTHS = (1, 2, 8)  # of samplers of ours, on a graph of 11 entities
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What the kit says of one sampler."""
+
+    name: str
+    report: Report
+
+    def to_dict(self) -> dict[str, Any]:
+        """What was looked at and what is wrong, as JSON can hold it."""
+        return {
+            "sampler": self.name,
+            "looked_at": self.report.looked_at,
+            "faults": [vars(fault) for fault in self.report.faults],
+        }
+
+
+def judged(name: str, options: Mapping[str, Any], *, filtered: bool = False) -> Judged:
+    """The kit's judgement of a sampler.
+
+    Args:
+        name: of a sampler in `sparring list samplers`; or "module:object" for a class of ours, a
+            sampler class of a library in `HOSTS`, or a `Contestant`.
+        options: what its class is built with, as in an experiment file.
+        filtered: whether facts of the training graph should never count.
+
+    Raises:
+        ConfigError: if there is no such sampler, or no way to judge it.
+    """
+    made = find({"name": name}, ALL_SAMPLERS, "sampler")
+    if isinstance(made, Contestant):
+        return Judged(name, judge(made))
+    if not inspect.isclass(made):
+        raise ConfigError(
+            f"[sampler] {name!r} is a {type(made).__name__}; the kit judges sampler classes, and "
+            "objects of sparring.testing.Contestant"
+        )
+    if issubclass(made, NegativeSampler):
+        return Judged(name, _of_ours(name, made, options, filtered))
+    packages = [base.__module__.partition(".")[0] for base in made.__mro__]
+    host = next((HOSTS[package] for package in packages if package in HOSTS), None)
+    if host is None:
+        raise ConfigError(
+            f"[sampler] {name!r} is no sparring.samplers.NegativeSampler, nor a class of "
+            f"{', '.join(HOSTS)}; wrap it in a sparring.testing.Contestant"
+        )
+    return Judged(name, judge(importlib.import_module(host).contestant(made, options)))
+
+
+def _of_ours(
+    name: str, made: type[NegativeSampler], options: Mapping[str, Any], filtered: bool
+) -> Report:
+    def make(graph, width):
+        number = {"k": width} if wide else {}
+        return build({"name": name, **number, **options}, ALL_SAMPLERS, "sampler", graph=graph)
+
+    wide = "k" in inspect.signature(made).parameters and "k" not in options
+    widths = WIDTHS if wide else (make(tiny_graph(), 0).k,)
+    return judge_sampler(make, name, widths=widths, filtered=filtered)

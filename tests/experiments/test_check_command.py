@@ -1,0 +1,101 @@
+import json
+import textwrap
+
+import pytest
+
+
+@pytest.fixture
+def module(tmp_path, monkeypatch):
+    """A module of samplers in the working directory."""
+    text = """
+        import torch
+        from sparring.samplers import Uniform
+        from sparring.testing import Contestant
+
+
+        class NeverFirst(Uniform):
+            def sample(self, queries, score, rng):
+                return self.offer(queries, super().sample(queries, score, rng).ids.clamp(min=1))
+
+
+        class Deaf(Uniform):
+            def __init__(self, graph, *, k: int):
+                super().__init__(graph, k=3)
+
+
+        def give_back(graph, width, seed):
+            return lambda triples: (
+                triples.unsqueeze(1).repeat(1, width, 1),
+                torch.ones(len(triples), width, dtype=torch.bool),
+            )
+
+
+        contestant = Contestant("it", give_back)
+        """
+    (tmp_path / "own_samplers.py").write_text(textwrap.dedent(text))
+    monkeypatch.syspath_prepend(tmp_path)
+
+
+def test_a_sampler_of_the_library_passes(command):
+    told = command("check", "sparring", "--set", "dim=8")
+    assert told.exit_code == 0
+    assert told.stdout.endswith("sparring: 0 errors, 0 warnings\n")
+
+
+def test_what_was_looked_at_and_found_good_is_told(command):
+    assert "good: reach" in command("check", "sparring.samplers:Uniform").stdout
+
+
+def test_a_warning_is_no_failure_unless_asked_for(command):
+    told = command("check", "uniform")
+    assert told.exit_code == 0
+    assert "warning: known facts:" in told.stdout and "0 errors, 1 warnings" in told.stdout
+    strict = command("check", "uniform", "--strict")
+    assert strict.exit_code == 1
+    assert "error: known facts:" in strict.stdout and "1 errors, 0 warnings" in strict.stdout
+
+
+def test_facts_in_what_should_be_filtered_are_a_failure(command):
+    told = command("check", "uniform", "--filtered")
+    assert told.exit_code == 1 and "though they are filtered" in told.stdout
+
+
+def test_samplers_around_others_are_built_as_in_an_experiment(command):
+    words = ("--set", "inner.name=uniform", "--set", "inner.k=4", "--filtered")
+    assert command("check", "hide-known", *words).exit_code == 0
+
+
+def test_a_broken_sampler_of_ones_own_fails_in_plain_words(command, module):
+    told = command("check", "own_samplers:NeverFirst")
+    assert told.exit_code == 1
+    assert "error: reach: entity 0 is never offered" in told.stdout
+
+
+def test_a_number_of_candidates_that_is_ignored_is_told(command, module):
+    told = command("check", "own_samplers:Deaf")
+    assert "K is ignored: asked for 1 per triple, got 3" in told.stdout
+
+
+def test_a_contestant_is_judged_whatever_its_library(command, module):
+    told = command("check", "own_samplers:contestant", "--json")
+    found = json.loads(told.stdout)
+    assert told.exit_code == 1 and found["sampler"] == "own_samplers:contestant"
+    assert any("returned as its own negative: 100.0%" in one["words"] for one in found["faults"])
+    assert "variety" in found["looked_at"]
+
+
+@pytest.mark.parametrize(
+    ("sampler", "words"),
+    [
+        ("nowhere:X", "cannot import 'nowhere:X': No module named 'nowhere'"),
+        ("sparring.samplers:Y", "cannot import 'sparring.samplers:Y'"),
+        ("unifrom", "unknown name 'unifrom'; did you mean 'uniform'?"),
+        ("json:loads", "'json:loads' is a function; the kit judges sampler classes"),
+        ("json:JSONDecoder", "is no sparring.samplers.NegativeSampler, nor a class of pykeen"),
+        ("hide-known", "'hide-known' needs inner"),
+    ],
+)
+def test_what_cannot_be_judged_is_misuse_in_one_line(command, sampler, words):
+    told = command("check", sampler)
+    assert told.exit_code == 2 and told.stderr.count("\n") == 1
+    assert words in told.stderr
