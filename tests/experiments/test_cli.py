@@ -4,7 +4,7 @@ from importlib.metadata import version
 
 import pytest
 
-COMMANDS = ("run", "compare", "evaluate", "audit", "check", "predict", "data", "list")
+COMMANDS = ("run", "compare", "evaluate", "export", "audit", "check", "predict", "data", "list")
 
 
 def test_the_version_is_told(command):

@@ -18,6 +18,7 @@ from sparring.experiments.commands import (
     compare,
     data,
     evaluate,
+    export,
     listing,
     predict,
     run,
@@ -63,6 +64,7 @@ app.command("run")(run.run)
 app.command("compare")(compare.compare)
 app.command("evaluate")(evaluate.evaluate)
 app.command("audit")(audit.audit)
+app.command("export")(export.export)
 app.command("predict")(predict.predict)
 app.command("check")(check.check)
 app.add_typer(data.data, name="data")

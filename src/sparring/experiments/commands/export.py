@@ -1,0 +1,65 @@
+"""`sparring export`: negatives drawn once, for libraries that take them as arrays."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from sparring.experiments.commands.console import line
+from sparring.experiments.commands.options import Overrides
+
+
+def export(
+    place: Annotated[
+        Path,
+        typer.Argument(
+            metavar="RUN|CONFIG",
+            help="Folder of a run, for its sampler under its trained model; or an experiment "
+            "file, for the sampler before training.",
+            show_default=False,
+        ),
+    ],
+    form: Annotated[
+        Literal["bess-kge", "dgl-ke", "dicee"],
+        typer.Option("--to", help="Whose layout.", show_default=False),
+    ],
+    folder: Annotated[
+        Path, typer.Option(help="Where to write negatives.npz and names.", show_default=False)
+    ],
+    overrides: Overrides = None,
+):
+    """Draw negatives for every training triple once, and write them as NumPy arrays.
+
+    The folder also gets the splits as ids, and the names these stand for. The layouts follow
+    the libraries' sources; they were not run in the libraries.
+    """
+    import numpy as np
+    import torch
+
+    from sparring.experiments.config import read_config
+    from sparring.experiments.graphs import load_graph
+    from sparring.experiments.offers import step_device
+    from sparring.experiments.run import Run, assemble
+    from sparring.hosts import arrays
+    from sparring.seeds import Seeds
+
+    run = Run(place) if place.is_dir() else None
+    config = run.config(overrides or []) if run else read_config(place, overrides or [])
+    graph = load_graph(config.graph)
+    step = run.trained(config, graph) if run else assemble(config, graph)[0].eval()
+    seeds = Seeds(config.general.seed)
+    rng = seeds.fresh("export", step_device(step))
+    batch = min(config.train.batch, len(graph.train))
+    fixed = arrays.drawn_once(step.sampler, graph, torch.no_grad()(step.model), rng, batch=batch)
+    content = {
+        "bess-kge": arrays.bess_arrays,
+        "dgl-ke": arrays.dglke_arrays,
+        "dicee": lambda fixed: arrays.dicee_arrays(fixed, seeds.fresh("export order")),
+    }[form](fixed)
+    folder.mkdir(parents=True, exist_ok=True)
+    np.savez_compressed(folder / "negatives.npz", **content)
+    arrays.write_names(graph, folder)
+    line(f"{folder / 'negatives.npz'}: {len(fixed.triples):,} triples, {step.sampler.k} negatives")
+    unanswered = int((~fixed.answered).sum())
+    if unanswered:
+        line(f"{unanswered:,} queries have no negative: every entity drawn is an answer")
