@@ -85,6 +85,7 @@ def judgements(host: str) -> dict:
 
 def main(hosts: list[str]) -> None:
     RESULTS.mkdir(parents=True, exist_ok=True)
+    found = {}
     for host in hosts or THEIRS:
         place = ROOT / ".cache" / "hosts" / host
         python = Path(sys.executable) if host == "sparring" else place / "bin" / "python"
@@ -93,8 +94,10 @@ def main(hosts: list[str]) -> None:
             continue
         words = [str(python), __file__, "--inside", host]
         done = subprocess.run(words, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True)
-        (RESULTS / f"{host}.json").write_text(done.stdout.partition("answer:")[2])
+        found[host] = done.stdout.partition("answer:")[2]
         print(f"{host}: judged")
+    for host, text in found.items():  # only now, so that all see a clean tree
+        (RESULTS / f"{host}.json").write_text(text)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,9 @@ import pytest
 import torch
 
 from sparring.generators import SparringGenerator
+from sparring.graph.knowledge_graph import KnowledgeGraph
 from sparring.graph.sides import answered
+from sparring.graph.vocabulary import Vocabulary
 from sparring.hosts.bridge import Bridge
 from sparring.losses import Softmax
 from sparring.samplers import HardestOf, HideKnown, Uniform, UniformUnknown
@@ -125,6 +127,17 @@ def test_scores_of_another_batch_are_refused():
     sampler.corrupt_batch(HEAD, TAIL, RELATION)
     with pytest.raises(RuntimeError, match="6 scores of negatives are not those of the last"):
         criterion(torch.zeros(6), torch.zeros(6))
+
+
+def test_splits_share_what_is_known_of_both():
+    names = [str(i) for i in range(11)]
+    some = GRAPH.triples
+    graph = KnowledgeGraph(
+        "it", Vocabulary(names), Vocabulary(names[:3]), some[5:], some[:2], some[2:5]
+    )
+    train, test = host.splits_of(graph)
+    assert torch.equal(train.head_idx, some[5:, 0]) and torch.equal(test.tail_idx, some[2:5, 2])
+    assert train.dict_of_tails == test.dict_of_tails and train.n_ent == test.n_ent == 11
 
 
 def words(maker, **options):

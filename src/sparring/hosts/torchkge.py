@@ -18,6 +18,7 @@ from torchkge.data_structures import KnowledgeGraph
 from torchkge.models.interfaces import Model
 from torchkge.sampling import BernoulliNegativeSampler, NegativeSampler, UniformNegativeSampler
 
+from sparring.graph.knowledge_graph import KnowledgeGraph as SplitGraph
 from sparring.graph.knowledge_graph import TrainGraph
 from sparring.hosts.bridge import Bridge, frozen
 from sparring.samplers import NegativeSampler as Ours
@@ -119,6 +120,14 @@ def facts_of(graph: TrainGraph) -> KnowledgeGraph:
         ent2ix={entity: entity for entity in range(graph.num_entities)},
         rel2ix={relation: relation for relation in range(graph.num_relations)},
     )
+
+
+def splits_of(graph: SplitGraph) -> tuple[KnowledgeGraph, KnowledgeGraph]:
+    """Training and test facts in TorchKGE's form; each knows all of both, to filter ranks by."""
+    both = torch.cat([graph.train, graph.test])
+    whole = facts_of(TrainGraph(both, len(graph.entities), len(graph.relations)))
+    train, test = whole.split_kg(sizes=(len(graph.train), len(graph.test)))
+    return train, test
 
 
 def contestant(maker: type[NegativeSampler], options: Mapping[str, Any]) -> Contestant:
