@@ -6,7 +6,8 @@
 A table stands between `<!-- table: results/<study> -->` and `<!-- end of table -->`; what is known
 of a sampler or loss between `<!-- figures: <name> -->` and `<!-- end of figures -->`; what the
 conformance kit says of a library's samplers between `<!-- conformance: <library> -->` and
-`<!-- end of conformance -->`.
+`<!-- end of conformance -->`; the example of a library and what it printed between
+`<!-- example: <library> -->` and `<!-- end of example -->`.
 """
 
 import json
@@ -20,6 +21,7 @@ ROOT = Path(__file__).parents[1]
 PLACE = re.compile(r"(<!-- table: (\S+) -->\n).*?(<!-- end of table -->)", re.DOTALL)
 FIGURES = re.compile(r"(<!-- figures: (\S+) -->\n).*?(<!-- end of figures -->)", re.DOTALL)
 KIT = re.compile(r"(<!-- conformance: (\S+) -->\n).*?(<!-- end of conformance -->)", re.DOTALL)
+EXAMPLE = re.compile(r"(<!-- example: (\S+) -->\n).*?(<!-- end of example -->)", re.DOTALL)
 COLUMNS = {
     "data set": lambda r: r["dataset"],
     "model": lambda r: r["model"],
@@ -62,9 +64,22 @@ def conformance(host: str) -> str:
     return f"{markdown(rows)}\nJudged by `{found['command']}` at {found['commit']}: {versions}.\n"
 
 
+def example(host: str) -> str:
+    """The example of a library, as its file stands, and what it printed."""
+    found = json.loads((ROOT / "results" / "hosts" / f"{host}.json").read_text())
+    code = (ROOT / found["example"]).read_text()
+    printed = "\n".join(found["printed"])
+    versions = ", ".join(f"{name} {number}" for name, number in found["versions"].items())
+    return (
+        f"```python\n# {found['example']}\n{code}```\n\n```\n{printed}\n```\n\n"
+        f"{found['cpu_seconds']} CPU seconds in all, at {found['commit']}: {versions}.\n"
+    )
+
+
 def filled(text: str) -> str:
     """The text with every marked table made anew."""
     text = PLACE.sub(lambda place: place[1] + table(ROOT / place[2]) + place[3], text)
+    text = EXAMPLE.sub(lambda place: place[1] + example(place[2]) + place[3], text)
     text = KIT.sub(lambda place: place[1] + conformance(place[2]) + place[3], text)
     return FIGURES.sub(lambda place: place[1] + figures(place[2]) + place[3], text)
 

@@ -49,3 +49,13 @@ def test_tables_are_those_of_the_committed_results():
     command = [sys.executable, str(ROOT / "scripts" / "tables.py"), "--check"]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+def test_an_example_is_short_and_shown_as_it_is(path):
+    code = path.read_text()
+    assert len(code.splitlines()) <= 25
+    assert code in (ROOT / "docs" / "hosts.md").read_text()
