@@ -10,10 +10,11 @@ of its documentation and its own evaluator.
 
 import json
 import os
-import subprocess
 import sys
 import time
 from pathlib import Path
+
+from other_process import Process
 
 BATCH, STEPS, LR, MARGIN = 1024, 8, 0.01, 1.0
 
@@ -244,34 +245,19 @@ def peak() -> float:
     return int(status.partition("VmHWM:")[2].split()[0]) * 1024 / 1e9
 
 
-class Contestant:
+class Contestant(Process):
     """A library in a process of its own."""
 
     def __init__(self, python: Path, library: str, file: Path, threads: int):
         words = [str(python), __file__, library, str(file), str(threads)]
-        env = {"OMP_NUM_THREADS": str(threads), "PATH": "/usr/bin:/bin", "HOME": "/tmp"}
-        self.process = subprocess.Popen(
-            words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-            text=True, env=env,
-        )  # fmt: skip
+        super().__init__(words, threads=threads, quiet=True)
 
     def ask(self, *words):
         """What the process answers; an error of its own is raised here."""
-        assert self.process.stdin and self.process.stdout
-        self.process.stdin.write(json.dumps(words) + "\n")
-        self.process.stdin.flush()
-        for line in self.process.stdout:
-            if line.startswith("answer:"):
-                answer = json.loads(line.removeprefix("answer:"))
-                if "wrong" in answer:
-                    raise RuntimeError(answer["wrong"])
-                return answer["right"]
-        raise RuntimeError("the process has ended")
-
-    def close(self) -> None:
-        assert self.process.stdin
-        self.process.stdin.close()
-        self.process.wait()
+        answer = super().ask(*words)
+        if "wrong" in answer:
+            raise RuntimeError(answer["wrong"])
+        return answer["right"]
 
 
 def serve(library: str, file: str, threads: str) -> None:

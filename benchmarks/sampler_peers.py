@@ -9,6 +9,8 @@ import time
 from importlib.metadata import version
 from pathlib import Path
 
+from other_process import Process
+
 BATCH = 1024
 PACKAGES = {
     "pykeen": [["pykeen==1.11.1"]],
@@ -91,25 +93,11 @@ def _status(name: str) -> int:
     return int(text.partition(f"{name}:")[2].split()[0])
 
 
-class Peer:
+class Peer(Process):
     """Another library's sampler in a process of its own."""
 
     def __init__(self, python: Path, library: str, file: Path, entities: int, relations: int):
-        words = [str(python), __file__, library, str(file), str(entities), str(relations)]
-        self.process = subprocess.Popen(
-            words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-            env={"OMP_NUM_THREADS": "1", "PATH": "/usr/bin:/bin", "HOME": "/tmp"},
-        )  # fmt: skip
-
-    def ask(self, *words):
-        """What the process answers."""
-        assert self.process.stdin and self.process.stdout
-        self.process.stdin.write(json.dumps(words) + "\n")
-        self.process.stdin.flush()
-        for line in self.process.stdout:
-            if line.startswith("answer:"):
-                return json.loads(line.removeprefix("answer:"))
-        raise RuntimeError("the other library's process has ended")
+        super().__init__([str(python), __file__, library, str(file), str(entities), str(relations)])
 
     def prepare(self, name: str, filterer: str, k: int) -> str:
         """Build a sampler; what went wrong, or nothing."""
@@ -120,11 +108,6 @@ class Peer:
 
     def peak(self) -> float:
         return self.ask("peak")
-
-    def close(self) -> None:
-        assert self.process.stdin
-        self.process.stdin.close()
-        self.process.wait()
 
 
 class PyKEEN:

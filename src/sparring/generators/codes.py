@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from sparring.batch import per_query
 from sparring.compiled import can_loop
 from sparring.generators.drawing import draw_from_cells
+from sparring.graph.facts import spelled
 
 # every cell stays possible, and products of three such numbers stay above the smallest float
 LITTLE, DEEPEST = 1e-11, 25.0
@@ -241,13 +242,12 @@ class PairedCodes(nn.Module):
         best = best.scatter_reduce(0, self.cell, self.bias, "amax").view_as(self.mass)
         hope = shares.near.log().unsqueeze(2) + shares.far.log().unsqueeze(1) + best
         chosen = hope.flatten(1).topk(min(m, cells), dim=1).indices
-        size, first = self.size[chosen].flatten(), self.first[chosen].flatten()
-        turn = torch.arange(len(size), device=size.device).repeat_interleave(size)
-        step = torch.arange(len(turn), device=size.device) - (size.cumsum(0) - size)[turn]
-        row, held = turn // chosen.shape[1], size.view_as(chosen).sum(1)
-        column = torch.arange(len(turn), device=size.device) - (held.cumsum(0) - held)[row]
+        size = self.size[chosen]
+        _, spot = spelled(self.first[chosen].flatten(), size.flatten())
+        held = size.sum(1)
+        row, column = spelled(torch.zeros_like(held), held)
         ids = size.new_zeros(len(chosen), int(held.max()))
-        ids[row, column] = self.order[first[turn] + step]
+        ids[row, column] = self.order[spot]
         real = torch.zeros_like(ids, dtype=torch.bool)
         real[row, column] = True
         stated = self.log_prob(shares, ids).masked_fill(~real, -torch.inf)

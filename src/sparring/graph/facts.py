@@ -86,7 +86,7 @@ class FactIndex(nn.Module):
     def answers(self, queries: Queries) -> tuple[Int[Tensor, "A"], Int[Tensor, "A"]]:
         """All known answers as (row of the batch, entity) pairs, ordered by row and entity."""
         start, stop = self._span(queries)
-        row, spot = _expand(start, stop - start)
+        row, spot = spelled(start, stop - start)
         return row, self.facts[spot] % self.num_entities
 
     def answer(self, queries: Queries, rank: Int[Tensor, "B K"]) -> Int[Tensor, "B K"]:
@@ -116,7 +116,7 @@ class FactIndex(nn.Module):
         return rank + below.clamp_(min=0)
 
 
-def _expand(
+def spelled(
     start: Int[Tensor, "M"], times: Int[Tensor, "M"]
 ) -> tuple[Int[Tensor, "A"], Int[Tensor, "A"]]:
     """Spell out runs: item i stands times[i] times, with positions start[i], start[i] + 1, ..."""

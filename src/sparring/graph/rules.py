@@ -8,9 +8,10 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from sparring.batch import Queries, by_query, grouped, per_query
+from sparring.graph.facts import spelled
 from sparring.graph.knowledge_graph import TrainGraph
 from sparring.graph.mining import AT_ONCE, Rules
-from sparring.graph.walks import Pairs, Walks, portions, spelled
+from sparring.graph.walks import Pairs, Walks, portions
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Int
 from torch import Tensor, nn
 
+from sparring.graph.facts import spelled
 from sparring.graph.knowledge_graph import TrainGraph
 
 
@@ -99,15 +100,6 @@ class Pairs(nn.Module):
         start = torch.searchsorted(self.pair, pair)
         row, spot = spelled(start, torch.searchsorted(self.pair, pair, right=True) - start)
         return row, self.relation[spot]
-
-
-def spelled(
-    start: Int[Tensor, "A"], times: Int[Tensor, "A"]
-) -> tuple[Int[Tensor, "P"], Int[Tensor, "P"]]:
-    """Row i, times[i] times, at the positions start[i], start[i] + 1, ..."""
-    row = torch.arange(len(times), device=times.device).repeat_interleave(times)
-    step = torch.arange(len(row), device=times.device) - (times.cumsum(0) - times)[row]
-    return row, start[row] + step
 
 
 def portions(size: Int[Tensor, "A"], most: int) -> Iterator[slice]:

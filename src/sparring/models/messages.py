@@ -6,6 +6,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sparring.batch import Queries
+from sparring.graph.facts import spelled
 from sparring.graph.knowledge_graph import TrainGraph
 
 
@@ -35,13 +36,13 @@ class MessageGraph(nn.Module):
         super().__init__()
         self.num_entities, self.num_relations = graph.num_entities, graph.num_relations
         facts, slots = graph.known.facts, 2 * graph.num_relations
-        key, size = (facts // graph.num_entities).unique_consecutive(return_counts=True)
+        key, first = graph.known.query[:-1], graph.known.first[:-1]
         asked = key % slots
         parts = {
             "facts": facts,
-            "start": F.pad(size.cumsum(0), (1, 0))[:-1],
+            "start": first[:-1],
             "neighbour": facts % graph.num_entities,
-            "row": torch.arange(len(key), device=key.device).repeat_interleave(size),
+            "row": spelled(first[:-1], first.diff())[0],
             "anchor": key // slots,
             "relation": (asked + graph.num_relations) % slots,
         }

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from sparring.batch import Negatives, Queries, per_query
 from sparring.compiled import can_loop
+from sparring.graph.facts import spelled
 from sparring.graph.knowledge_graph import TrainGraph
 from sparring.graph.lookup import members
 from sparring.samplers.base import NegativeSampler
@@ -49,10 +50,8 @@ class Lists(nn.Module):
 
     def spread(self, row: Int[Tensor, "M"]) -> tuple[Int[Tensor, "P"], Int[Tensor, "P"]]:
         """Everything that these rows list, as (position in `row`, entity) pairs."""
-        size = self.size[row]
-        turn = torch.arange(len(row), device=row.device).repeat_interleave(size)
-        step = torch.arange(len(turn), device=row.device) - (size.cumsum(0) - size)[turn]
-        return turn, self.entity[self.start[row][turn] + step].long()
+        turn, spot = spelled(self.start[row], self.size[row])
+        return turn, self.entity[spot].long()
 
     def contains(self, row: Int[Tensor, "B"], ids: Int[Tensor, "B K"]) -> Bool[Tensor, "B K"]:
         """True where the row lists the entity."""
