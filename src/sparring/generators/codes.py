@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from sparring.batch import per_query
 from sparring.compiled import can_loop
-from sparring.generators.drawing import draw_from_cells
+from sparring.generators.drawing import draw_from_cells, state
 from sparring.graph.facts import spelled
 
 # every cell stays possible, and products of three such numbers stay above the smallest float
@@ -224,7 +224,20 @@ class PairedCodes(nn.Module):
         return self.order[torch.minimum(spot, last)]
 
     def log_prob(self, shares: Shares, ids: Int[Tensor, "G K"]) -> Float[Tensor, "B K"]:
-        """Log-probability of ids."""
+        """Log-probability of ids.
+
+        Raises:
+            IndexError: for ids that are no entities.
+        """
+        if can_loop(ids):
+            stated = shares.row.new_empty(len(shares.row), ids.shape[1])
+            given = (shares.near, shares.far, shares.total, self.cell, self.bias, ids, stated)
+            if wrong := state(*(one.numpy() for one in given)):
+                raise IndexError(
+                    f"{wrong} of {stated.numel()} candidates are no entities: ids run from 0 to "
+                    f"{self.entities - 1}, and here from {int(ids.min())} to {int(ids.max())}"
+                )
+            return stated
         ids = per_query(ids, len(shares.row))
         cell = self.cell[ids]
         share = shares.near.gather(1, cell // len(self.far))
