@@ -13,6 +13,7 @@ import argparse
 import json
 import sys
 import tempfile
+from functools import cache
 from pathlib import Path
 
 from sparring.experiments.config import check_config, merged, override_value, read_tables
@@ -21,7 +22,16 @@ from sparring.experiments.host import provenance
 from sparring.experiments.run import run, write_json
 
 RESULTS = Path(__file__).parents[1] / "results" / "curve"
-KEPT = ("valid_mrr", "mrr", "hits@1", "hits@10", "cpu_seconds", "scored_per_query", "commit")
+KEPT = (
+    "dataset",
+    "valid_mrr",
+    "mrr",
+    "hits@1",
+    "hits@10",
+    "cpu_seconds",
+    "scored_per_query",
+    "commit",
+)
 SHOWN = ("method", "k", "changed", "split", "valid_mrr", "mrr", "cpu_seconds")
 
 
@@ -33,7 +43,7 @@ class Study:
         plan = self.base.pop("curve")
         self.ks, self.tuned_at = plan["ks"], plan["tuned_at"]
         self.models, self.methods = plan["models"], plan["methods"]
-        self.graph = load_graph(check_config(self.settings(*self.lines()[0], 0, self.ks[0])).graph)
+        self.graph = cache(load_graph)
 
     def lines(self, only: str = "") -> list[tuple[str, str]]:
         """Pairs of model and method, method by method."""
@@ -69,7 +79,7 @@ class Study:
             merged(self.settings(model, method, trial, k), {"evaluate": {"split": split}})
         )
         with tempfile.TemporaryDirectory() as folder:
-            result = run(config, Path(folder) / "run", graph=self.graph)
+            result = run(config, Path(folder) / "run", graph=self.graph(config.graph))
         if result is None:
             sys.exit("stopped; start again to go on")
         about = {"method": method, "k": k, "trial": trial, "split": split}
@@ -93,7 +103,7 @@ def finish(study: Study, model: str, method: str) -> None:
         if (method, k, trial, split) in done:
             return
         rows.append(study.train(model, method, trial, k, split))
-        content = {"study": study.name, "dataset": study.graph.name, "model": model}
+        content = {"study": study.name, "model": model}
         write_json(path, {**content, **provenance(), "runs": rows})
         print(study.name, model, {name: rows[-1][name] for name in SHOWN}, flush=True)
 
