@@ -148,7 +148,10 @@ class SparringGenerator(NegativeGenerator):
     @torch.no_grad()
     def density(self, shares: Shares | Pool, ids: Int[Tensor, "G K"]) -> Float[Tensor, "B K"]:
         """Log-probability of ids in a draw, floor included, whether or not they are known."""
-        return floored(shares.log_prob(self.codes, ids), self.floor, self.num_entities)
+        return shares.log_prob(self.codes, ids, self._floored)
+
+    def _floored(self, log_share: Float[Tensor, "_ K"]) -> Float[Tensor, "_ K"]:
+        return floored(log_share, self.floor, self.num_entities)
 
     @torch.no_grad()
     def sample(self, queries, score, rng):
@@ -214,7 +217,7 @@ class SparringGenerator(NegativeGenerator):
         self.steps += 1
         self.codes.visit(self.proposal.vectors, self.proposal.bias)
         above = (feedback.negative > feedback.positive.unsqueeze(1)) & counted
-        difficulty = above.sum() / counted.sum().clamp(min=1)
+        difficulty = above.count_nonzero() / counted.count_nonzero().clamp(min=1)
         if self.difficulty:
             # a hundredth of the way in logarithm, a step
             self.sharpness *= (0.01 * (1 - difficulty / self.difficulty).clamp(-1, 1)).exp()
