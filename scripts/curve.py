@@ -19,7 +19,7 @@ from pathlib import Path
 from sparring.experiments.config import check_config, merged, override_value, read_tables
 from sparring.experiments.graphs import load_graph
 from sparring.experiments.host import provenance
-from sparring.experiments.run import run, write_json
+from sparring.experiments.run import Run, run, write_json
 
 RESULTS = Path(__file__).parents[1] / "results" / "curve"
 KEPT = (
@@ -79,12 +79,15 @@ class Study:
             merged(self.settings(model, method, trial, k), {"evaluate": {"split": split}})
         )
         with tempfile.TemporaryDirectory() as folder:
-            result = run(config, Path(folder) / "run", graph=self.graph(config.graph))
-        if result is None:
-            sys.exit("stopped; start again to go on")
+            made = Path(folder) / "run"
+            result = run(config, made, graph=self.graph(config.graph))
+            if result is None:
+                sys.exit("stopped; start again to go on")
+            overall = Run(made).parts().rows[0]
         about = {"method": method, "k": k, "trial": trial, "split": split}
         changed = self.trials(model, method)[trial]
-        return {**about, "changed": changed, **{name: result[name] for name in KEPT}}
+        interval = {"mrr_low": overall.mrr_low, "mrr_high": overall.mrr_high}
+        return {**about, "changed": changed, **{name: result[name] for name in KEPT}, **interval}
 
 
 def best_trial(rows: list[dict], method: str) -> int:
