@@ -110,10 +110,12 @@ def finish(study: Study, model: str, method: str) -> None:
         write_json(path, {**content, **provenance(), "runs": rows})
         print(study.name, model, {name: rows[-1][name] for name in SHOWN}, flush=True)
 
-    for trial in range(len(study.trials(model, method))):
-        ensure(study.tuned_at, trial, "valid")
+    trials = range(len(study.trials(model, method)))
+    if len(trials) > 1:
+        for trial in trials:
+            ensure(study.tuned_at, trial, "valid")
     for k in study.ks:
-        ensure(k, best_trial(rows, method), "test")
+        ensure(k, best_trial(rows, method) if len(trials) > 1 else 0, "test")
 
 
 def main() -> None:

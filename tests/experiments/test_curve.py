@@ -38,6 +38,12 @@ def test_the_best_trial_on_validation_goes_on_to_every_k(made):
     assert made == trials + finals
 
 
+def test_where_there_is_nothing_to_choose_nothing_is_tried(made):
+    study = curve.Study(ROOT / "experiments" / "curve" / "ablation-fb15k-237.toml")
+    curve.finish(study, "transe", "no-floor")
+    assert made == [("transe", "no-floor", 0, 8, "test")]
+
+
 def test_an_interrupted_study_goes_on_where_it_stopped(made, tmp_path):
     study = curve.Study(ROOT / "experiments" / "curve" / "fb15k-237.toml")
     curve.finish(study, "transe", "uniform")
