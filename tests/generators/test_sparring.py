@@ -239,6 +239,7 @@ def test_gradients_are_sparse_where_entities_are_many():
         ({"others": -1}, "got k=4 and others=-1"),
         ({"floor": 1.0}, "floor=1.0"),
         ({"difficulty": 1.5}, "difficulty=1.5"),
+        ({"tolerate": 0.0}, "above 0 and at most 1; got tolerate=0.0"),
         ({"every": 0}, "at least a step from the next; got every=0"),
         ({"learn_from": 0.0}, "learn_from=0.0"),
         ({"temperature": 0.0}, "temperature and sharpness must be above 0"),

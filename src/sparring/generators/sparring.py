@@ -58,6 +58,7 @@ class SparringGenerator(NegativeGenerator):
             each draw states how likely it is one of them (`MissingFacts`), which takes training
             facts held out of the graph.
         weigh: let draws count by the probability that they are wrong.
+        tolerate: a draw that is a missing fact with a higher probability does not count.
         avoid: lower the target of candidates by it, whoever states it.
         visits: entities whose codes are chosen anew per step.
         lr: of the generator's own Adam; of its Adagrad, ten times as much, for more than 50,000
@@ -91,6 +92,7 @@ class SparringGenerator(NegativeGenerator):
         likelihood: float = 0.1,
         missing: float = 0.0,
         weigh: bool = True,
+        tolerate: float = 1.0,
         avoid: bool = True,
         visits: int = 256,
         lr: float = 1e-2,
@@ -105,6 +107,10 @@ class SparringGenerator(NegativeGenerator):
             raise ValueError(
                 "temperature and sharpness must be above 0; "
                 f"got temperature={temperature}, sharpness={sharpness}"
+            )
+        if not 0 < tolerate <= 1:
+            raise ValueError(
+                f"a probability to tolerate is above 0 and at most 1; got tolerate={tolerate}"
             )
         if every < 1:
             raise ValueError(f"a lesson is at least a step from the next; got every={every}")
@@ -125,7 +131,7 @@ class SparringGenerator(NegativeGenerator):
         self.codes.restart(self.proposal.vectors, self.proposal.bias)
         self.register_buffer("sharpness", torch.tensor(float(sharpness)))
         self.missing = MissingFacts(graph, missing=missing) if missing else None
-        self.weigh, self.avoid = weigh, avoid
+        self.weigh, self.tolerate, self.avoid = weigh, tolerate, avoid
         parameters = list(self.parameters())
         if sparse:
             torch.sparse.check_sparse_tensor_invariants.disable()
@@ -178,9 +184,9 @@ class SparringGenerator(NegativeGenerator):
         stated: Any = (drawn.log_q, drawn.answer_log_q)
         self.evidence = self.missing.look(queries, drawn.ids, *stated)
         doubt = self.missing(self.evidence) * drawn.mask
-        return replace(
-            drawn, false_negative=doubt, weight=1 - doubt if self.weigh else drawn.weight
-        )
+        weight = 1 - doubt if self.weigh else drawn.weight
+        mask = drawn.mask & (doubt <= self.tolerate)
+        return replace(drawn, mask=mask, false_negative=doubt, weight=weight)
 
     def log_prob(self, queries, ids):
         log_q = self.density(self.shares(queries), ids)
@@ -209,8 +215,8 @@ class SparringGenerator(NegativeGenerator):
         counted, evidence = feedback.negatives.mask, self.evidence
         if self._lesson():
             loss = self._apart(feedback)
-            if self.missing is not None and evidence and evidence.held.shape == counted.shape:
-                loss = loss + self.missing.loss(evidence, counted)
+            if self.missing is not None and evidence:
+                loss = loss + self.missing.loss(evidence)
             self.learn(loss)
             seen["generator_loss"] = loss.detach()
         self.evidence = None
