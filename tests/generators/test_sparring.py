@@ -178,7 +178,8 @@ def test_between_lessons_it_neither_asks_nor_learns():
         before = generator.proposal.entity.weight.detach().clone()
         drawn = generator.sample(queries, score, torch.Generator().manual_seed(0))
         negative = table_scorer(table)(drawn.ids)
-        generator.observe(Feedback(queries, drawn, negative[:, 0], negative, 0 * negative))
+        told = generator.observe(Feedback(queries, drawn, negative[:, 0], negative, 0 * negative))
+        assert told["generator_loss"] > 0  # that of the last lesson
         learned.append(not torch.equal(before, generator.proposal.entity.weight))
     assert asked == learned == [True, False, False, True, False, False]
 

@@ -73,6 +73,7 @@ class SparringGenerator(NegativeGenerator):
         ("temperature", 1e-6, math.inf),
     )
     sharpness: Float[Tensor, ""]
+    lesson: Float[Tensor, ""]  # the loss of the last one
 
     def __init__(
         self,
@@ -130,6 +131,7 @@ class SparringGenerator(NegativeGenerator):
         self.codes = PairedCodes(graph.num_entities, dim=dim, codes=codes, visits=visits)
         self.codes.restart(self.proposal.vectors, self.proposal.bias)
         self.register_buffer("sharpness", torch.tensor(float(sharpness)))
+        self.register_buffer("lesson", torch.zeros(()))
         self.missing = MissingFacts(graph, missing=missing) if missing else None
         self.weigh, self.tolerate, self.avoid = weigh, tolerate, avoid
         parameters = list(self.parameters())
@@ -211,14 +213,13 @@ class SparringGenerator(NegativeGenerator):
         return self.steps % self.every == 0
 
     def observe(self, feedback):
-        seen = {}
         counted, evidence = feedback.negatives.mask, self.evidence
         if self._lesson():
             loss = self._apart(feedback)
             if self.missing is not None and evidence:
                 loss = loss + self.missing.loss(evidence)
             self.learn(loss)
-            seen["generator_loss"] = loss.detach()
+            self.lesson.copy_(loss.detach())
         self.evidence = None
         self.steps += 1
         self.codes.visit(self.proposal.vectors, self.proposal.bias)
@@ -228,7 +229,7 @@ class SparringGenerator(NegativeGenerator):
             # a hundredth of the way in logarithm, a step
             self.sharpness *= (0.01 * (1 - difficulty / self.difficulty).clamp(-1, 1)).exp()
             self.sharpness.clamp_(0.05, 20.0)
-        return {**seen, "difficulty": difficulty}
+        return {"generator_loss": self.lesson.clone(), "difficulty": difficulty}
 
     def _apart(self, feedback: Feedback) -> Float[Tensor, ""]:
         """How far the small model is from its target on some of the queries."""
