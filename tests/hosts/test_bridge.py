@@ -7,7 +7,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from sparring.generators import SparringGenerator
-from sparring.graph.sides import BernoulliSide
+from sparring.graph.sides import BernoulliSide, BothSides
 from sparring.hosts.bridge import Bridge
 from sparring.losses import Softmax
 from sparring.samplers import Cached, HardestOf, Uniform, UniformUnknown
@@ -25,7 +25,7 @@ def entered(make, **options):
 def learned(k=4):
     """A bridge to a generator, with the model's opinion of any triple."""
     bridge = entered(lambda graph: SparringGenerator(graph, k=k, dim=8))
-    bridge.judge = lambda triples: (triples * torch.tensor([3, 1, 5])).sum(1).cos()
+    bridge.judge = lambda triples, head: (triples * torch.tensor([3, 1, 5])).sum(1).cos()
     return bridge
 
 
@@ -120,11 +120,32 @@ def test_a_batch_that_is_not_scored_teaches_nothing():
 
 def test_scores_are_of_the_triples_that_candidates_would_make():
     bridge = entered(lambda graph: HardestOf(graph, inner=Uniform(graph, k=40), k=1))
-    bridge.judge = lambda triples: -(triples[:, [0, 2]] - 7).abs().sum(1).float()
+    bridge.judge = lambda triples, head: -(triples[:, [0, 2]] - 7).abs().sum(1).float()
     triples = torch.tensor([[7, 0, 3]]).repeat(20, 1)
     corrupted, _ = bridge.draw(triples)
     tails = corrupted[corrupted[:, 0, 2] != 3]
     assert len(tails) and (tails[..., 2] == 7).all()
+
+
+def test_the_model_is_told_which_end_was_asked_for():
+    bridge = entered(
+        lambda graph: HardestOf(graph, inner=Uniform(graph, k=6), k=2), sides=BothSides
+    )
+    told = []
+    bridge.judge = lambda triples, head: told.append((triples, head)) or triples[:, 0].float()
+    bridge.draw_all(GRAPH.triples)
+    ((triples, head),) = told
+    triples, head = triples.unflatten(0, (-1, 6)), head.unflatten(0, (-1, 6))
+    both = GRAPH.triples.repeat(2, 1).unsqueeze(1)
+    assert (triples[..., 0] == both[..., 0])[~head].all()
+    assert (triples[..., 2] == both[..., 2])[head].all()
+    assert head.sum() == head.numel() / 2
+
+
+def test_both_sides_are_refused_where_there_is_room_for_one():
+    bridge = entered(lambda graph: Uniform(graph, k=2), sides=BothSides)
+    with pytest.raises(ValueError, match="BothSides replaces both ends of a triple, and this lib"):
+        bridge.draw(GRAPH.triples)
 
 
 @pytest.mark.parametrize("make", [HardestOf, Cached])

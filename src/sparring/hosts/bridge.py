@@ -17,7 +17,7 @@ from sparring.losses import Loss
 from sparring.samplers.base import NegativeSampler
 
 AT_ONCE = 2**17  # triples that the host's model scores in one call
-Judge = Callable[[Tensor], Tensor]
+Judge = Callable[[Tensor, Tensor], Tensor]
 
 
 class Bridge:
@@ -33,7 +33,8 @@ class Bridge:
         seed: of the sampler's first parameters, and of all draws.
 
     Attributes:
-        judge: the host model's scores of triples [M, 3], without gradients; None where the host
+        judge: the host model's scores of triples [M, 3], without gradients, and where it is their
+            heads that were asked for [M], which is the same to most models; None where the host
             has none to offer.
     """
 
@@ -89,6 +90,23 @@ class Bridge:
 
     def draw(self, triples: Int[Tensor, "B 3"]) -> tuple[Int[Tensor, "B K 3"], Bool[Tensor, "B K"]]:
         """Triples with one end replaced, and True where they count.
+
+        Raises:
+            ValueError: if `sides` asks more than one question about a triple.
+            RuntimeError: as `draw_all` does.
+        """
+        corrupted, mask = self.draw_all(triples)
+        if len(corrupted) != len(triples):
+            raise ValueError(
+                f"{type(self.sides).__name__} replaces both ends of a triple, and this library "
+                "takes negatives of one; use other sides, such as ChosenSide or BernoulliSide"
+            )
+        return corrupted, mask
+
+    def draw_all(
+        self, triples: Int[Tensor, "B 3"]
+    ) -> tuple[Int[Tensor, "Q K 3"], Bool[Tensor, "Q K"]]:
+        """The same for Q questions: as many as triples, or twice as many, by `sides`.
 
         Raises:
             RuntimeError: before `enter`, in a worker process, or if the sampler needs scores that
@@ -151,6 +169,10 @@ class Bridge:
         self.told = self.sampler.observe(Feedback(queries, drawn, positive, negative, gradient))
         return self.told
 
+    def heads(self, queries: Queries) -> Bool[Tensor, "B"]:
+        """Where queries ask for the head."""
+        return queries.relation >= self.sides.num_relations
+
     def _scorer(self, queries: Queries) -> Scorer:
         def score(ids: Int[Tensor, "G K"]) -> Float[Tensor, "B K"]:
             if self.judge is None:
@@ -160,7 +182,9 @@ class Bridge:
                     "ignores scores"
                 )
             triples = answered(queries, ids, self.sides.num_relations)
-            parts = [self.judge(part) for part in triples.flatten(0, 1).split(AT_ONCE)]
+            head = self.heads(queries).unsqueeze(1).expand(triples.shape[:2])
+            both = zip(triples.flatten(0, 1).split(AT_ONCE), head.flatten().split(AT_ONCE))
+            parts = [self.judge(some, asked) for some, asked in both]
             return torch.cat(parts).view(triples.shape[:2]).to(ids.device)
 
         return score
