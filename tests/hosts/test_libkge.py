@@ -63,7 +63,6 @@ def made(tmp_path):
             config.set("model", model)
         usual = {
             "console.quiet": True,
-            "dataset.pickle": False,
             "job.device": "cpu",
             "modules": [*config.get("modules"), __name__],
             "lookup_embedder.dim": 32,

@@ -190,6 +190,7 @@ def dataset_of(graph: KnowledgeGraph, config: Config) -> Dataset:
 def _dataset(
     splits: Mapping[str, Tensor], entities: list[str], relations: list[str], config: Config
 ) -> Dataset:
+    config.set("dataset.pickle", False)  # beside the files that there are not
     dataset = Dataset(config)
     dataset._num_entities, dataset._num_relations = len(entities), len(relations)
     dataset._meta.update(entity_ids=entities, relation_ids=relations)
