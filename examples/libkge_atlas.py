@@ -3,7 +3,6 @@
 from tempfile import mkdtemp
 
 from kge import Config
-from kge.job import EvaluationJob
 
 from sparring.datasets.embedded import load_embedded
 from sparring.generators import SparringGenerator
@@ -12,16 +11,15 @@ from sparring.hosts import bridge, libkge
 from sparring.losses import Softmax
 from sparring.samplers import UniformUnknown
 
-embedder = {"dim": 64, "space": "complex", "regularize": "n3"}
-options = {"console.quiet": True, "job.device": "cpu", "eval.split": "test", "model": "complex"}
-options |= {"lookup_embedder": embedder, "train": {"batch_size": 512, "max_epochs": 4}}
-options["train.optimizer.default"] = {"type": "Adam", "args.lr": 0.02}
+embedder = {"dim": 64, "space": "complex", "initialize_args.std": 0.1, "regularize": "n3"}
+embedder |= {"regularize_weight": 0.3, "regularize_args.weighted": True}
+train = {"batch_size": 512, "max_epochs": 6, "optimizer.default": {"type": "Adam", "args.lr": 0.02}}
+options = {"console.quiet": True, "job.device": "cpu", "model": "complex", "train": train}
 for make in (lambda g: UniformUnknown(g, k=8), lambda g: SparringGenerator(g, k=8)):
     (config := Config(mkdtemp()))._import("complex")
-    config.set_all(options, create=True)
+    config.set_all(options | {"lookup_embedder": embedder}, create=True)
     link = bridge.Bridge(make, sides=BothSides, loss=Softmax(correction="both"))
-    job = type("Job", (libkge.SparringJob,), {"bridge": link})
-    job = job(config, data := libkge.dataset_of(load_embedded(), config))
-    job.run()
-    found = EvaluationJob.create(config, data, job, job.model).run()
-    print(f"{job.bridge}: MRR {found['mean_reciprocal_rank_filtered']:.3f}")
+    kind = type("Job", (libkge.SparringJob,), {"bridge": link})
+    (job := kind(config, libkge.dataset_of(load_embedded(), config))).run()
+    found = job.valid_trace[-1]["mean_reciprocal_rank_filtered"]
+    print(f"{job.bridge}: validation MRR {found:.3f}")

@@ -15,7 +15,7 @@ for name, make in {"8 uniform": few, "72 uniform": many, "8 learned": learned}.i
         dataset="kinships",
         model="ComplEx",
         model_kwargs={"embedding_dim": 64},
-        optimizer_kwargs={"lr": 0.05},
+        optimizer_kwargs={"lr": 0.01},
         training_loop=SparringLoop,
         training_loop_kwargs={"bridge": Bridge(make, loss=Softmax(correction="both"))},
         training_kwargs={"num_epochs": 20, "batch_size": 512, "use_tqdm": False},

@@ -25,7 +25,7 @@ TRIALS = {
     "torchkge": OURS,
     "pykeen": {
         "random_seed=0": ("random_seed=0, use_testing_data=False",),
-        '"lr": 0.05': ('"lr": 0.01', '"lr": 0.05', '"lr": 0.1'),
+        '"lr": 0.01': ('"lr": 0.01', '"lr": 0.05', '"lr": 0.1'),
     },
 }
 

@@ -4,6 +4,7 @@
 #   scripts/test_hosts.sh                    all of them
 #   scripts/test_hosts.sh pykeen torchkge    some of them
 #   INSTALL_ONLY=1 scripts/test_hosts.sh     environments only
+#   INSTALL_LIMIT=300 scripts/test_hosts.sh  seconds after which one counts as not installable
 #
 # A library that cannot be installed is left out, and the last lines say so; a test that fails
 # fails. LibKGE is in no package index: LIBKGE is what `git clone` gets its source from.
@@ -30,10 +31,10 @@ install() {
         timeout 100 git clone --quiet "$source" "$place/source"
         git -C "$place/source" checkout --quiet $commit
     fi
-    "$python" -m pip install --quiet "$torch"
+    "$python" -m pip install --quiet --no-compile "$torch"
     # shellcheck disable=SC2086
-    "$python" -m pip install --quiet ${packages[$1]}
-    "$python" -m pip install --quiet --editable . pytest hypothesis beartype
+    "$python" -m pip install --quiet --no-compile ${packages[$1]}
+    "$python" -m pip install --quiet --no-compile --editable . pytest hypothesis beartype
     if [ "$1" = libkge ]; then
         echo "$PWD/$place/source" >"$("$python" -c 'import site; print(site.getsitepackages()[0])')/kge.pth"
     fi

@@ -1,6 +1,7 @@
 """What every host relies on, without any."""
 
 import copy
+from dataclasses import replace
 
 import pytest
 import torch
@@ -238,6 +239,22 @@ def test_a_loss_that_needs_a_density_refuses_a_sampler_without():
     make = lambda graph: Cached(graph, k=2)
     with pytest.raises(ValueError, match="corrects for the density of negatives, and Cached stat"):
         entered(make, loss=Softmax(correction="negatives"))
+
+
+def test_what_may_be_missing_is_told_by_facts_that_the_host_is_not_given():
+    kept = GRAPH.hold_out(0.2)
+    make = lambda graph: SparringGenerator(
+        replace(graph, held_out=kept.held_out), k=4, dim=8, missing=0.2
+    )
+    bridge = Bridge(make)
+    bridge.enter(replace(kept, held_out=None))  # as a host makes it, of what it is given
+    bridge.judge = learned().judge
+    for _ in range(40):
+        step(bridge, kept.triples)
+    bridge.draw(kept.triples)
+    drawn = bridge.last[1]
+    doubted = drawn.false_negative[drawn.mask]
+    assert doubted.max() > 0 and (drawn.weight[drawn.mask] == 1 - doubted).all()
 
 
 def test_a_bridge_is_short_in_records():
