@@ -5,11 +5,13 @@ from dataclasses import replace
 
 import pytest
 import torch
+from judging.worlds import Table, random_graph
 from torch.utils.data import DataLoader
 
+from sparring.evaluation import evaluate
 from sparring.generators import SparringGenerator
 from sparring.graph.sides import BernoulliSide, BothSides
-from sparring.hosts.bridge import Bridge
+from sparring.hosts.bridge import Bridge, HostModel
 from sparring.losses import Softmax
 from sparring.samplers import Cached, HardestOf, Uniform, UniformUnknown
 from sparring.testing import tiny_graph
@@ -241,6 +243,22 @@ def test_a_loss_that_needs_a_density_refuses_a_sampler_without():
         entered(make, loss=Softmax(correction="negatives"))
 
 
+def test_the_hosts_model_is_ranked_as_one_of_ours():
+    graph = random_graph()
+    table = Table.random(graph)
+    bridge = Bridge(lambda graph: Uniform(graph, k=2))
+    bridge.enter(graph.training)
+
+    def look_up(triples, head):
+        anchor = torch.where(head, triples[:, 2], triples[:, 0])
+        answer = torch.where(head, triples[:, 0], triples[:, 2])
+        return table.scores[anchor, triples[:, 1] + len(graph.relations) * head, answer]
+
+    bridge.judge = look_up
+    ours, theirs = (evaluate(m, graph.test, graph.known) for m in (table, HostModel(bridge)))
+    assert torch.equal(ours.rank, theirs.rank)
+
+
 def test_what_may_be_missing_is_told_by_facts_that_the_host_is_not_given():
     kept = GRAPH.hold_out(0.2)
     make = lambda graph: SparringGenerator(
@@ -261,4 +279,4 @@ def test_a_bridge_is_short_in_records():
     bridge = Bridge(lambda graph: Uniform(graph, k=2), seed=3)
     assert repr(bridge) == "Bridge(no sampler yet, seed=3)"
     bridge.enter(GRAPH)
-    assert repr(bridge) == "Bridge(Uniform, seed=3)"
+    assert repr(bridge) == "Bridge(Uniform, k=2, seed=3)"

@@ -14,6 +14,7 @@ from sparring.batch import Feedback, Negatives, Queries, Scorer, per_query
 from sparring.graph.knowledge_graph import TrainGraph
 from sparring.graph.sides import ChosenSide, Sides, answered
 from sparring.losses import Loss
+from sparring.models import MainModel
 from sparring.samplers.base import NegativeSampler
 
 AT_ONCE = 2**17  # triples that the host's model scores in one call
@@ -52,7 +53,8 @@ class Bridge:
         self.forget()
 
     def __repr__(self) -> str:  # hosts write it into their records
-        name = "no sampler yet" if self.sampler is None else type(self.sampler).__name__
+        sampler = self.sampler
+        name = "no sampler yet" if sampler is None else f"{type(sampler).__name__}, k={sampler.k}"
         return f"Bridge({name}, seed={self.seed})"
 
     def forget(self) -> None:
@@ -121,7 +123,7 @@ class Bridge:
             )
         self.digest()
         queries = self.sides(triples.to(self.rng.device), self.rng)
-        drawn = self.sampler.sample(queries, self._scorer(queries), self.rng)
+        drawn = self.sampler.sample(queries, self.scorer(queries), self.rng)
         self.last = queries, replace(drawn, ids=per_query(drawn.ids, len(queries)))
         corrupted = answered(queries, drawn.ids, self.sides.num_relations)
         return corrupted.to(triples.device), drawn.mask.to(triples.device)
@@ -173,7 +175,9 @@ class Bridge:
         """Where queries ask for the head."""
         return queries.relation >= self.sides.num_relations
 
-    def _scorer(self, queries: Queries) -> Scorer:
+    def scorer(self, queries: Queries) -> Scorer:
+        """The host model's scores of candidates for these queries."""
+
         def score(ids: Int[Tensor, "G K"]) -> Float[Tensor, "B K"]:
             if self.judge is None:
                 raise RuntimeError(
@@ -203,6 +207,22 @@ class Bridge:
         elif state:
             self.sampler.load_state_dict(state["sampler"])
             self.rng.set_state(state["rng"])
+
+
+class HostModel(MainModel):
+    """The model of a host library as one of ours, for `evaluate` and other questions.
+
+    Args:
+        bridge: that has entered a graph, and knows the model by its `judge`.
+    """
+
+    def __init__(self, bridge: Bridge):
+        super().__init__()
+        self.bridge = bridge
+
+    def forward(self, queries: Queries) -> Scorer:
+        """Scores of candidates, in the model's evaluation mode and without gradients."""
+        return self.bridge.scorer(queries)
 
 
 def _part(value: Tensor | None, rows: slice, device: torch.device) -> Tensor | None:
