@@ -9,7 +9,6 @@ which `scripts/tables.py` makes the table of docs/conformance.md.
 
 import importlib
 import json
-import os
 import subprocess
 import sys
 from importlib.metadata import version
@@ -17,12 +16,13 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "results" / "conformance"
-PACKAGES = {
-    "pykeen": "pykeen",
-    "pyg": "torch_geometric",
-    "torchkge": "torchkge",
-    "libkge": None,
-    "sparring": "sparring",
+VERSIONS = {
+    "pykeen": lambda: version("pykeen"),
+    "pyg": lambda: version("torch_geometric"),
+    "torchkge": lambda: version("torchkge"),
+    # LibKGE has no releases: the commit of its source
+    "libkge": lambda: importlib.import_module("kge.misc").get_git_revision_short_hash(),
+    "sparring": lambda: version("sparring"),
 }
 FILTERS = ({}, {"filtered": True}, {"filterer": "python-set"})
 THEIRS = {
@@ -38,7 +38,7 @@ THEIRS = {
     ],
     "libkge": [
         ("kge.util.sampler:KgeUniformSampler", options)
-        for options in ({}, {"filtering": True}, {"shared": True})
+        for options in ({}, {"filtering": {"s": True, "o": True}}, {"shared": True})
     ]
     + [("kge.util.sampler:KgeFrequencySampler", {})],
     "sparring": [
@@ -76,8 +76,7 @@ def judgements(host: str) -> dict:
     ]
     found += [{**Judged(one.name, judge(one)).to_dict(), "options": {}} for one in ours(host)]
     about = provenance()
-    package = PACKAGES[host]
-    about["versions"][host] = version(package) if package else os.environ["LIBKGE_COMMIT"]
+    about["versions"][host] = VERSIONS[host]()
     return {"host": host, **about, "command": f"python scripts/conformance.py {host}"} | {
         "judged": found
     }

@@ -17,8 +17,20 @@ from pathlib import Path
 from sparring.experiments.host import provenance
 
 ROOT = Path(__file__).parents[1]
-EXAMPLES = {"pykeen": "pykeen_kinships", "pyg": "pyg_atlas", "torchkge": "torchkge_atlas"}
-PACKAGES = {"pykeen": "pykeen", "pyg": "torch_geometric", "torchkge": "torchkge"}
+EXAMPLES = {
+    "pykeen": "pykeen_kinships",
+    "pyg": "pyg_atlas",
+    "torchkge": "torchkge_atlas",
+    "libkge": "libkge_atlas",
+}
+INSTALLED = "from importlib.metadata import version; print(version({!r}))"
+VERSIONS = {
+    "pykeen": INSTALLED.format("pykeen"),
+    "pyg": INSTALLED.format("torch_geometric"),
+    "torchkge": INSTALLED.format("torchkge"),
+    # no releases: the commit of its source
+    "libkge": "from kge.misc import get_git_revision_short_hash as of; print(of())",
+}
 
 
 def used() -> float:
@@ -27,26 +39,41 @@ def used() -> float:
     return spent.ru_utime + spent.ru_stime
 
 
-def run(host: str) -> dict:
-    """What the example of one library prints."""
-    python = str(ROOT / ".cache" / "hosts" / host / "bin" / "python")
-    example = f"examples/{EXAMPLES[host]}.py"
-    about = provenance()
-    ask = f"from importlib.metadata import version; print(version({PACKAGES[host]!r}))"
-    told = subprocess.run([python, "-c", ask], capture_output=True, text=True, check=True)
-    about["versions"][host] = told.stdout.strip()
-    before = used()
+def python(host: str) -> str:
+    """The interpreter of a library's environment."""
+    return str(ROOT / ".cache" / "hosts" / host / "bin" / "python")
+
+
+def about(host: str) -> dict:
+    """What a record says of where it was made."""
+    found = provenance()
+    ask = [python(host), "-c", VERSIONS[host]]
+    told = subprocess.run(ask, capture_output=True, text=True, check=True)
+    found["versions"][host] = told.stdout.strip()
+    return found
+
+
+def printed(host: str, code: str) -> list[str]:
+    """The lines with results that an example prints."""
     quiet = {"stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL, "text": True}
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    done = subprocess.run([python, example], cwd=ROOT, env=environment, check=True, **quiet)
-    lines = [line for line in done.stdout.splitlines() if "MRR" in line]
+    command = [python(host), "-c", code]
+    done = subprocess.run(command, cwd=ROOT, env=environment, check=True, **quiet)
+    return [line for line in done.stdout.splitlines() if "MRR" in line]
+
+
+def run(host: str) -> dict:
+    """What the example of one library prints."""
+    example = f"examples/{EXAMPLES[host]}.py"
+    where, before = about(host), used()
+    lines = printed(host, (ROOT / example).read_text())
     return {
         "host": host,
         "example": example,
         "command": f"python {example}",
         "printed": lines,
         "cpu_seconds": round(used() - before),
-        **about,
+        **where,
     }
 
 

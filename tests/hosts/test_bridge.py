@@ -1,14 +1,17 @@
 """What every host relies on, without any."""
 
 import copy
+from dataclasses import replace
 
 import pytest
 import torch
+from judging.worlds import Table, random_graph
 from torch.utils.data import DataLoader
 
+from sparring.evaluation import evaluate
 from sparring.generators import SparringGenerator
-from sparring.graph.sides import BernoulliSide
-from sparring.hosts.bridge import Bridge
+from sparring.graph.sides import BernoulliSide, BothSides
+from sparring.hosts.bridge import Bridge, HostModel
 from sparring.losses import Softmax
 from sparring.samplers import Cached, HardestOf, Uniform, UniformUnknown
 from sparring.testing import tiny_graph
@@ -25,7 +28,7 @@ def entered(make, **options):
 def learned(k=4):
     """A bridge to a generator, with the model's opinion of any triple."""
     bridge = entered(lambda graph: SparringGenerator(graph, k=k, dim=8))
-    bridge.judge = lambda triples: (triples * torch.tensor([3, 1, 5])).sum(1).cos()
+    bridge.judge = lambda triples, head: (triples * torch.tensor([3, 1, 5])).sum(1).cos()
     return bridge
 
 
@@ -120,11 +123,32 @@ def test_a_batch_that_is_not_scored_teaches_nothing():
 
 def test_scores_are_of_the_triples_that_candidates_would_make():
     bridge = entered(lambda graph: HardestOf(graph, inner=Uniform(graph, k=40), k=1))
-    bridge.judge = lambda triples: -(triples[:, [0, 2]] - 7).abs().sum(1).float()
+    bridge.judge = lambda triples, head: -(triples[:, [0, 2]] - 7).abs().sum(1).float()
     triples = torch.tensor([[7, 0, 3]]).repeat(20, 1)
     corrupted, _ = bridge.draw(triples)
     tails = corrupted[corrupted[:, 0, 2] != 3]
     assert len(tails) and (tails[..., 2] == 7).all()
+
+
+def test_the_model_is_told_which_end_was_asked_for():
+    bridge = entered(
+        lambda graph: HardestOf(graph, inner=Uniform(graph, k=6), k=2), sides=BothSides
+    )
+    told = []
+    bridge.judge = lambda triples, head: told.append((triples, head)) or triples[:, 0].float()
+    bridge.draw_all(GRAPH.triples)
+    ((triples, head),) = told
+    triples, head = triples.unflatten(0, (-1, 6)), head.unflatten(0, (-1, 6))
+    both = GRAPH.triples.repeat(2, 1).unsqueeze(1)
+    assert (triples[..., 0] == both[..., 0])[~head].all()
+    assert (triples[..., 2] == both[..., 2])[head].all()
+    assert head.sum() == head.numel() / 2
+
+
+def test_both_sides_are_refused_where_there_is_room_for_one():
+    bridge = entered(lambda graph: Uniform(graph, k=2), sides=BothSides)
+    with pytest.raises(ValueError, match="BothSides replaces both ends of a triple, and this lib"):
+        bridge.draw(GRAPH.triples)
 
 
 @pytest.mark.parametrize("make", [HardestOf, Cached])
@@ -219,8 +243,40 @@ def test_a_loss_that_needs_a_density_refuses_a_sampler_without():
         entered(make, loss=Softmax(correction="negatives"))
 
 
+def test_the_hosts_model_is_ranked_as_one_of_ours():
+    graph = random_graph()
+    table = Table.random(graph)
+    bridge = Bridge(lambda graph: Uniform(graph, k=2))
+    bridge.enter(graph.training)
+
+    def look_up(triples, head):
+        anchor = torch.where(head, triples[:, 2], triples[:, 0])
+        answer = torch.where(head, triples[:, 0], triples[:, 2])
+        return table.scores[anchor, triples[:, 1] + len(graph.relations) * head, answer]
+
+    bridge.judge = look_up
+    ours, theirs = (evaluate(m, graph.test, graph.known) for m in (table, HostModel(bridge)))
+    assert torch.equal(ours.rank, theirs.rank)
+
+
+def test_what_may_be_missing_is_told_by_facts_that_the_host_is_not_given():
+    kept = GRAPH.hold_out(0.2)
+    make = lambda graph: SparringGenerator(
+        replace(graph, held_out=kept.held_out), k=4, dim=8, missing=0.2
+    )
+    bridge = Bridge(make)
+    bridge.enter(replace(kept, held_out=None))  # as a host makes it, of what it is given
+    bridge.judge = learned().judge
+    for _ in range(40):
+        step(bridge, kept.triples)
+    bridge.draw(kept.triples)
+    drawn = bridge.last[1]
+    doubted = drawn.false_negative[drawn.mask]
+    assert doubted.max() > 0 and (drawn.weight[drawn.mask] == 1 - doubted).all()
+
+
 def test_a_bridge_is_short_in_records():
     bridge = Bridge(lambda graph: Uniform(graph, k=2), seed=3)
     assert repr(bridge) == "Bridge(no sampler yet, seed=3)"
     bridge.enter(GRAPH)
-    assert repr(bridge) == "Bridge(Uniform, seed=3)"
+    assert repr(bridge) == "Bridge(Uniform, k=2, seed=3)"

@@ -70,9 +70,14 @@ def _first(
 ) -> tuple[Int[Tensor, "B k"], Bool[Tensor, "B"]]:
     ids = torch.cat([per_query(drawn.ids, batch) for drawn in draws], 1)
     mask = torch.cat([drawn.mask for drawn in draws], 1)
+    return ids.gather(1, that_count(mask, k)), mask.any(1)
+
+
+def that_count(mask: Bool[Tensor, "B K"], k: int) -> Int[Tensor, "B k"]:
+    """Columns of the first k candidates that count, from the first again where they are fewer."""
     order = mask.int().argsort(dim=1, descending=True, stable=True)
-    place = torch.arange(k, device=ids.device) % mask.sum(1, keepdim=True).clamp(min=1)
-    return ids.gather(1, order.gather(1, place)), mask.any(1)
+    place = torch.arange(k, device=mask.device) % mask.sum(1, keepdim=True).clamp(min=1)
+    return order.gather(1, place)
 
 
 def bess_arrays(fixed: FixedNegatives) -> dict[str, np.ndarray]:

@@ -14,10 +14,11 @@ from sparring.batch import Feedback, Negatives, Queries, Scorer, per_query
 from sparring.graph.knowledge_graph import TrainGraph
 from sparring.graph.sides import ChosenSide, Sides, answered
 from sparring.losses import Loss
+from sparring.models import MainModel
 from sparring.samplers.base import NegativeSampler
 
 AT_ONCE = 2**17  # triples that the host's model scores in one call
-Judge = Callable[[Tensor], Tensor]
+Judge = Callable[[Tensor, Tensor], Tensor]
 
 
 class Bridge:
@@ -33,7 +34,8 @@ class Bridge:
         seed: of the sampler's first parameters, and of all draws.
 
     Attributes:
-        judge: the host model's scores of triples [M, 3], without gradients; None where the host
+        judge: the host model's scores of triples [M, 3], without gradients, and where it is their
+            heads that were asked for [M], which is the same to most models; None where the host
             has none to offer.
     """
 
@@ -51,7 +53,8 @@ class Bridge:
         self.forget()
 
     def __repr__(self) -> str:  # hosts write it into their records
-        name = "no sampler yet" if self.sampler is None else type(self.sampler).__name__
+        sampler = self.sampler
+        name = "no sampler yet" if sampler is None else f"{type(sampler).__name__}, k={sampler.k}"
         return f"Bridge({name}, seed={self.seed})"
 
     def forget(self) -> None:
@@ -91,6 +94,23 @@ class Bridge:
         """Triples with one end replaced, and True where they count.
 
         Raises:
+            ValueError: if `sides` asks more than one question about a triple.
+            RuntimeError: as `draw_all` does.
+        """
+        corrupted, mask = self.draw_all(triples)
+        if len(corrupted) != len(triples):
+            raise ValueError(
+                f"{type(self.sides).__name__} replaces both ends of a triple, and this library "
+                "takes negatives of one; use other sides, such as ChosenSide or BernoulliSide"
+            )
+        return corrupted, mask
+
+    def draw_all(
+        self, triples: Int[Tensor, "B 3"]
+    ) -> tuple[Int[Tensor, "Q K 3"], Bool[Tensor, "Q K"]]:
+        """The same for Q questions: as many as triples, or twice as many, by `sides`.
+
+        Raises:
             RuntimeError: before `enter`, in a worker process, or if the sampler needs scores that
                 the host does not offer.
         """
@@ -103,7 +123,7 @@ class Bridge:
             )
         self.digest()
         queries = self.sides(triples.to(self.rng.device), self.rng)
-        drawn = self.sampler.sample(queries, self._scorer(queries), self.rng)
+        drawn = self.sampler.sample(queries, self.scorer(queries), self.rng)
         self.last = queries, replace(drawn, ids=per_query(drawn.ids, len(queries)))
         corrupted = answered(queries, drawn.ids, self.sides.num_relations)
         return corrupted.to(triples.device), drawn.mask.to(triples.device)
@@ -151,7 +171,13 @@ class Bridge:
         self.told = self.sampler.observe(Feedback(queries, drawn, positive, negative, gradient))
         return self.told
 
-    def _scorer(self, queries: Queries) -> Scorer:
+    def heads(self, queries: Queries) -> Bool[Tensor, "B"]:
+        """Where queries ask for the head."""
+        return queries.relation >= self.sides.num_relations
+
+    def scorer(self, queries: Queries) -> Scorer:
+        """The host model's scores of candidates for these queries."""
+
         def score(ids: Int[Tensor, "G K"]) -> Float[Tensor, "B K"]:
             if self.judge is None:
                 raise RuntimeError(
@@ -160,7 +186,9 @@ class Bridge:
                     "ignores scores"
                 )
             triples = answered(queries, ids, self.sides.num_relations)
-            parts = [self.judge(part) for part in triples.flatten(0, 1).split(AT_ONCE)]
+            head = self.heads(queries).unsqueeze(1).expand(triples.shape[:2])
+            both = zip(triples.flatten(0, 1).split(AT_ONCE), head.flatten().split(AT_ONCE))
+            parts = [self.judge(some, asked) for some, asked in both]
             return torch.cat(parts).view(triples.shape[:2]).to(ids.device)
 
         return score
@@ -179,6 +207,22 @@ class Bridge:
         elif state:
             self.sampler.load_state_dict(state["sampler"])
             self.rng.set_state(state["rng"])
+
+
+class HostModel(MainModel):
+    """The model of a host library as one of ours, for `evaluate` and other questions.
+
+    Args:
+        bridge: that has entered a graph, and knows the model by its `judge`.
+    """
+
+    def __init__(self, bridge: Bridge):
+        super().__init__()
+        self.bridge = bridge
+
+    def forward(self, queries: Queries) -> Scorer:
+        """Scores of candidates, in the model's evaluation mode and without gradients."""
+        return self.bridge.scorer(queries)
 
 
 def _part(value: Tensor | None, rows: slice, device: torch.device) -> Tensor | None:

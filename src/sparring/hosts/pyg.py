@@ -45,7 +45,7 @@ class BridgedModel(KGEModel):
             self.enter(torch.stack([head_index, rel_type, tail_index], 1))
         return super().loader(head_index, rel_type, tail_index, **options)
 
-    def judge(self, triples: Int[Tensor, "M 3"]) -> Float[Tensor, "M"]:
+    def judge(self, triples: Int[Tensor, "M 3"], head: Any = None) -> Float[Tensor, "M"]:
         """The model's scores of triples, in evaluation mode and without a trace."""
         with frozen(self):
             return super().forward(*triples.to(self.node_emb.weight.device).unbind(1))

@@ -101,7 +101,7 @@ class SparringLoop(SLCWATrainingLoop):
         self.bridge, self.anew = bridge, False
         bridge.judge = self.judge
 
-    def judge(self, triples: Int[Tensor, "M 3"]) -> Float[Tensor, "M"]:
+    def judge(self, triples: Int[Tensor, "M 3"], head: Any = None) -> Float[Tensor, "M"]:
         """The model's scores of triples, in evaluation mode and without a trace."""
         triples = triples.to(self.model.device)
         try:

@@ -49,7 +49,7 @@ class SparringSampler(NegativeSampler):
         if model is not None:
             bridge.judge = self.judge
 
-    def judge(self, triples: Int[Tensor, "M 3"]) -> Float[Tensor, "M"]:
+    def judge(self, triples: Int[Tensor, "M 3"], head: Any = None) -> Float[Tensor, "M"]:
         """The model's scores of triples, in evaluation mode and without a trace."""
         assert self.model is not None
         device = next(self.model.parameters()).device

@@ -1,6 +1,7 @@
 """Everything that is wrong with a sampler, of this library or another."""
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int
@@ -75,6 +76,6 @@ def opinion(queries: Queries) -> Scorer:
     return lambda ids: ((7 * per_query(ids, len(queries)) + lean) % 11).float()
 
 
-def taste(triples: Int[Tensor, "M 3"]) -> Float[Tensor, "M"]:
+def taste(triples: Int[Tensor, "M 3"], head: Any = None) -> Float[Tensor, "M"]:
     """Scores of a model that likes some triples better than others."""
     return ((triples * torch.tensor([3, 1, 7], device=triples.device)).sum(1) % 11).float()
