@@ -30,9 +30,13 @@ ROUNDS = {"train": 7, "evaluate": 3}
 TRAINING = {
     "ComplEx d = 128, K = 64": (("complex", 128, 64), True),
     "TransE L1 d = 100, K = 8": (("transe", 100, 8), True),
+    "TransE L1 d = 100, K = 8, Adagrad": (("transe", 100, 8, "adagrad"), True),
     "TransE L1 d = 100, K = 64": (("transe", 100, 64), True),
-    "ComplEx d = 128, K = 1,024 shared by the batch": (("complex", 128, 1024, True), False),
-    "TransE L1 d = 100, K = 1,024 shared by the batch": (("transe", 100, 1024, True), False),
+    "ComplEx d = 128, K = 1,024 shared by the batch": (("complex", 128, 1024, "adam", True), False),
+    "TransE L1 d = 100, K = 1,024 shared by the batch": (
+        ("transe", 100, 1024, "adam", True),
+        False,
+    ),
 }
 RANKED = 1000
 EVALUATION = {

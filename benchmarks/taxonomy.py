@@ -3,9 +3,10 @@
     python benchmarks/taxonomy.py FOLDER [--share 1.0]
 
 FOLDER holds ncbi-taxonomy (2.7 million entities, 8.6 million triples). Writes
-results/benchmarks/taxonomy.json. One thread; processor time; peaks are of the whole process in each
-phase. The model is ComplEx with sparse gradients and row-wise Adagrad, so that a step touches the
-rows of its batch only. Scale is all that is measured: nothing was tuned, and one epoch is no result.
+results/benchmarks/taxonomy.json. One thread; processor time; peaks are of the whole process in
+each phase. The model is ComplEx with sparse gradients and row-wise Adagrad, so that a step touches
+the rows of its batch only. Scale is all that is measured: nothing was tuned, and one epoch is no
+result.
 """
 
 import argparse

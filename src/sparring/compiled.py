@@ -26,7 +26,8 @@ def compiled(loop):
     is always the same order.
     """
     plain = inspect.unwrap(loop)
-    return numba.njit(nogil=True, cache=True, fastmath=ANY_ORDER)(plain) if numba else plain
+    options = {"nogil": True, "cache": True, "fastmath": ANY_ORDER, "error_model": "numpy"}
+    return numba.njit(**options)(plain) if numba else plain
 
 
 def can_loop(over: Tensor) -> bool:
@@ -61,8 +62,9 @@ def in_parts(loop, rows: int, numbers: int, *given: Tensor) -> int:
 
     Args:
         numbers: how many are read in all.
+        given: tensors of which no gradient is wanted.
     """
-    arrays = [one.detach().numpy() for one in given]
+    arrays = [one.numpy() for one in given]
     count = min(torch.get_num_threads(), rows, 1 + numbers // WORTH_A_THREAD)
     if count <= 1:
         return loop(0, rows, *arrays)

@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from sparring.training import OPTIMIZERS, RowwiseAdagrad
+from sparring import compiled
+from sparring.training import OPTIMIZERS, RowwiseAdagrad, adam
 
 LR, EPS = 0.1, 1e-8
 ROWS, DIM = 5, 3
@@ -122,3 +123,44 @@ def test_dense_optimizers_are_those_of_torch(name, same):
     one, two = table(), table()
     got = trained(one, OPTIMIZERS[name](list(one.parameters()), lr=LR))
     torch.testing.assert_close(got, trained(two, same(list(two.parameters()))))
+
+
+@pytest.fixture(params=["loops", "vectors", "threads"])
+def way(request, monkeypatch):
+    """Compiled loops, PyTorch's own operations, or loops on two threads."""
+    if request.param == "vectors":
+        monkeypatch.setattr(adam, "can_loop", lambda over: False)
+    if request.param == "threads":
+        monkeypatch.setattr(compiled, "WORTH_A_THREAD", 1)
+        monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+
+
+def test_adam_moves_all_rows_whether_gradients_are_sparse_or_dense(way):
+    """Row 0 gets a gradient in the first two batches only, and row 4 never."""
+    dense, sparse = table(), table(sparse=True)
+    want = trained(dense, torch.optim.Adam(dense.parameters(), lr=LR))
+    got = trained(sparse, adam.Adam(list(sparse.parameters()), lr=LR))
+    assert sparse.weight.grad is not None
+    torch.testing.assert_close(got, want, rtol=1e-6, atol=1e-7)
+
+
+def test_adam_takes_rows_in_any_order_and_more_than_once():
+    row = torch.tensor([[3, 1, 3]])
+    grad = torch.sparse_coo_tensor(row, torch.eye(3), (ROWS, DIM), check_invariants=False)
+    found = []
+    for one in (grad, grad.to_dense()):
+        parameter = nn.Parameter(torch.ones(ROWS, DIM))
+        parameter.grad = one
+        adam.Adam([parameter], lr=LR).step()
+        found.append(parameter.detach())
+    torch.testing.assert_close(*found)
+
+
+def test_adam_goes_on_where_its_state_was_saved():
+    embedding, twin = table(sparse=True), table()
+    optimizer = adam.Adam(list(embedding.parameters()), lr=LR, beta1=0.5)
+    trained(embedding, optimizer)
+    twin.load_state_dict(embedding.state_dict())
+    other = torch.optim.Adam(twin.parameters(), lr=LR, betas=(0.5, 0.999))
+    other.load_state_dict(copy.deepcopy(optimizer.state_dict()))
+    torch.testing.assert_close(trained(embedding, optimizer), trained(twin, other))

@@ -148,12 +148,6 @@ def prepare(config: Config, graph: KnowledgeGraph, folder: Path) -> Fit:
     optimizer = build(
         config.parts["optimizer"], PARTS["optimizer"][0], "optimizer", params=step.trained()
     )
-    sparse = any(getattr(module, "sparse", False) for module in step.model.modules())
-    if sparse and isinstance(optimizer, torch.optim.Adam):
-        raise ConfigError(
-            "[optimizer] adam needs dense gradients; take adagrad or rowwise-adagrad, or set "
-            "model.sparse = false"
-        )
     return Fit(
         step,
         optimizer,
