@@ -80,7 +80,8 @@ def table(rows: list[dict], about: dict) -> str:
     """The record for readers."""
     lines = [
         f"{about['cpu']}, {about['threads']} thread; load {about['load']}. {2 * BATCH:,} queries a "
-        f"step, ComplEx d = {DIM}; processor milliseconds a step (expected number of different rows).",
+        f"step, ComplEx d = {DIM}; processor milliseconds a step "
+        f"(and how many different rows are expected).",
         "",
         f"| step | {' | '.join(f'N = {size:,}' for size in SIZES)} | last to first |",
         "| --- |" + " --- |" * (len(SIZES) + 1),

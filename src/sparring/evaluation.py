@@ -1,4 +1,8 @@
-"""Exact filtered ranking, in bounded memory."""
+"""Exact filtered ranking, in bounded memory.
+
+At most `max_scores` scores are held at once. A block of them goes with the vectors of its entities,
+where the model copies these, and with comparisons of one byte each; see `fitting`.
+"""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +17,7 @@ from sparring.graph.facts import FactIndex
 from sparring.graph.sides import both_queries
 from sparring.models.base import MainModel
 
+PRECISIONS = ("float32", "bfloat16")
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
@@ -134,7 +139,10 @@ def refuse_nan(queries: Queries, scores: Float[Tensor, "B n"]) -> None:
 def fitting(batch: int, max_scores: int, num_entities: int) -> tuple[int, int]:
     """Queries per batch and entities per chunk, so that at most `max_scores` are held at once.
 
-    All entities are scored in one chunk unless that would leave fewer than 64 queries.
+    All entities are scored in one chunk unless that would leave fewer than 64 queries. So a chunk
+    is never more than all entities, nor more than max_scores / 64 of them (but for limits below
+    64): beside 8 bytes per score, a model of vectors needs 4 d bytes for each entity of a chunk,
+    which is one more table of entities at most.
 
     Raises:
         ValueError: if `batch` or `max_scores` is below 1.
@@ -144,6 +152,19 @@ def fitting(batch: int, max_scores: int, num_entities: int) -> tuple[int, int]:
             raise ValueError(f"{name} must be at least 1; got {value}")
     rows = min(batch, max(max_scores // num_entities, min(64, max_scores)))
     return rows, min(num_entities, max_scores // rows)
+
+
+def arithmetic(device: torch.device, precision: str) -> torch.autocast:
+    """Where products are taken in this precision; what only adds up or compares stays as it is.
+
+    Raises:
+        ValueError: for a precision of another name.
+    """
+    if precision not in PRECISIONS:
+        raise ValueError(f"precision is one of {', '.join(PRECISIONS)}; got {precision!r}")
+    return torch.autocast(
+        device.type, dtype=torch.bfloat16, enabled=precision == "bfloat16", cache_enabled=False
+    )
 
 
 @contextmanager
@@ -166,6 +187,7 @@ def evaluate(
     *,
     batch: int = 1024,
     max_scores: int = 2**25,
+    precision: str = "float32",
 ) -> Evaluation:
     """Rank the answers of both queries of each triple among all entities not known to answer.
 
@@ -174,9 +196,12 @@ def evaluate(
         batch: queries encoded together, at most.
         max_scores: scores held at once, at most: N is cut into chunks where a batch of at least
             64 rows would not fit.
+        precision: "float32" leaves models as they are. "bfloat16" takes products in 16 bits, for
+            GPUs: scores keep two or three digits, and those that become alike count as ties.
 
     Raises:
-        ValueError: if there are no triples, or `batch` or `max_scores` is below 1.
+        ValueError: if there are no triples, `batch` or `max_scores` is below 1, or the precision
+            is of another name.
         FloatingPointError: if a score is NaN.
     """
     if not len(triples):
@@ -184,7 +209,7 @@ def evaluate(
     rows, chunk = fitting(batch, max_scores, known.num_entities)
     queries = both_queries(triples, known.num_relations)
     parts = []
-    with judging(model):
+    with judging(model), arithmetic(triples.device, precision):
         for start in range(0, len(queries), rows):
             some = queries[start : start + rows]
             parts.append(filtered_rank(some, model(some), known, chunk=chunk))

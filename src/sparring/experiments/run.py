@@ -232,7 +232,8 @@ def judge(model: MainModel, graph: KnowledgeGraph, config: Config) -> Evaluation
     """Filtered ranks on the split that the experiment is judged on."""
     device = device_of(config)
     triples = getattr(graph, config.evaluate.split).to(device)
-    return evaluate(model, triples, graph.known.to(device), max_scores=config.evaluate.max_scores)
+    known, how = graph.known.to(device), config.evaluate
+    return evaluate(model, triples, known, max_scores=how.max_scores, precision=how.precision)
 
 
 def measures(ranks: Evaluation) -> dict[str, float]:
