@@ -1,7 +1,6 @@
 """Exact filtered ranking, in bounded memory.
 
-At most `max_scores` scores are held at once. A block of them goes with the vectors of its entities,
-where the model copies these, and with comparisons of one byte each; see `fitting`.
+At most `max_scores` scores are held at once, 4 bytes each; see `fitting` for what goes with them.
 """
 
 from collections.abc import Iterator
@@ -13,11 +12,13 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from sparring.batch import Queries, Scorer
+from sparring.compiled import can_loop, compiled, in_parts
 from sparring.graph.facts import FactIndex
 from sparring.graph.sides import both_queries
 from sparring.models.base import MainModel
 
 PRECISIONS = ("float32", "bfloat16")
+
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
@@ -112,13 +113,36 @@ def _count(
 ) -> tuple[Int[Tensor, "B"], Int[Tensor, "B"]]:
     """How many score above the target, and how many at least as high, but for the hidden."""
     row, rival, rows = hidden[0], scores[hidden], len(scores)
-    above = (scores > target).sum(1, dtype=torch.int32)
-    at_least = (scores >= target).sum(1, dtype=torch.int32)
+    above, at_least = compared(scores, target)
     bar = target.squeeze(1)[row]
     return (
         above - torch.bincount(row[rival > bar], minlength=rows),
         at_least - torch.bincount(row[rival >= bar], minlength=rows),
     )
+
+
+def compared(
+    scores: Float[Tensor, "B n"], target: Float[Tensor, "B 1"]
+) -> tuple[Int[Tensor, "B"], Int[Tensor, "B"]]:
+    """How many scores of each row are above its target, and how many at least as high."""
+    if can_loop(scores) and scores.dtype in (torch.float32, torch.float64):
+        above, at_least = torch.empty(2, len(scores), dtype=torch.int32)
+        in_parts(compare, len(scores), scores.numel(), scores, target, above, at_least)
+        return above, at_least
+    above = (scores > target).sum(1, dtype=torch.int32)
+    return above, (scores >= target).sum(1, dtype=torch.int32)
+
+
+@compiled
+def compare(start, stop, scores, target, above, at_least):
+    """`compared`, in one pass."""
+    for row in range(start, stop):
+        bar, more, same_or_more = target[row, 0], 0, 0
+        for k in range(scores.shape[1]):
+            more += scores[row, k] > bar
+            same_or_more += scores[row, k] >= bar
+        above[row], at_least[row] = more, same_or_more
+    return 0
 
 
 def refuse_nan(queries: Queries, scores: Float[Tensor, "B n"]) -> None:
@@ -141,8 +165,10 @@ def fitting(batch: int, max_scores: int, num_entities: int) -> tuple[int, int]:
 
     All entities are scored in one chunk unless that would leave fewer than 64 queries. So a chunk
     is never more than all entities, nor more than max_scores / 64 of them (but for limits below
-    64): beside 8 bytes per score, a model of vectors needs 4 d bytes for each entity of a chunk,
-    which is one more table of entities at most.
+    64). At its peak ranking holds 4 bytes per score (models of inner products and L1 distances; 12
+    for L2 distances, 24 for those with projections, as the models take some steps to their
+    scores; 5 more where comparisons are not compiled), and 4 d bytes for each entity of a chunk,
+    where vectors are copied.
 
     Raises:
         ValueError: if `batch` or `max_scores` is below 1.
