@@ -6,7 +6,8 @@
 A table stands between `<!-- table: results/<study> -->` and `<!-- end of table -->`; what is known
 of a sampler or loss between `<!-- figures: <name> -->` and `<!-- end of figures -->`; what the
 conformance kit says of a library's samplers between `<!-- conformance: <library> -->` and
-`<!-- end of conformance -->`; the example of a library and what it printed between
+`<!-- end of conformance -->`; a study of `scripts/curve.py` between `<!-- curve: <study> -->` and
+`<!-- end of curve -->`; the example of a library and what it printed between
 `<!-- example: <library> -->` and `<!-- end of example -->`.
 """
 
@@ -22,6 +23,7 @@ PLACE = re.compile(r"(<!-- table: (\S+) -->\n).*?(<!-- end of table -->)", re.DO
 FIGURES = re.compile(r"(<!-- figures: (\S+) -->\n).*?(<!-- end of figures -->)", re.DOTALL)
 KIT = re.compile(r"(<!-- conformance: (\S+) -->\n).*?(<!-- end of conformance -->)", re.DOTALL)
 EXAMPLE = re.compile(r"(<!-- example: (\S+) -->\n).*?(<!-- end of example -->)", re.DOTALL)
+CURVE = re.compile(r"(<!-- curve: (\S+) -->\n).*?(<!-- end of curve -->)", re.DOTALL)
 COLUMNS = {
     "data set": lambda r: r["dataset"],
     "model": lambda r: r["model"],
@@ -64,6 +66,32 @@ def conformance(host: str) -> str:
     return f"{markdown(rows)}\nJudged by `{found['command']}` at {found['commit']}: {versions}.\n"
 
 
+def curve(study: str) -> str:
+    """Test MRR by model, method and K, and the training time at the greatest K and the least."""
+    found = [
+        json.loads(path.read_text())
+        for path in sorted((ROOT / "results" / "curve").glob(f"{study}-*.json"))
+    ]
+    ks = sorted({run["k"] for one in found for run in one["runs"] if run["split"] == "test"})
+    rows = [["model", "method", *(f"K = {k}" for k in ks), "CPU s", "chosen"]]
+    for one in found:
+        tested = [run for run in one["runs"] if run["split"] == "test"]
+        for method in dict.fromkeys(run["method"] for run in tested):
+            by_k = {run["k"]: run for run in tested if run["method"] == method}
+            seconds = sorted(run["cpu_seconds"] for run in by_k.values())
+            changed = next(iter(by_k.values()))["changed"]
+            rows.append(
+                [
+                    one["model"],
+                    method,
+                    *(f"{by_k[k]['mrr']:.4f}" if k in by_k else "" for k in ks),
+                    f"{seconds[0]:,.0f} to {seconds[-1]:,.0f}",
+                    ", ".join(f"`{name} = {value}`" for name, value in changed.items()),
+                ]
+            )
+    return markdown(rows)
+
+
 def example(host: str) -> str:
     """The example of a library, as its file stands, and what it printed."""
     found = json.loads((ROOT / "results" / "hosts" / f"{host}.json").read_text())
@@ -79,6 +107,7 @@ def example(host: str) -> str:
 def filled(text: str) -> str:
     """The text with every marked table made anew."""
     text = PLACE.sub(lambda place: place[1] + table(ROOT / place[2]) + place[3], text)
+    text = CURVE.sub(lambda place: place[1] + curve(place[2]) + place[3], text)
     text = EXAMPLE.sub(lambda place: place[1] + example(place[2]) + place[3], text)
     text = KIT.sub(lambda place: place[1] + conformance(place[2]) + place[3], text)
     return FIGURES.sub(lambda place: place[1] + figures(place[2]) + place[3], text)

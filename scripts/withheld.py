@@ -6,16 +6,18 @@ trains experiments/withheld/fb15k-237.toml, unless runs/withheld holds it, and w
 results/withheld/fb15k-237.json. The trained main model judges hardness, by the mean rank of
 counted draws among all entities, and by the share of them that score above the answer; withheld
 facts are those of validation and test, which nothing but this audit sees. The generator is asked
-at several degrees of sharpness, with and without its floor, and the pool at several sizes; rates
-of the pool are interpolated to the generator's hardness, both in logarithm. `weighed` counts draws
-by their weight, which is what the loss sees.
+at several degrees of sharpness, with and without its floor, and with several probabilities of
+being a missing fact above which draws do not count (`tolerate`); the pool at several sizes, whose
+rates are interpolated to the generator's hardness, both in logarithm. `weighed` counts draws by
+their weight, which is what the loss sees.
 """
 
 import json
 import math
 import sys
-from itertools import pairwise
+from itertools import pairwise, product
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -29,7 +31,7 @@ from sparring.samplers import HardestOf, UniformUnknown
 ROOT = Path(__file__).parents[1]
 DRAWS, K = 2**17, 8
 HARDNESS = ("mean_rank", "above")
-SHARPNESS, POOLS = (0.5, 1.0, 2.0, 4.0), (9, 16, 64, 256, 1024, 4096)
+SHARPNESS, TOLERATED, POOLS = (1.0, 2.0, 4.0), (1.0, 0.1, 0.05), (9, 16, 64, 256, 1024, 4096)
 
 
 def measured(sampler, graph, model) -> dict:
@@ -67,26 +69,27 @@ def main() -> None:
         raise SystemExit(f"the training of {folder} was stopped; start again to go on with it")
     graph = load_graph(config.graph)
     step = Run(folder).trained(config, graph)
-    training, generator = graph.training, step.sampler
+    training = graph.training
+    generator: Any = step.sampler
     pools = [
         {"pool": size, **measured(HardestOf(training, inner=UniformUnknown(training, k=size), k=K),
                                   graph, step.model)}
         for size in POOLS
     ]  # fmt: skip
     rows = []
-    for floor in (generator.floor, 0.0):
-        for sharpness in SHARPNESS:
-            generator.floor = floor
-            generator.sharpness.fill_(sharpness)
-            row = {"floor": floor, "sharpness": sharpness, **measured(generator, graph, step.model)}
-            for by in HARDNESS:
-                other = between(pools, by, row[by])
-                row |= {
-                    f"{kind}_less_at_equal_{by}": other and 1 - row[kind] / other
-                    for kind in ("withheld", "weighed")
-                }
-            rows.append(row)
-            print(row, flush=True)
+    for floor, sharpness, tolerated in product((generator.floor, 0.0), SHARPNESS, TOLERATED):
+        generator.floor, generator.tolerate = floor, tolerated
+        generator.sharpness.fill_(sharpness)
+        setting = {"floor": floor, "sharpness": sharpness, "tolerate": tolerated}
+        row = {**setting, **measured(generator, graph, step.model)}
+        for by in HARDNESS:
+            other = between(pools, by, row[by])
+            row |= {
+                f"{kind}_less_at_equal_{by}": other and 1 - row[kind] / other
+                for kind in ("withheld", "weighed")
+            }
+        rows.append(row)
+        print(row, flush=True)
     report = {
         "hardest-of-pool": pools,
         "generator": rows,

@@ -18,7 +18,7 @@ MAY_USE = {
     "models": FOUNDATION,
     "samplers": FOUNDATION,
     "losses": {"batch", "compiled"},
-    "generators": FOUNDATION | {"samplers"},
+    "generators": FOUNDATION | {"models", "samplers"},
     "evaluation": FOUNDATION | {"models"},
     "breakdown": FOUNDATION | {"evaluation"},
     "tally": FOUNDATION | {"breakdown"},

@@ -6,7 +6,7 @@ import torch
 
 from sparring.generators import codes as codes_module
 from sparring.generators.codes import DEEPEST, PairedCodes, Pool
-from sparring.generators.drawing import pick_between
+from sparring.generators.drawing import pick, skip_blocks
 
 N, DIM = 40, 6
 
@@ -34,12 +34,21 @@ def by_enumeration(codes, context):
     return (context @ rounded.T + codes.bias).log_softmax(1)
 
 
+@pytest.mark.parametrize("loops", [True, False])
 @pytest.mark.parametrize("codes", [1, 3, 16, 500])
-def test_the_density_is_the_softmax_of_rounded_vectors(codes):
+def test_the_density_is_the_softmax_of_rounded_vectors(codes, loops, monkeypatch):
+    monkeypatch.setattr(codes_module, "can_loop", lambda over: loops)
     made, *_ = codes_of(codes)
     context = contexts()
     stated = made.log_prob(made.shares(context), everyone())
     torch.testing.assert_close(stated, by_enumeration(made, context), rtol=1e-4, atol=1e-4)
+
+
+def test_ids_that_are_no_entities_are_refused():
+    made, *_ = codes_of()
+    for wrong in (N, -1):
+        with pytest.raises(IndexError, match=f"1 of 10 candidates are no entities.*to {N - 1}"):
+            made.log_prob(made.shares(contexts(5)), torch.tensor([[0, 1]] * 4 + [[2, wrong]]))
 
 
 def test_with_a_code_for_every_entity_nothing_is_rounded():
@@ -105,7 +114,12 @@ def test_loops_draw_the_same_as_everything_else(monkeypatch):
 
 def test_a_lot_beyond_the_sum_falls_on_the_last_that_has_any_weight():
     weight = np.array([0.5, 0.25, 0.0, 0.0], dtype=np.float32)
-    assert pick_between(weight, 0, 4, np.float32(0.75))[0] == 1
+    assert pick(weight, 0, 4, np.float32(0.75)) == 1
+    lot, taken, block = np.full(2, 0.75, dtype=np.float32), np.empty(2), np.empty(2, dtype=int)
+    lot[1] = 0.6
+    skip_blocks(weight, lot, taken, block)
+    assert block.tolist() == [1, 1]
+    assert lot.tolist() == pytest.approx([0.0, 0.1])
 
 
 @pytest.mark.parametrize("loops", [True, False])

@@ -115,7 +115,7 @@ def test_it_has_nothing_to_learn_once_it_knows_the_scores():
         generator.proposal.entity.weight[N - 1, -1] = -50.0  # the answer, which never counts
     generator.codes.restart(generator.proposal.vectors, generator.proposal.bias)
     rng = torch.Generator().manual_seed(0)
-    known = lambda ids: generator.proposal(queries, [ids])[0].detach()
+    known = lambda ids: generator.proposal(queries)(ids).detach()
     assert gradient_of(generator, queries, known, rng).abs().max() < 1e-5
     assert gradient_of(generator, queries, table_scorer(table), rng).abs().max() > 1e-3
 
@@ -161,6 +161,26 @@ def test_it_learns_from_its_share_of_the_queries_in_turn():
         listened = torch.zeros(len(queries), dtype=torch.bool)
         listened[step::3] = True
         assert anchors[listened].all()
+
+
+def test_between_lessons_it_neither_asks_nor_learns():
+    graph, queries, table = world()
+    generator = SparringGenerator(graph, k=4, every=3, others=10)
+    assert generator.extra_scores == 4
+    asked, learned = [], []
+
+    def score(ids):
+        asked[-1] = True
+        return table_scorer(table)(ids)
+
+    for _ in range(6):
+        asked.append(False)
+        before = generator.proposal.entity.weight.detach().clone()
+        drawn = generator.sample(queries, score, torch.Generator().manual_seed(0))
+        negative = table_scorer(table)(drawn.ids)
+        generator.observe(Feedback(queries, drawn, negative[:, 0], negative, 0 * negative))
+        learned.append(not torch.equal(before, generator.proposal.entity.weight))
+    assert asked == learned == [True, False, False, True, False, False]
 
 
 def test_the_sharpness_follows_the_difficulty():
@@ -219,6 +239,8 @@ def test_gradients_are_sparse_where_entities_are_many():
         ({"others": -1}, "got k=4 and others=-1"),
         ({"floor": 1.0}, "floor=1.0"),
         ({"difficulty": 1.5}, "difficulty=1.5"),
+        ({"tolerate": 0.0}, "above 0 and at most 1; got tolerate=0.0"),
+        ({"every": 0}, "at least a step from the next; got every=0"),
         ({"learn_from": 0.0}, "learn_from=0.0"),
         ({"temperature": 0.0}, "temperature and sharpness must be above 0"),
         ({"sharpness": -1.0}, "sharpness=-1.0"),
@@ -233,7 +255,7 @@ def test_numbers_that_mean_nothing_are_refused(options, match):
 def test_a_fresh_proposal_is_nearly_indifferent():
     torch.manual_seed(0)
     graph, queries, _ = world(entities=500)
-    logits = Proposal(graph, dim=32, sparse=False)(queries, [torch.arange(500).unsqueeze(0)])[0]
+    logits = Proposal(graph, dim=32, sparse=False)(queries)(torch.arange(500).unsqueeze(0))
     assert 0.02 < logits.std() < 0.3
 
 
@@ -246,7 +268,7 @@ def test_a_proposal_multiplies_and_shifts_by_hand():
         proposal.relation.weight[0] = torch.tensor([3.0, 4.0, 10.0, 20.0])
     # (1 + 2i)(3 + 4i) = -5 + 10i, shifted to 5 + 30i
     torch.testing.assert_close(proposal.context(queries), torch.tensor([[5.0, 30.0]]))
-    got = proposal(queries, [torch.tensor([[1]])])[0]
+    got = proposal(queries)(torch.tensor([[1]]))
     assert got.item() == pytest.approx(5 * 5 + 30 * 7 + 0.5)
 
 

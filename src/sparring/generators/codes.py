@@ -1,5 +1,6 @@
 """Entities in cells of two codes: exact draws from a softmax over cells, without listing them."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -8,10 +9,11 @@ from torch import Tensor, nn
 
 from sparring.batch import per_query
 from sparring.compiled import can_loop
-from sparring.generators.drawing import draw_from_cells
+from sparring.generators.drawing import draw_from_cells, state
 from sparring.graph.facts import spelled
 
 # every cell stays possible, and products of three such numbers stay above the smallest float
+Blend = Callable[[Tensor], Tensor]
 LITTLE, DEEPEST = 1e-11, 25.0
 BELOW = 1 - 1e-6  # keeps a lot below a sum that rounding may have made smaller
 
@@ -39,9 +41,11 @@ class Shares:
         """k entities for each query, with replacement."""
         return codes.draw(self, k, rng)
 
-    def log_prob(self, codes: "PairedCodes", ids: Int[Tensor, "G K"]) -> Float[Tensor, "B K"]:
-        """Log-probability of ids, as each query draws them."""
-        return codes.log_prob(self, ids)
+    def log_prob(
+        self, codes: "PairedCodes", ids: Int[Tensor, "G K"], blend: Blend = lambda stated: stated
+    ) -> Float[Tensor, "B K"]:
+        """Log-probability of ids, as each query draws them, then blended with something else."""
+        return blend(codes.log_prob(self, ids))
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,9 +78,11 @@ class Pool:
         rows = torch.randint(len(self.shares.total), (k,), generator=rng, device=device)
         return codes.draw(self.shares[rows], 1, rng).T
 
-    def log_prob(self, codes: "PairedCodes", ids: Int[Tensor, "G K"]) -> Float[Tensor, "B K"]:
-        """Log-probability of ids, which is the same for every query."""
-        stated = self.table.flatten()[codes.cell[ids]].log() + codes.bias[ids]
+    def log_prob(
+        self, codes: "PairedCodes", ids: Int[Tensor, "G K"], blend: Blend = lambda stated: stated
+    ) -> Float[Tensor, "B K"]:
+        """Log-probability of ids, blended, which is the same for every query."""
+        stated = blend(self.table.flatten()[codes.cell[ids]].log() + codes.bias[ids])
         return stated.expand(self.size, -1) if len(ids) == 1 else stated
 
 
@@ -224,7 +230,20 @@ class PairedCodes(nn.Module):
         return self.order[torch.minimum(spot, last)]
 
     def log_prob(self, shares: Shares, ids: Int[Tensor, "G K"]) -> Float[Tensor, "B K"]:
-        """Log-probability of ids."""
+        """Log-probability of ids.
+
+        Raises:
+            IndexError: for ids that are no entities.
+        """
+        if can_loop(ids):
+            stated = shares.row.new_empty(len(shares.row), ids.shape[1])
+            given = (shares.near, shares.far, shares.total, self.cell, self.bias, ids, stated)
+            if wrong := state(*(one.numpy() for one in given)):
+                raise IndexError(
+                    f"{wrong} of {stated.numel()} candidates are no entities: ids run from 0 to "
+                    f"{self.entities - 1}, and here from {int(ids.min())} to {int(ids.max())}"
+                )
+            return stated
         ids = per_query(ids, len(shares.row))
         cell = self.cell[ids]
         share = shares.near.gather(1, cell // len(self.far))

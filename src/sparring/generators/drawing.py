@@ -1,4 +1,7 @@
-"""Draws from cells on the processor, in a loop that lists nothing and seldom guesses wrong."""
+"""Draws from cells on the processor, in loops that list nothing and seldom guess wrong.
+
+What all draws of a query do next is done side by side, so that none waits for another.
+"""
 
 import numpy as np
 
@@ -18,30 +21,50 @@ def draw_from_cells(near, far, mass, first, size, upto, order, lots, inside, ids
         lots: [2, B, k], in [0, 1), for row and column.
         inside: [B, k], for the entity in the cell.
     """
-    rows, columns = mass.shape
-    row_sums = np.empty((rows + BLOCK - 1) // BLOCK, dtype=np.float32)
-    column_sums = np.empty((columns + BLOCK - 1) // BLOCK, dtype=np.float32)
-    wanted = np.empty(columns, dtype=np.float32)
+    (rows, columns), draws = mass.shape, ids.shape[1]
+    sums = np.empty((rows + BLOCK - 1) // BLOCK, dtype=np.float32)
+    spot, lot = np.empty(draws, dtype=np.int64), np.empty(draws, dtype=np.float32)
+    taken = np.empty_like(lot)
+    wanted = np.empty((draws, columns), dtype=np.float32)
     for query in range(len(ids)):
-        everything = add_up(near[query], row_sums)
-        for k in range(ids.shape[1]):
-            row = pick(near[query], row_sums, lots[0, query, k] * everything)
+        everything = add_up(near[query], sums)
+        for k in range(draws):
+            lot[k] = lots[0, query, k] * everything
+        skip_blocks(sums, lot, taken, spot)
+        for k in range(draws):
+            start = spot[k] * BLOCK
+            spot[k] = pick(near[query], start, min(start + BLOCK, rows), lot[k])
+        for k in range(draws):
+            row, together = spot[k], np.float32(0.0)
             for column in range(columns):
-                wanted[column] = mass[row, column] * far[query, column]
-            together = add_up(wanted, column_sums)
-            column = pick(wanted, column_sums, lots[1, query, k] * together)
-            cell = row * columns + column
-            low, high = first[cell], first[cell] + size[cell] - 1
-            if low < high:
-                before = upto[low - 1] if low else 0.0
-                lot = before + inside[query, k] * (upto[high] - before)
-                while low < high:
-                    middle = (low + high) >> 1
-                    if upto[middle] <= lot:
-                        low = middle + 1
-                    else:
-                        high = middle
-            ids[query, k] = order[low]
+                wanted[k, column] = mass[row, column] * far[query, column]
+            for column in range(columns):
+                together += wanted[k, column]
+            lot[k] = lots[1, query, k] * together
+        for k in range(draws):
+            spot[k] = spot[k] * columns + pick(wanted[k], 0, columns, lot[k])
+        for k in range(draws):
+            ids[query, k] = order[search(first, size, upto, spot[k], inside[query, k])]
+
+
+@compiled
+def state(near, far, total, cell, bias, ids, stated):
+    """Set `stated[b, k]` to the log-probability of candidate k of query b; ids are [G, K].
+
+    Gives how many ids are no entities.
+    """
+    columns, share, wrong = far.shape[1], len(stated) // len(ids), 0
+    for query in range(len(stated)):
+        everything = np.log(total[query, 0])
+        for k in range(ids.shape[1]):
+            entity = ids[query // share, k]
+            if entity < 0 or entity >= len(cell):
+                wrong += 1
+                continue
+            row, column = divmod(cell[entity], columns)
+            wanted = near[query, row] * far[query, column]
+            stated[query, k] = np.log(wanted) + bias[entity] - everything
+    return wrong
 
 
 @compiled
@@ -50,36 +73,61 @@ def add_up(weight, sums):
     everything, full = np.float32(0.0), len(weight) // BLOCK
     for block in range(full):
         together = np.float32(0.0)
-        for place in range(BLOCK):
+        for place in range(BLOCK):  # as many turns as are known beforehand: added at once
             together += weight[block * BLOCK + place]
         sums[block] = together
         everything += together
-    for block in range(full, len(sums)):
-        together = np.float32(0.0)
-        for place in range(full * BLOCK, len(weight)):
-            together += weight[place]
-        sums[block] = together
-        everything += together
+    if full < len(sums):
+        sums[full] = weight[full * BLOCK :].sum()
+        everything += sums[full]
     return everything
 
 
 @compiled
-def pick(weight, sums, lot):
-    """Where the running sum of weights goes beyond the lot."""
-    block, lot = pick_between(sums, 0, len(sums), lot)
-    start = block * BLOCK
-    return pick_between(weight, start, min(len(weight), start + BLOCK), lot)[0]
+def skip_blocks(sums, lot, taken, block):
+    """Set the block that each lot falls into; of the lot, leave what is inside the block.
+
+    Args:
+        taken: space for as many numbers as there are lots.
+    """
+    running = np.float32(0.0)
+    for k in range(len(lot)):
+        block[k], taken[k] = 0, 0
+    for before in range(len(sums) - 1):
+        running += sums[before]
+        for k in range(len(lot)):
+            beyond = running <= lot[k]
+            block[k] += beyond
+            taken[k] = running if beyond else taken[k]
+    for k in range(len(lot)):
+        lot[k] -= taken[k]
+        while sums[block[k]] == 0 and block[k] > 0:  # rounding led beyond the last
+            block[k] -= 1
 
 
 @compiled
-def pick_between(weight, start, stop, lot):
-    """The same among some of them, and what is left of the lot there; never at a weight of 0."""
-    running, taken, chosen = np.float32(0.0), np.float32(0.0), start
+def pick(weight, start, stop, lot):
+    """Where the running sum of weights goes beyond the lot; never at a weight of 0."""
+    running, chosen = np.float32(0.0), start
     for place in range(start, stop - 1):
         running += weight[place]
-        beyond = running <= lot
-        chosen += beyond
-        taken = running if beyond else taken
+        chosen += running <= lot
     while weight[chosen] == 0 and chosen > start:  # rounding led beyond the last
         chosen -= 1
-    return chosen, lot - taken
+    return chosen
+
+
+@compiled
+def search(first, size, upto, cell, lot):
+    """The place of the entity of a cell that a share of the cell's mass leads to."""
+    low, high = first[cell], first[cell] + size[cell] - 1
+    if low < high:
+        before = upto[low - 1] if low else 0.0
+        lot = before + lot * (upto[high] - before)
+        while low < high:
+            middle = (low + high) >> 1
+            if upto[middle] <= lot:
+                low = middle + 1
+            else:
+                high = middle
+    return low

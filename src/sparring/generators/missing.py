@@ -17,10 +17,16 @@ TINY = 1e-12
 
 @dataclass(frozen=True, eq=False)
 class Evidence:
-    """What is seen of candidates, and which of them are held-out facts."""
+    """What is seen of candidates.
+
+    Attributes:
+        held: which are held-out facts.
+        open: which are neither known facts nor answers, so that there is something to ask.
+    """
 
     features: Float[Tensor, "B K F"]
     held: Bool[Tensor, "B K"]
+    open: Bool[Tensor, "B K"]
 
 
 class MissingFacts(nn.Module):
@@ -108,14 +114,20 @@ class MissingFacts(nn.Module):
             known.expand(own.shape) / 4,
             self.answers[queries.relation].unsqueeze(1).expand(own.shape) / 4,
         ]
-        return Evidence(torch.stack(features, 2), self.held.contains(queries, own))
+        wrong = own != queries.answer.unsqueeze(1)
+        return Evidence(
+            torch.stack(features, 2),
+            self.held.contains(queries, own),
+            wrong & ~self.known.contains(queries, own),
+        )
 
     def forward(self, evidence: Evidence) -> Float[Tensor, "B K"]:
         """Probability that each candidate is true, of those that are not known."""
         return self.layers(evidence.features).squeeze(2).sigmoid()
 
-    def loss(self, evidence: Evidence, counted: Bool[Tensor, "B K"]) -> Float[Tensor, ""]:
-        """Cross-entropy of being held out, over candidates that count."""
+    def loss(self, evidence: Evidence) -> Float[Tensor, ""]:
+        """Cross-entropy of being held out, over candidates that may be."""
         held_out = self.share * self(evidence)
         chance = torch.where(evidence.held, held_out, 1 - held_out)
-        return -(chance.clamp(min=TINY).log() * counted).sum() / counted.sum().clamp(min=1)
+        surprise = -chance.clamp(min=TINY).log() * evidence.open
+        return surprise.sum() / evidence.open.sum().clamp(min=1)

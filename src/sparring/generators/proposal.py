@@ -1,11 +1,13 @@
 """A small model of what the main model finds plausible."""
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor, nn
 
-from sparring.batch import Queries, grouped
+from sparring.batch import Queries
 from sparring.graph.knowledge_graph import TrainGraph
+from sparring.models.scorers import DotScorer
+from sparring.models.table import Table
 
 
 class Proposal(nn.Module):
@@ -27,8 +29,8 @@ class Proposal(nn.Module):
             raise ValueError(f"a proposal's vectors are complex, so dim must be even; got {dim}")
         self.dim = dim
         # vector and bias side by side, and likewise factor and shift: one look-up finds both
-        self.entity = nn.Embedding(graph.num_entities, dim + 1, sparse=sparse)
-        self.relation = nn.Embedding(2 * graph.num_relations, 2 * dim)
+        self.entity = Table(graph.num_entities, dim + 1, sparse=sparse)
+        self.relation = Table(2 * graph.num_relations, 2 * dim)
         # nearly indifferent: logits start at a standard deviation of about .1
         nn.init.normal_(self.entity.weight, std=dim**-0.25 / 4)
         nn.init.normal_(self.relation.weight, std=dim**-0.25 / 4)
@@ -49,30 +51,14 @@ class Proposal(nn.Module):
 
     def context(self, queries: Queries) -> Float[Tensor, "B d"]:
         """The vector of each query."""
-        return self._moved(self.entity(queries.anchor), queries)
-
-    def _moved(self, anchor: Float[Tensor, "B d1"], queries: Queries) -> Float[Tensor, "B d"]:
-        real, imaginary = anchor[:, : self.dim].chunk(2, 1)
+        anchor = self.entity(queries.anchor)[:, : self.dim]
+        real, imaginary = anchor.chunk(2, 1)
         cosine, sine, shift = self.relation(queries.relation).split(
             [self.dim // 2, self.dim // 2, self.dim], 1
         )
         turned = [real * cosine - imaginary * sine, real * sine + imaginary * cosine]
         return torch.cat(turned, 1) + shift
 
-    def forward(
-        self, queries: Queries, lists: list[Int[Tensor, "_ _"]]
-    ) -> list[Float[Tensor, "B _"]]:
-        """How plausible the candidates of each list [G, K] are, up to a constant per query."""
-        wanted = [queries.anchor, *(ids.flatten() for ids in lists)]
-        found = self.entity(torch.cat(wanted)).split([len(ids) for ids in wanted])
-        context = self._moved(found[0], queries)
-        return [
-            self._logits(context, rows.unflatten(0, ids.shape))
-            for ids, rows in zip(lists, found[1:])
-        ]
-
-    def _logits(
-        self, context: Float[Tensor, "B d"], entity: Float[Tensor, "G K d1"]
-    ) -> Float[Tensor, "B K"]:
-        vector, bias = entity.split([self.dim, 1], 2)
-        return (grouped(context, len(entity)) @ vector.mT + bias.mT).flatten(0, 1)
+    def forward(self, queries: Queries) -> DotScorer:
+        """Says how plausible candidates are, up to a constant per query."""
+        return DotScorer(nn.functional.pad(self.context(queries), (0, 1), value=1.0), self.entity)

@@ -51,12 +51,14 @@ class SparringGenerator(NegativeGenerator):
             the sharpness follows. 0 leaves the sharpness alone.
         others: uniform entities per batch, shared by its queries, that the main model scores
             without gradient for the small model to learn from.
-        learn_from: share of a batch's queries that the small model learns from.
+        every: steps from one lesson of the small model to the next.
+        learn_from: share of a batch's queries that a lesson is about.
         likelihood: weight of the log-probability of the answers among the candidates.
         missing: above 0, the share of all true facts that the graph is thought to lack. Then
             each draw states how likely it is one of them (`MissingFacts`), which takes training
             facts held out of the graph.
         weigh: let draws count by the probability that they are wrong.
+        tolerate: a draw that is a missing fact with a higher probability does not count.
         avoid: lower the target of candidates by it, whoever states it.
         visits: entities whose codes are chosen anew per step.
         lr: of the generator's own Adam; of its Adagrad, ten times as much, for more than 50,000
@@ -79,16 +81,18 @@ class SparringGenerator(NegativeGenerator):
         k: int,
         shared: bool = False,
         dim: int = 32,
-        codes: int = 512,
+        codes: int = 256,
         floor: float = 0.1,
         temperature: float = 1.0,
         sharpness: float = 1.0,
         difficulty: float = 0.0,
         others: int = 64,
+        every: int = 1,
         learn_from: float = 0.25,
         likelihood: float = 0.1,
         missing: float = 0.0,
         weigh: bool = True,
+        tolerate: float = 1.0,
         avoid: bool = True,
         visits: int = 256,
         lr: float = 1e-2,
@@ -104,6 +108,12 @@ class SparringGenerator(NegativeGenerator):
                 "temperature and sharpness must be above 0; "
                 f"got temperature={temperature}, sharpness={sharpness}"
             )
+        if not 0 < tolerate <= 1:
+            raise ValueError(
+                f"a probability to tolerate is above 0 and at most 1; got tolerate={tolerate}"
+            )
+        if every < 1:
+            raise ValueError(f"a lesson is at least a step from the next; got every={every}")
         if others < 0 or k + others < 2:
             raise ValueError(
                 "the generator compares candidates of a query, so it needs at least 2 of them; "
@@ -113,15 +123,15 @@ class SparringGenerator(NegativeGenerator):
         self.shared, self.floor, self.temperature = shared, floor, temperature
         self.difficulty = difficulty
         self.others, self.likelihood = others, likelihood
-        self.stride = max(1, round(1 / learn_from))
-        self.needs_scores, self.extra_scores = others > 0, others
+        self.every, self.stride = every, max(1, round(1 / learn_from))
+        self.needs_scores, self.extra_scores = others > 0, -(-others // every)
         sparse = graph.num_entities > MANY
         self.proposal = Proposal(graph, dim=dim, sparse=sparse)
         self.codes = PairedCodes(graph.num_entities, dim=dim, codes=codes, visits=visits)
         self.codes.restart(self.proposal.vectors, self.proposal.bias)
         self.register_buffer("sharpness", torch.tensor(float(sharpness)))
         self.missing = MissingFacts(graph, missing=missing) if missing else None
-        self.weigh, self.avoid = weigh, avoid
+        self.weigh, self.tolerate, self.avoid = weigh, tolerate, avoid
         parameters = list(self.parameters())
         if sparse:
             torch.sparse.check_sparse_tensor_invariants.disable()
@@ -144,7 +154,10 @@ class SparringGenerator(NegativeGenerator):
     @torch.no_grad()
     def density(self, shares: Shares | Pool, ids: Int[Tensor, "G K"]) -> Float[Tensor, "B K"]:
         """Log-probability of ids in a draw, floor included, whether or not they are known."""
-        return floored(shares.log_prob(self.codes, ids), self.floor, self.num_entities)
+        return shares.log_prob(self.codes, ids, self._floored)
+
+    def _floored(self, log_share: Float[Tensor, "_ K"]) -> Float[Tensor, "_ K"]:
+        return floored(log_share, self.floor, self.num_entities)
 
     @torch.no_grad()
     def sample(self, queries, score, rng):
@@ -153,7 +166,7 @@ class SparringGenerator(NegativeGenerator):
         anyone = torch.randint(self.num_entities, ids.shape, generator=rng, device=ids.device)
         flat = torch.rand(ids.shape, generator=rng, device=ids.device) < self.floor
         ids = torch.where(flat, anyone, ids)
-        if self.training and self.others:
+        if self.training and self.others and self._lesson():
             shape = (1, self.others)
             some = torch.randint(self.num_entities, shape, generator=rng, device=ids.device)
             self.glance = Glance(shares, some, score(some).float())
@@ -171,9 +184,9 @@ class SparringGenerator(NegativeGenerator):
         stated: Any = (drawn.log_q, drawn.answer_log_q)
         self.evidence = self.missing.look(queries, drawn.ids, *stated)
         doubt = self.missing(self.evidence) * drawn.mask
-        return replace(
-            drawn, false_negative=doubt, weight=1 - doubt if self.weigh else drawn.weight
-        )
+        weight = 1 - doubt if self.weigh else drawn.weight
+        mask = drawn.mask & (doubt <= self.tolerate)
+        return replace(drawn, mask=mask, false_negative=doubt, weight=weight)
 
     def log_prob(self, queries, ids):
         log_q = self.density(self.shares(queries), ids)
@@ -193,35 +206,44 @@ class SparringGenerator(NegativeGenerator):
         """The m most probable entities of each query, in any order; all, if there are fewer."""
         return self.codes.foremost(self._own_shares(queries), min(m, self.num_entities))
 
+    def _lesson(self) -> bool:
+        """Whether the small model learns in this step."""
+        return self.steps % self.every == 0
+
     def observe(self, feedback):
-        loss = self._apart(feedback)
+        seen = {}
         counted, evidence = feedback.negatives.mask, self.evidence
-        if self.missing is not None and evidence and evidence.held.shape == counted.shape:
-            loss = loss + self.missing.loss(evidence, counted)
+        if self._lesson():
+            loss = self._apart(feedback)
+            if self.missing is not None and evidence:
+                loss = loss + self.missing.loss(evidence)
+            self.learn(loss)
+            seen["generator_loss"] = loss.detach()
         self.evidence = None
-        self.learn(loss)
         self.steps += 1
         self.codes.visit(self.proposal.vectors, self.proposal.bias)
         above = (feedback.negative > feedback.positive.unsqueeze(1)) & counted
-        difficulty = above.sum() / counted.sum().clamp(min=1)
+        difficulty = above.count_nonzero() / counted.count_nonzero().clamp(min=1)
         if self.difficulty:
             # a hundredth of the way in logarithm, a step
             self.sharpness *= (0.01 * (1 - difficulty / self.difficulty).clamp(-1, 1)).exp()
             self.sharpness.clamp_(0.05, 20.0)
-        return {"generator_loss": loss.detach(), "difficulty": difficulty}
+        return {**seen, "difficulty": difficulty}
 
     def _apart(self, feedback: Feedback) -> Float[Tensor, ""]:
         """How far the small model is from its target on some of the queries."""
-        rows = slice(self.steps % self.stride % len(feedback.queries), None, self.stride)
+        turn = self.steps // self.every % self.stride
+        rows = slice(turn % len(feedback.queries), None, self.stride)
         queries, glance = feedback.queries[rows], self.glance
         self.glance = None
         ids = feedback.negatives.ids
         ids = ids[rows] if len(ids) == len(feedback.queries) else ids
         score, counted = feedback.negative[rows].float(), feedback.negatives.mask[rows]
         trust, answer = 1 - feedback.negatives.false_negative[rows], queries.answer.unsqueeze(1)
+        student = self.proposal(queries)
         if glance is None or len(glance.score) != len(feedback.queries):
             log_q = self.density(self.shares(queries), ids)
-            right, logits = self.proposal(queries, [answer, ids])
+            logits = student(ids)
         else:
             some = glance.others
             log_q = self._mixed(glance.shares[rows], ids, some)
@@ -230,20 +252,19 @@ class SparringGenerator(NegativeGenerator):
                 [counted, ~self.known.contains(queries, some) & (some != answer)], 1
             )
             trust = torch.cat([trust, self._trust(queries, glance.shares[rows], some)], 1)
-            right, drawn, others = self.proposal(queries, [answer, ids, some])
-            logits = torch.cat([drawn, others], 1)
+            logits = torch.cat([student(ids), student(some)], 1)
         # known answers are candidates that the target avoids
         wanted = (score / self.temperature - log_q).masked_fill(~counted, -torch.inf)
         if self.avoid:
             wanted = wanted + trust.log()
         target = wanted.softmax(1).nan_to_num(0.0)
-        student = logits - log_q
-        everyone = student.logsumexp(1, keepdim=True)
-        apart = (target * (everyone - student)).sum(1).mean()
+        logits = logits - log_q
+        everyone = logits.logsumexp(1, keepdim=True)
+        apart = (target * (everyone - logits)).sum(1).mean()
         if not self.likelihood:
             return apart
-        rivals = everyone - math.log(student.shape[1])
-        return apart + self.likelihood * F.softplus(rivals - right).mean()
+        rivals = everyone - math.log(logits.shape[1])
+        return apart + self.likelihood * F.softplus(rivals - student(answer)).mean()
 
     @torch.no_grad()
     def _trust(

@@ -76,7 +76,7 @@ class Softmax(Loss):
 
 def lowered(share: Float[Tensor, "B K"], log_q: Float[Tensor, "B K"]) -> Float[Tensor, "B K"]:
     """Log of share / q; -inf where nothing counts, whatever the density there."""
-    return (share.log() - log_q).masked_fill(share == 0, -torch.inf)
+    return share.log() - log_q.clamp(min=torch.finfo(log_q.dtype).min)
 
 
 def density(negatives: Negatives) -> Float[Tensor, "B K"]:

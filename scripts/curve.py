@@ -1,0 +1,133 @@
+"""Curves over K: every method tuned with equally many trials, then trained at every K.
+
+    python scripts/curve.py experiments/curve/fb15k-237.toml
+    python scripts/curve.py experiments/curve/fb15k-237.toml --only transe:uniform
+
+For each model and method of the file, every trial trains at `tuned_at` negatives and is judged on
+validation; the best one's settings train at all other K, and these runs are judged on test. Each
+run is written to results/curve/<file>-<model>.json as it ends, and one that is there is not made
+again: an interrupted study goes on where it stopped. `cpu_seconds` are those of training.
+"""
+
+import argparse
+import json
+import sys
+import tempfile
+from functools import cache
+from pathlib import Path
+
+from sparring.experiments.config import check_config, merged, override_value, read_tables
+from sparring.experiments.graphs import load_graph
+from sparring.experiments.host import provenance
+from sparring.experiments.run import Run, run, write_json
+
+RESULTS = Path(__file__).parents[1] / "results" / "curve"
+KEPT = (
+    "dataset",
+    "valid_mrr",
+    "mrr",
+    "hits@1",
+    "hits@10",
+    "cpu_seconds",
+    "scored_per_query",
+    "commit",
+)
+SHOWN = ("method", "k", "changed", "split", "valid_mrr", "mrr", "cpu_seconds")
+
+
+class Study:
+    """One file of models and methods, and the runs that there are."""
+
+    def __init__(self, path: Path):
+        self.name, self.base = path.stem, read_tables(path)
+        plan = self.base.pop("curve")
+        self.ks, self.tuned_at = plan["ks"], plan["tuned_at"]
+        self.models, self.methods = plan["models"], plan["methods"]
+        self.graph = cache(load_graph)
+
+    def lines(self, only: str = "") -> list[tuple[str, str]]:
+        """Pairs of model and method, method by method."""
+        pairs = [(model, method) for method in self.methods for model in self.models]
+        wanted_model, _, wanted_method = only.partition(":")
+        return [
+            (model, method)
+            for model, method in pairs
+            if wanted_model in ("", model) and wanted_method in ("", method)
+        ]
+
+    def trials(self, model: str, method: str) -> list[dict]:
+        """What is tried: the method's own settings, or else the model's."""
+        return self.methods[method].get("trials") or self.models[model]["trials"]
+
+    def settings(self, model: str, method: str, trial: int, k: int) -> dict:
+        """The experiment of one run."""
+        spec = {**self.methods[method]}
+        widths = spec.pop("width")
+        spec.pop("trials", None)
+        model_spec = {**self.models[model]}
+        model_spec.pop("trials")
+        tables = merged(merged(self.base, {"model": model_spec}), spec)
+        for path, value in self.trials(model, method)[trial].items():
+            override_value(tables, f"{path}={json.dumps(value)}")
+        for path, factor in widths.items():
+            override_value(tables, f"{path}={k * factor}")
+        return tables
+
+    def train(self, model: str, method: str, trial: int, k: int, split: str) -> dict:
+        """One run, and what is kept of it."""
+        config = check_config(
+            merged(self.settings(model, method, trial, k), {"evaluate": {"split": split}})
+        )
+        with tempfile.TemporaryDirectory() as folder:
+            made = Path(folder) / "run"
+            result = run(config, made, graph=self.graph(config.graph))
+            if result is None:
+                sys.exit("stopped; start again to go on")
+            overall = Run(made).parts().rows[0]
+        about = {"method": method, "k": k, "trial": trial, "split": split}
+        changed = self.trials(model, method)[trial]
+        interval = {"mrr_low": overall.mrr_low, "mrr_high": overall.mrr_high}
+        return {**about, "changed": changed, **{name: result[name] for name in KEPT}, **interval}
+
+
+def best_trial(rows: list[dict], method: str) -> int:
+    """The trial of highest validation MRR."""
+    tried = [row for row in rows if row["method"] == method and row["split"] == "valid"]
+    return max(tried, key=lambda row: row["valid_mrr"])["trial"]
+
+
+def finish(study: Study, model: str, method: str) -> None:
+    """Make the runs of one line that there are not yet."""
+    path = RESULTS / f"{study.name}-{model}.json"
+    rows = json.loads(path.read_text())["runs"] if path.exists() else []
+    done = {(row["method"], row["k"], row["trial"], row["split"]) for row in rows}
+
+    def ensure(k: int, trial: int, split: str) -> None:
+        if (method, k, trial, split) in done:
+            return
+        rows.append(study.train(model, method, trial, k, split))
+        content = {"study": study.name, "model": model}
+        write_json(path, {**content, **provenance(), "runs": rows})
+        print(study.name, model, {name: rows[-1][name] for name in SHOWN}, flush=True)
+
+    trials = range(len(study.trials(model, method)))
+    if len(trials) > 1:
+        for trial in trials:
+            ensure(study.tuned_at, trial, "valid")
+    for k in study.ks:
+        ensure(k, best_trial(rows, method) if len(trials) > 1 else 0, "test")
+
+
+def main() -> None:
+    words = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    words.add_argument("study", type=Path, help="file of models and methods")
+    words.add_argument("--only", default="", help="MODEL:METHOD, MODEL or :METHOD")
+    given = words.parse_args()
+    study = Study(given.study)
+    RESULTS.mkdir(parents=True, exist_ok=True)
+    for model, method in study.lines(given.only):
+        finish(study, model, method)
+
+
+if __name__ == "__main__":
+    main()

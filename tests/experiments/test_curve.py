@@ -1,0 +1,71 @@
+"""Studies over K: equally many trials, the best by validation goes on, nothing is made twice."""
+
+import importlib.util
+import json
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+spec = importlib.util.spec_from_file_location("curve", ROOT / "scripts" / "curve.py")
+assert spec and spec.loader
+curve = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(curve)
+
+STUDIES = sorted((ROOT / "experiments" / "curve").glob("*.toml"))
+
+
+@pytest.fixture
+def made(tmp_path, monkeypatch):
+    """A place for results, and the runs asked for: the second trial is best on validation."""
+    asked = []
+
+    def train(study, model, method, trial, k, split):
+        asked.append((model, method, trial, k, split))
+        row = dict.fromkeys(curve.KEPT, 0) | {"valid_mrr": 0.3 if trial == 1 else 0.2}
+        return {"method": method, "k": k, "trial": trial, "split": split, "changed": {}, **row}
+
+    monkeypatch.setattr(curve, "RESULTS", tmp_path)
+    monkeypatch.setattr(curve.Study, "train", train)
+    return asked
+
+
+def test_the_best_trial_on_validation_goes_on_to_every_k(made):
+    study = curve.Study(ROOT / "experiments" / "curve" / "fb15k-237.toml")
+    curve.finish(study, "transe", "uniform")
+    trials = [("transe", "uniform", trial, study.tuned_at, "valid") for trial in range(4)]
+    finals = [("transe", "uniform", 1, k, "test") for k in study.ks]
+    assert made == trials + finals
+
+
+def test_where_there_is_nothing_to_choose_nothing_is_tried(made):
+    study = curve.Study(ROOT / "experiments" / "curve" / "ablation-fb15k-237.toml")
+    curve.finish(study, "transe", "no-floor")
+    assert made == [("transe", "no-floor", 0, 8, "test")]
+
+
+def test_an_interrupted_study_goes_on_where_it_stopped(made, tmp_path):
+    study = curve.Study(ROOT / "experiments" / "curve" / "fb15k-237.toml")
+    curve.finish(study, "transe", "uniform")
+    path = tmp_path / "fb15k-237-transe.json"
+    found = json.loads(path.read_text())
+    path.write_text(json.dumps({**found, "runs": found["runs"][:-1]}))
+    made.clear()
+    curve.finish(study, "transe", "uniform")
+    assert made == [("transe", "uniform", 1, study.ks[-1], "test")]
+
+
+@pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.stem)
+def test_every_method_of_a_model_has_equally_many_trials_and_no_run_breaks_a_rule(path):
+    study = curve.Study(path)
+    for model in study.models:
+        assert len({len(study.trials(model, method)) for method in study.methods}) == 1
+    for model, method in study.lines():
+        for trial in range(len(study.trials(model, method))):
+            curve.check_config(study.settings(model, method, trial, 8))
+
+
+def test_a_width_is_a_multiple_of_k():
+    study = curve.Study(ROOT / "experiments" / "curve" / "fb15k-237.toml")
+    sampler = study.settings("transe", "hardest-of-4K", 0, 8)["sampler"]
+    assert (sampler["k"], sampler["inner"]["k"]) == (8, 32)
