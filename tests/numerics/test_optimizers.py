@@ -5,7 +5,8 @@ import torch
 from torch import nn
 
 from sparring import compiled
-from sparring.training import OPTIMIZERS, RowwiseAdagrad, adam
+from sparring.training import OPTIMIZERS, RowwiseAdagrad
+from sparring.training import sparse as module
 
 LR, EPS = 0.1, 1e-8
 ROWS, DIM = 5, 3
@@ -129,38 +130,62 @@ def test_dense_optimizers_are_those_of_torch(name, same):
 def way(request, monkeypatch):
     """Compiled loops, PyTorch's own operations, or loops on two threads."""
     if request.param == "vectors":
-        monkeypatch.setattr(adam, "can_loop", lambda over: False)
+        monkeypatch.setattr(module, "can_loop", lambda over: False)
     if request.param == "threads":
         monkeypatch.setattr(compiled, "WORTH_A_THREAD", 1)
         monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
 
 
-def test_adam_moves_all_rows_whether_gradients_are_sparse_or_dense(way):
-    """Row 0 gets a gradient in the first two batches only, and row 4 never."""
+PEERS = {"adam": torch.optim.Adam, "adagrad": torch.optim.Adagrad}
+
+
+@pytest.mark.parametrize("name", PEERS)
+def test_sparse_gradients_do_what_dense_ones_do(name, way):
+    """With Adam, rows move in steps in which they have no gradient."""
     dense, sparse = table(), table(sparse=True)
-    want = trained(dense, torch.optim.Adam(dense.parameters(), lr=LR))
-    got = trained(sparse, adam.Adam(list(sparse.parameters()), lr=LR))
+    want = trained(dense, PEERS[name](dense.parameters(), lr=LR))
+    got = trained(sparse, OPTIMIZERS[name](list(sparse.parameters()), lr=LR))
     assert sparse.weight.grad is not None
     torch.testing.assert_close(got, want, rtol=1e-6, atol=1e-7)
 
 
-def test_adam_takes_rows_in_any_order_and_more_than_once():
+@pytest.mark.parametrize("name", PEERS)
+def test_sparse_gradients_come_in_any_order_and_more_than_once(name):
     row = torch.tensor([[3, 1, 3]])
     grad = torch.sparse_coo_tensor(row, torch.eye(3), (ROWS, DIM), check_invariants=False)
     found = []
     for one in (grad, grad.to_dense()):
         parameter = nn.Parameter(torch.ones(ROWS, DIM))
         parameter.grad = one
-        adam.Adam([parameter], lr=LR).step()
+        OPTIMIZERS[name]([parameter], lr=LR).step()
         found.append(parameter.detach())
     torch.testing.assert_close(*found)
 
 
-def test_adam_goes_on_where_its_state_was_saved():
+@pytest.mark.parametrize("name", PEERS)
+def test_sparse_gradients_beside_dense_ones(name):
+    parameters = [nn.Parameter(torch.ones(ROWS, DIM)) for _ in range(2)]
+    optimizer = OPTIMIZERS[name](parameters, lr=LR)
+    parameters[0].grad = torch.eye(ROWS, DIM).to_sparse(1)
+    parameters[1].grad = torch.eye(ROWS, DIM)
+    optimizer.step()
+    torch.testing.assert_close(*parameters)
+    assert parameters[0].grad.is_sparse
+
+
+@pytest.mark.parametrize("name", PEERS)
+def test_an_optimizer_goes_on_where_its_state_was_saved(name):
     embedding, twin = table(sparse=True), table()
-    optimizer = adam.Adam(list(embedding.parameters()), lr=LR, beta1=0.5)
+    optimizer = OPTIMIZERS[name](list(embedding.parameters()), lr=LR)
     trained(embedding, optimizer)
     twin.load_state_dict(embedding.state_dict())
-    other = torch.optim.Adam(twin.parameters(), lr=LR, betas=(0.5, 0.999))
+    other = PEERS[name](twin.parameters(), lr=LR)
     other.load_state_dict(copy.deepcopy(optimizer.state_dict()))
     torch.testing.assert_close(trained(embedding, optimizer), trained(twin, other))
+
+
+def test_betas_are_heeded_with_sparse_gradients():
+    dense, sparse = table(), table(sparse=True)
+    want = trained(dense, torch.optim.Adam(dense.parameters(), lr=LR, betas=(0.5, 0.8)))
+    given = {"lr": LR, "beta1": 0.5, "beta2": 0.8}
+    torch.testing.assert_close(trained(sparse, OPTIMIZERS["adam"]([sparse.weight], **given)), want)

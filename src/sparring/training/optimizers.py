@@ -7,8 +7,8 @@ import torch
 from torch import nn
 
 from sparring.compiled import can_loop, compiled, in_parts
-from sparring.training.adam import Adam
 from sparring.training.gradients import by_row
+from sparring.training.sparse import Adagrad, Adam
 
 
 @compiled
@@ -87,16 +87,9 @@ def _as_rows(scale: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
     return scale.reshape(scale.shape + (1,) * (like.dim() - scale.dim()))
 
 
-def adagrad(params: list[nn.Parameter], *, lr: float = 0.1) -> torch.optim.Optimizer:
-    """Adagrad with one accumulator per number (Duchi et al., 2011)."""
-    # the default, stated: PyTorch warns of sparse gradients where nothing is said
-    torch.sparse.check_sparse_tensor_invariants.disable()
-    return torch.optim.Adagrad(params, lr=lr)
-
-
 def rowwise_adagrad(params: list[nn.Parameter], *, lr: float = 0.1) -> torch.optim.Optimizer:
     """Adagrad with one accumulator per row; for big tables, with `sparse` models."""
     return RowwiseAdagrad(params, lr=lr)
 
 
-OPTIMIZERS = {"adagrad": adagrad, "adam": Adam, "rowwise-adagrad": rowwise_adagrad}
+OPTIMIZERS = {"adagrad": Adagrad, "adam": Adam, "rowwise-adagrad": rowwise_adagrad}
