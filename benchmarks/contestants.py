@@ -2,15 +2,18 @@
 
 `run.py` starts one process per library and asks it, in turns with the others, for a few steps of
 training or for some ranks. Every library trains the same model on the same batches' size: 1,024
-queries, each an answer with K corruptions of one side, a margin ranking loss, and Adam. None
-filters its negatives. Ours runs its own `TrainingStep` and `evaluate`; PyKEEN its own training loop
-and evaluator, without the regulariser and the constraint that its models add; TorchKGE the loop
-of its documentation and its own evaluator.
+queries, each an answer with K corruptions of one side, a margin ranking loss, and Adam or Adagrad.
+None filters its negatives. Both optimisers do the same arithmetic with sparse gradients as with
+dense ones; ours asks for sparse ones where a step uses few rows of the tables. Ours runs its own
+`TrainingStep` and `evaluate`; PyKEEN its own training loop and evaluator, without the regulariser
+and the constraint that its models add; TorchKGE the loop of its documentation and its evaluator;
+LibKGE its own jobs.
 """
 
 import json
 import os
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -35,13 +38,13 @@ class Sparring:
         self.graph = TrainGraph(train, *sizes)
         self.known = FactIndex(torch.cat([train, valid, self.test]), *sizes)
 
-    def model(self, name, dim):
+    def model(self, name, dim, sparse=False):
         from sparring.models import ComplEx, TransE
 
         cls = {"complex": ComplEx, "transe": TransE}[name]
-        return cls(self.graph, dim=dim, init=0.1)
+        return cls(self.graph, dim=dim, init=0.1, sparse=sparse)
 
-    def train(self, name, dim, k, shared=False):
+    def train(self, name, dim, k, optimizer="adam", shared=False):
         from sparring.graph.sides import ChosenSide
         from sparring.losses import MarginRanking
         from sparring.samplers import Uniform
@@ -49,8 +52,10 @@ class Sparring:
 
         sampler = Uniform(self.graph, k=k, groups=1 if shared else None)
         loss = MarginRanking(margin=MARGIN)
-        step = TrainingStep(self.model(name, dim), sampler, loss, ChosenSide(self.graph))
-        optimizer = OPTIMIZERS["adam"](step.trained(), lr=LR)
+        # gradients of the rows in use, where those are few
+        model = self.model(name, dim, sparse=shared or k < 16)
+        step = TrainingStep(model, sampler, loss, ChosenSide(self.graph))
+        updates = OPTIMIZERS[optimizer](step.trained(), lr=LR)
         rng = self.torch.Generator().manual_seed(0)
 
         def some():
@@ -58,7 +63,7 @@ class Sparring:
             batches = order[: STEPS * BATCH].split(BATCH)
             start = clocks()
             for rows in batches:
-                step(self.graph.triples[rows], optimizer, rng)
+                step(self.graph.triples[rows], updates, rng)
             return since(start), STEPS * BATCH
 
         return some
@@ -109,7 +114,7 @@ class PyKEEN:
             embedding_dim=dim, scoring_fct_norm=1, entity_constrainer=None, **given
         )
 
-    def train(self, name, dim, k, shared=False):
+    def train(self, name, dim, k, optimizer="adam"):
         from pykeen.training import SLCWATrainingLoop, TrainingCallback
 
         class Watch(TrainingCallback):
@@ -117,14 +122,14 @@ class PyKEEN:
                 marks.append(clocks())
 
         marks, model = [], self.model(name, dim)
-        optimizer = self.torch.optim.Adam(model.parameters(), lr=LR)
+        updates = optimizer_of(self.torch, optimizer, model)
 
         def some():
             marks.clear()
             pick = self.torch.randperm(len(self.train_triples))[: (STEPS + 1) * BATCH]
             factory = self.of(self.train_triples[pick])
             loop = SLCWATrainingLoop(
-                model=model, triples_factory=factory, optimizer=optimizer,
+                model=model, triples_factory=factory, optimizer=updates,
                 negative_sampler="basic", negative_sampler_kwargs={"num_negs_per_pos": k},
             )  # fmt: skip
             loop.train(
@@ -182,13 +187,13 @@ class TorchKGE:
             return ComplExModel(dim // 2, *sizes)
         return TransEModel(dim, *sizes, dissimilarity_type="L1")
 
-    def train(self, name, dim, k, shared=False):
+    def train(self, name, dim, k, optimizer="adam"):
         from torchkge.sampling import UniformNegativeSampler
         from torchkge.utils import MarginLoss
 
         model, loss = self.model(name, dim), MarginLoss(MARGIN)
         sampler = UniformNegativeSampler(self.graph, n_neg=k)
-        optimizer = self.torch.optim.Adam(model.parameters(), lr=LR)
+        updates = optimizer_of(self.torch, optimizer, model)
 
         def some():
             order = self.torch.randperm(self.graph.n_facts)
@@ -198,9 +203,9 @@ class TorchKGE:
                 head, tail = self.graph.head_idx[rows], self.graph.tail_idx[rows]
                 relation = self.graph.relations[rows]
                 wrong = sampler.corrupt_batch(head, tail, relation)
-                optimizer.zero_grad()
+                updates.zero_grad()
                 loss(*model(head, tail, relation, *wrong)).backward()
-                optimizer.step()
+                updates.step()
             return since(start), STEPS * BATCH
 
         return some
@@ -226,7 +231,84 @@ class TorchKGE:
         return ranks
 
 
-LIBRARIES = {"sparring": Sparring, "pykeen": PyKEEN, "torchkge": TorchKGE}
+class LibKGE:
+    """LibKGE's own job, its first batch left out, and its own entity ranking.
+
+    It asks for both ends of each triple, so that half as many triples make as many queries.
+    """
+
+    def __init__(self, arrays):
+        import torch
+
+        self.sizes = arrays["sizes"].tolist()
+        self.triples = {
+            name: torch.from_numpy(arrays[name]).int() for name in ("train", "valid", "test")
+        }
+        self.torch = torch
+
+    def made(self, name, dim, options, triples):
+        """A configuration, and the facts in LibKGE's form."""
+        from kge import Config, Dataset
+
+        config = Config(tempfile.mkdtemp())
+        config._import(name)
+        fixed = {"model": name, "console.quiet": True, "job.device": "cpu", "dataset.pickle": False}
+        config.set_all({**fixed, "lookup_embedder.dim": dim, **options}, create=True)
+        facts = Dataset(config)
+        facts._num_entities, facts._num_relations = self.sizes
+        entities, relations = ([str(i) for i in range(size)] for size in self.sizes)
+        facts._meta.update(entity_ids=entities, relation_ids=relations)
+        facts._triples.update(triples)
+        return config, facts
+
+    def train(self, name, dim, k, optimizer="adam"):
+        from kge.job import TrainingJob
+
+        marks, train = [], self.triples["train"]
+        pick = self.torch.randperm(len(train))[: (STEPS + 1) * BATCH // 2]
+        options = {
+            "train": {"type": "negative_sampling", "loss": "margin_ranking", "loss_arg": MARGIN},
+            "train.batch_size": BATCH // 2,
+            "train.optimizer.default": {"type": optimizer.capitalize(), "args": {"lr": LR}},
+            "negative_sampling.num_samples": {"s": k, "p": 0, "o": k},
+        }
+        job = TrainingJob.create(*self.made(name, dim, options, {"train": train[pick]}))
+        job.post_batch_hooks.append(lambda job: marks.append(clocks()))
+        job._prepare()
+
+        def some():
+            marks.clear()
+            job.model.train()
+            job.run_epoch()
+            spent = [stop - start for start, stop in zip(marks[0], marks[-1])]
+            return spent, (len(marks) - 1) * BATCH
+
+        return some
+
+    def evaluate(self, name, dim, rows):
+        from kge.job import EvaluationJob
+        from kge.model import KgeModel
+
+        options = {"eval.batch_size": 256, "eval.split": "test"}
+        triples = {**self.triples, "test": self.triples["test"][:rows]}
+        config, facts = self.made(name, dim, options, triples)
+        job = EvaluationJob.create(config, facts, model=KgeModel.create(config, facts))
+
+        def ranks():
+            start = clocks()
+            job.run()
+            return since(start), rows
+
+        return ranks
+
+
+LIBRARIES = {"sparring": Sparring, "pykeen": PyKEEN, "torchkge": TorchKGE, "libkge": LibKGE}
+
+
+def optimizer_of(torch, name, model):
+    """Adam or Adagrad, as PyTorch has them."""
+    cls = {"adam": torch.optim.Adam, "adagrad": torch.optim.Adagrad}[name]
+    return cls(model.parameters(), lr=LR)
 
 
 def clocks() -> tuple[float, float]:

@@ -3,6 +3,7 @@
 import ctypes
 import gc
 import json
+import os
 import subprocess
 import sys
 import time
@@ -15,27 +16,56 @@ BATCH = 1024
 PACKAGES = {
     "pykeen": [["pykeen==1.11.1"]],
     "torchkge": [["--no-deps", "torchkge"], ["tqdm"]],
-    "libkge": [["libkge"]],
+    # what its setup.py asks for; later ax-platform has lost what it imports
+    "libkge": [
+        ["numba", "pandas", "pyyaml", "path", "torchviz", "sqlalchemy<2", "igraph"],
+        ["hpbandster", "ax-platform==0.4.3"],
+    ],
 }
 EXTRA = {"pykeen": [], "torchkge": ["pandas"], "libkge": []}
+# a library that is in no package index: the module, where its source is, and which commit
+SOURCES = {
+    "libkge": ("kge", "https://github.com/uma-pi1/kge", "9bca31fefbfc41d48fdc03396acd0cf42eee9dc4")
+}
 LEAST_TIME, MOST_ROUNDS, LEAST_ROUNDS = 0.3, 11, 3
 
 
 def environment(folder: Path, library: str) -> tuple[Path, str]:
-    """A Python that has the library, with PyTorch for the processor; and its version."""
+    """A Python that has the library, with PyTorch for the processor; and its version.
+
+    The environment variable LIBKGE may say where to clone LibKGE from.
+    """
     place = folder / library
     python = place / "bin" / "python"
     if not (place / "ready").exists():
-        subprocess.run([sys.executable, "-m", "venv", str(place)], check=True)
+        told([sys.executable, "-m", "venv", str(place)])
         for wanted in [["torch==2.13.0"], *PACKAGES[library], *([e] for e in EXTRA[library])]:
-            command = [str(python), "-m", "pip", "install", "--quiet", *wanted]
-            done = subprocess.run(command, capture_output=True, text=True)
-            if done.returncode:
-                raise RuntimeError(done.stderr.strip().splitlines()[-1])
+            told([str(python), "-m", "pip", "install", "--quiet", *wanted])
+        if library in SOURCES:
+            clone(place, library)
         (place / "ready").touch()
+    if library in SOURCES:
+        return python, told(["git", "-C", str(place / "source"), "describe", "--always"])
     code = f"from importlib.metadata import version; print(version({library!r}))"
-    done = subprocess.run([str(python), "-c", code], capture_output=True, text=True, check=True)
-    return python, done.stdout.strip()
+    return python, told([str(python), "-c", code])
+
+
+def clone(place: Path, library: str) -> None:
+    """Put the source of a library where this environment's Python finds it."""
+    module, address, commit = SOURCES[library]
+    source = place / "source"
+    told(["git", "clone", "--quiet", os.environ.get(library.upper(), address), str(source)])
+    told(["git", "-C", str(source), "checkout", "--quiet", commit])
+    for packages in place.glob("lib/python*/site-packages"):
+        (packages / f"{module}.pth").write_text(f"{source}\n")
+
+
+def told(command: list[str]) -> str:
+    """What a command prints; an error with its last words if it fails."""
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        raise RuntimeError((done.stderr.strip().splitlines() or ["failed"])[-1])
+    return done.stdout.strip()
 
 
 def settle(keep: bool = True) -> None:

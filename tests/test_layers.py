@@ -17,7 +17,7 @@ MAY_USE = {
     "datasets": {"graph"},
     "models": FOUNDATION,
     "samplers": FOUNDATION,
-    "losses": {"batch"},
+    "losses": {"batch", "compiled"},
     "generators": FOUNDATION | {"models", "samplers"},
     "evaluation": FOUNDATION | {"models"},
     "breakdown": FOUNDATION | {"evaluation"},

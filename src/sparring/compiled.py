@@ -3,7 +3,9 @@
 Every one has a counterpart in PyTorch, which serves elsewhere and which tests compare it with.
 """
 
+import ctypes
 import inspect
+import mmap
 import os
 from concurrent.futures import ThreadPoolExecutor
 
@@ -16,6 +18,7 @@ except ImportError:  # it lags behind new versions of Python
     numba = None
 
 ANY_ORDER = {"reassoc", "contract", "nsz"}  # sums may be grouped otherwise than they are written
+BIG_PAGE = 2**21  # bytes
 WORTH_A_THREAD = 2**17  # numbers to read, for which it pays to wake another thread
 
 
@@ -26,7 +29,23 @@ def compiled(loop):
     is always the same order.
     """
     plain = inspect.unwrap(loop)
-    return numba.njit(nogil=True, cache=True, fastmath=ANY_ORDER)(plain) if numba else plain
+    options = {"nogil": True, "cache": True, "fastmath": ANY_ORDER, "error_model": "numpy"}
+    return numba.njit(**options)(plain) if numba else plain
+
+
+def in_big_pages(fresh: Tensor) -> Tensor:
+    """The same tensor; where the system can, its memory will come in pages of 2 MiB.
+
+    Rows read here and there are found sooner so. For memory that nobody has written to, on Linux;
+    elsewhere this does nothing.
+    """
+    if fresh.device.type == "cpu" and hasattr(mmap, "MADV_HUGEPAGE"):
+        start = -(-fresh.data_ptr() // BIG_PAGE) * BIG_PAGE
+        size = fresh.data_ptr() + fresh.nbytes - start
+        if size >= BIG_PAGE:
+            advise = ctypes.CDLL(None).madvise
+            advise(ctypes.c_void_p(start), ctypes.c_size_t(size), mmap.MADV_HUGEPAGE)
+    return fresh
 
 
 def can_loop(over: Tensor) -> bool:
@@ -61,8 +80,9 @@ def in_parts(loop, rows: int, numbers: int, *given: Tensor) -> int:
 
     Args:
         numbers: how many are read in all.
+        given: tensors of which no gradient is wanted.
     """
-    arrays = [one.detach().numpy() for one in given]
+    arrays = [one.numpy() for one in given]
     count = min(torch.get_num_threads(), rows, 1 + numbers // WORTH_A_THREAD)
     if count <= 1:
         return loop(0, rows, *arrays)

@@ -1,4 +1,7 @@
-"""Exact filtered ranking, in bounded memory."""
+"""Exact filtered ranking, in bounded memory.
+
+At most `max_scores` scores are held at once, 4 bytes each; see `fitting` for what goes with them.
+"""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,9 +12,12 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from sparring.batch import Queries, Scorer
+from sparring.compiled import can_loop, compiled, in_parts
 from sparring.graph.facts import FactIndex
 from sparring.graph.sides import both_queries
 from sparring.models.base import MainModel
+
+PRECISIONS = ("float32", "bfloat16")
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,13 +113,36 @@ def _count(
 ) -> tuple[Int[Tensor, "B"], Int[Tensor, "B"]]:
     """How many score above the target, and how many at least as high, but for the hidden."""
     row, rival, rows = hidden[0], scores[hidden], len(scores)
-    above = (scores > target).sum(1, dtype=torch.int32)
-    at_least = (scores >= target).sum(1, dtype=torch.int32)
+    above, at_least = compared(scores, target)
     bar = target.squeeze(1)[row]
     return (
         above - torch.bincount(row[rival > bar], minlength=rows),
         at_least - torch.bincount(row[rival >= bar], minlength=rows),
     )
+
+
+def compared(
+    scores: Float[Tensor, "B n"], target: Float[Tensor, "B 1"]
+) -> tuple[Int[Tensor, "B"], Int[Tensor, "B"]]:
+    """How many scores of each row are above its target, and how many at least as high."""
+    if can_loop(scores) and scores.dtype in (torch.float32, torch.float64):
+        above, at_least = torch.empty(2, len(scores), dtype=torch.int32)
+        in_parts(compare, len(scores), scores.numel(), scores, target, above, at_least)
+        return above, at_least
+    above = (scores > target).sum(1, dtype=torch.int32)
+    return above, (scores >= target).sum(1, dtype=torch.int32)
+
+
+@compiled
+def compare(start, stop, scores, target, above, at_least):
+    """`compared`, in one pass."""
+    for row in range(start, stop):
+        bar, more, same_or_more = target[row, 0], 0, 0
+        for k in range(scores.shape[1]):
+            more += scores[row, k] > bar
+            same_or_more += scores[row, k] >= bar
+        above[row], at_least[row] = more, same_or_more
+    return 0
 
 
 def refuse_nan(queries: Queries, scores: Float[Tensor, "B n"]) -> None:
@@ -134,7 +163,12 @@ def refuse_nan(queries: Queries, scores: Float[Tensor, "B n"]) -> None:
 def fitting(batch: int, max_scores: int, num_entities: int) -> tuple[int, int]:
     """Queries per batch and entities per chunk, so that at most `max_scores` are held at once.
 
-    All entities are scored in one chunk unless that would leave fewer than 64 queries.
+    All entities are scored in one chunk unless that would leave fewer than 64 queries. So a chunk
+    is never more than all entities, nor more than max_scores / 64 of them (but for limits below
+    64). At its peak ranking holds 4 bytes per score (models of inner products and L1 distances; 12
+    for L2 distances, 24 for those with projections, as the models take some steps to their
+    scores; 5 more where comparisons are not compiled), and 4 d bytes for each entity of a chunk,
+    where vectors are copied.
 
     Raises:
         ValueError: if `batch` or `max_scores` is below 1.
@@ -144,6 +178,19 @@ def fitting(batch: int, max_scores: int, num_entities: int) -> tuple[int, int]:
             raise ValueError(f"{name} must be at least 1; got {value}")
     rows = min(batch, max(max_scores // num_entities, min(64, max_scores)))
     return rows, min(num_entities, max_scores // rows)
+
+
+def arithmetic(device: torch.device, precision: str) -> torch.autocast:
+    """Where products are taken in this precision; what only adds up or compares stays as it is.
+
+    Raises:
+        ValueError: for a precision of another name.
+    """
+    if precision not in PRECISIONS:
+        raise ValueError(f"precision is one of {', '.join(PRECISIONS)}; got {precision!r}")
+    return torch.autocast(
+        device.type, dtype=torch.bfloat16, enabled=precision == "bfloat16", cache_enabled=False
+    )
 
 
 @contextmanager
@@ -166,6 +213,7 @@ def evaluate(
     *,
     batch: int = 1024,
     max_scores: int = 2**25,
+    precision: str = "float32",
 ) -> Evaluation:
     """Rank the answers of both queries of each triple among all entities not known to answer.
 
@@ -174,9 +222,12 @@ def evaluate(
         batch: queries encoded together, at most.
         max_scores: scores held at once, at most: N is cut into chunks where a batch of at least
             64 rows would not fit.
+        precision: "float32" leaves models as they are. "bfloat16" takes products in 16 bits, for
+            GPUs: scores keep two or three digits, and those that become alike count as ties.
 
     Raises:
-        ValueError: if there are no triples, or `batch` or `max_scores` is below 1.
+        ValueError: if there are no triples, `batch` or `max_scores` is below 1, or the precision
+            is of another name.
         FloatingPointError: if a score is NaN.
     """
     if not len(triples):
@@ -184,7 +235,7 @@ def evaluate(
     rows, chunk = fitting(batch, max_scores, known.num_entities)
     queries = both_queries(triples, known.num_relations)
     parts = []
-    with judging(model):
+    with judging(model), arithmetic(triples.device, precision):
         for start in range(0, len(queries), rows):
             some = queries[start : start + rows]
             parts.append(filtered_rank(some, model(some), known, chunk=chunk))

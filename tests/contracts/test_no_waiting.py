@@ -18,7 +18,7 @@ from zoo import LOSSES, MODELS, SAMPLERS, SIDES
 from sparring.generators import codes
 from sparring.graph import facts
 from sparring.graph.sides import BothSides
-from sparring.losses import Logistic
+from sparring.losses import Logistic, base, hinge
 from sparring.models import table
 from sparring.samplers import Uniform, lists
 from sparring.testing import tiny_graph
@@ -46,7 +46,7 @@ WAITS = {
 # how many walks rules take is not known before they are taken
 WALKS = {*VALUES, *SIZES, "tolist", "index by mask"}
 MODELS_WAIT = {"rules": WALKS}
-MAY_WAIT = (codes, facts, lists, optimizers, table)  # on the processor
+MAY_WAIT = (base, codes, facts, hinge, lists, optimizers, table)  # on the processor
 
 
 class Watch(TorchDispatchMode):

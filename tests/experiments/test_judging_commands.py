@@ -4,6 +4,8 @@ import json
 
 import pytest
 
+from sparring.experiments import run
+
 
 def asked(command, *words):
     told = command(*words)
@@ -19,6 +21,20 @@ def test_evaluating_again_gives_the_same_result(command, finished):
 def test_another_split_can_be_ranked(command, finished):
     told = asked(command, "evaluate", finished.folder, "--json", "--split", "valid")
     assert told["mrr"] == pytest.approx(finished.result()["valid_mrr"])
+
+
+def test_ranks_can_be_made_in_16_bits(command, finished, monkeypatch):
+    """Of which the ranks of so small a graph need not tell."""
+    asked_for, plain = [], run.evaluate
+
+    def watched(*given, precision, **options):
+        asked_for.append(precision)
+        return plain(*given, precision=precision, **options)
+
+    monkeypatch.setattr(run, "evaluate", watched)
+    for words in ([], ["--set", "evaluate.precision=bfloat16"]):
+        asked(command, "evaluate", finished.folder, "--json", *words)
+    assert asked_for == ["float32", "bfloat16"]
 
 
 def test_a_split_that_is_not_ranked_is_misuse(command, finished):

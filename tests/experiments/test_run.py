@@ -224,10 +224,13 @@ def test_the_graph_is_described_in_the_folder(finished):
     assert (kept["name"], kept["entities"], kept["train"]) == ("circle", 24, 52)
 
 
-def test_adam_and_sparse_gradients_are_refused_before_training(tables, tmp_path):
-    config = changed(tables, model={"name": "distmult", "dim": 8, "sparse": True})
-    with pytest.raises(ConfigError, match="adam needs dense gradients"):
-        run(config, tmp_path / "run")
+def test_adam_takes_sparse_gradients_and_ends_where_dense_ones_lead(tables, tmp_path):
+    ranks = []
+    for sparse in (False, True):
+        config = changed(tables, model={"name": "distmult", "dim": 8, "sparse": sparse})
+        run(config, tmp_path / str(sparse))
+        ranks.append(Run(tmp_path / str(sparse)).ranks().rank)
+    assert torch.equal(*ranks)
 
 
 def test_rules_need_no_epoch(tables, tmp_path):

@@ -6,9 +6,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from judging.worlds import FEW, Table, graph_of, random_graph, triples_of
 
-from sparring.evaluation import evaluate, filtered_rank
+from sparring import evaluation
+from sparring.evaluation import PRECISIONS, evaluate, filtered_rank
 from sparring.graph.facts import FactIndex
 from sparring.graph.sides import both_queries
+from sparring.models import ComplEx, TransE
 
 SEEDS = st.integers(0, 10_000)
 
@@ -167,6 +169,46 @@ def test_nan_is_found_in_every_chunk(broken):
     model = Table.of_entities(graph, [math.nan if e == broken else 0.0 for e in range(6)])
     with pytest.raises(FloatingPointError, match="2 of 2 queries have NaN"):
         evaluate(model, graph.test, graph.known, max_scores=4)
+
+
+@pytest.mark.parametrize("max_scores", [13, 10_000])
+def test_compiled_comparisons_find_the_same_ranks(monkeypatch, max_scores):
+    graph = random_graph()
+    model = Table.random(graph, levels=4)
+    compiled = evaluate(model, graph.test, graph.known, max_scores=max_scores)
+    monkeypatch.setattr(evaluation, "can_loop", lambda over: False)
+    plain = evaluate(model, graph.test, graph.known, max_scores=max_scores)
+    assert torch.equal(compiled.rank, plain.rank)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_ranks_do_not_depend_on_threads(threads):
+    graph, before = random_graph(entities=500, size=4000), torch.get_num_threads()
+    torch.manual_seed(0)
+    model = TransE(graph.training, dim=16)
+    alone = evaluate(model, graph.test, graph.known)
+    try:
+        torch.set_num_threads(threads)
+        assert torch.equal(evaluate(model, graph.test, graph.known).rank, alone.rank)
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_16_bits_rank_nearly_alike_and_see_more_ties():
+    graph = random_graph(entities=200, size=2000)
+    torch.manual_seed(0)
+    model = ComplEx(graph.training, dim=32)
+    ranks = {how: evaluate(model, graph.test, graph.known, precision=how) for how in PRECISIONS}
+    fine, coarse = (ranks[how].rank for how in PRECISIONS)
+    assert 0 < (fine - coarse).abs().mean() < 1
+    halves = lambda rank: (rank % 1 != 0).sum()
+    assert halves(coarse) > halves(fine) == 0
+
+
+def test_a_precision_of_another_name_is_an_error():
+    graph = random_graph()
+    with pytest.raises(ValueError, match="precision is one of float32, bfloat16; got 'half'"):
+        evaluate(Table.random(graph), graph.test, graph.known, precision="half")
 
 
 def test_no_triples_are_an_error():

@@ -4,7 +4,9 @@ import pytest
 import torch
 from torch import nn
 
+from sparring import compiled
 from sparring.training import OPTIMIZERS, RowwiseAdagrad
+from sparring.training import sparse as module
 
 LR, EPS = 0.1, 1e-8
 ROWS, DIM = 5, 3
@@ -122,3 +124,68 @@ def test_dense_optimizers_are_those_of_torch(name, same):
     one, two = table(), table()
     got = trained(one, OPTIMIZERS[name](list(one.parameters()), lr=LR))
     torch.testing.assert_close(got, trained(two, same(list(two.parameters()))))
+
+
+@pytest.fixture(params=["loops", "vectors", "threads"])
+def way(request, monkeypatch):
+    """Compiled loops, PyTorch's own operations, or loops on two threads."""
+    if request.param == "vectors":
+        monkeypatch.setattr(module, "can_loop", lambda over: False)
+    if request.param == "threads":
+        monkeypatch.setattr(compiled, "WORTH_A_THREAD", 1)
+        monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+
+
+PEERS = {"adam": torch.optim.Adam, "adagrad": torch.optim.Adagrad}
+
+
+@pytest.mark.parametrize("name", PEERS)
+def test_sparse_gradients_do_what_dense_ones_do(name, way):
+    """With Adam, rows move in steps in which they have no gradient."""
+    dense, sparse = table(), table(sparse=True)
+    want = trained(dense, PEERS[name](dense.parameters(), lr=LR))
+    got = trained(sparse, OPTIMIZERS[name](list(sparse.parameters()), lr=LR))
+    assert sparse.weight.grad is not None
+    torch.testing.assert_close(got, want, rtol=1e-6, atol=1e-7)
+
+
+@pytest.mark.parametrize("name", PEERS)
+def test_sparse_gradients_come_in_any_order_and_more_than_once(name):
+    row = torch.tensor([[3, 1, 3]])
+    grad = torch.sparse_coo_tensor(row, torch.eye(3), (ROWS, DIM), check_invariants=False)
+    found = []
+    for one in (grad, grad.to_dense()):
+        parameter = nn.Parameter(torch.ones(ROWS, DIM))
+        parameter.grad = one
+        OPTIMIZERS[name]([parameter], lr=LR).step()
+        found.append(parameter.detach())
+    torch.testing.assert_close(*found)
+
+
+@pytest.mark.parametrize("name", PEERS)
+def test_sparse_gradients_beside_dense_ones(name):
+    parameters = [nn.Parameter(torch.ones(ROWS, DIM)) for _ in range(2)]
+    optimizer = OPTIMIZERS[name](parameters, lr=LR)
+    parameters[0].grad = torch.eye(ROWS, DIM).to_sparse(1)
+    parameters[1].grad = torch.eye(ROWS, DIM)
+    optimizer.step()
+    torch.testing.assert_close(*parameters)
+    assert parameters[0].grad.is_sparse
+
+
+@pytest.mark.parametrize("name", PEERS)
+def test_an_optimizer_goes_on_where_its_state_was_saved(name):
+    embedding, twin = table(sparse=True), table()
+    optimizer = OPTIMIZERS[name](list(embedding.parameters()), lr=LR)
+    trained(embedding, optimizer)
+    twin.load_state_dict(embedding.state_dict())
+    other = PEERS[name](twin.parameters(), lr=LR)
+    other.load_state_dict(copy.deepcopy(optimizer.state_dict()))
+    torch.testing.assert_close(trained(embedding, optimizer), trained(twin, other))
+
+
+def test_betas_are_heeded_with_sparse_gradients():
+    dense, sparse = table(), table(sparse=True)
+    want = trained(dense, torch.optim.Adam(dense.parameters(), lr=LR, betas=(0.5, 0.8)))
+    given = {"lr": LR, "beta1": 0.5, "beta2": 0.8}
+    torch.testing.assert_close(trained(sparse, OPTIMIZERS["adam"]([sparse.weight], **given)), want)

@@ -32,11 +32,13 @@ class EvaluateOptions:
 
     Attributes:
         max_scores: scores held at once.
+        precision: of products: "bfloat16" is for GPUs.
         bootstrap: resamples behind each interval.
     """
 
     split: Split = "test"
     max_scores: int = 2**25
+    precision: Literal["float32", "bfloat16"] = "float32"
     bootstrap: int = 1000
 
     def __post_init__(self):

@@ -148,12 +148,6 @@ def prepare(config: Config, graph: KnowledgeGraph, folder: Path) -> Fit:
     optimizer = build(
         config.parts["optimizer"], PARTS["optimizer"][0], "optimizer", params=step.trained()
     )
-    sparse = any(getattr(module, "sparse", False) for module in step.model.modules())
-    if sparse and isinstance(optimizer, torch.optim.Adam):
-        raise ConfigError(
-            "[optimizer] adam needs dense gradients; take adagrad or rowwise-adagrad, or set "
-            "model.sparse = false"
-        )
     return Fit(
         step,
         optimizer,
@@ -238,7 +232,8 @@ def judge(model: MainModel, graph: KnowledgeGraph, config: Config) -> Evaluation
     """Filtered ranks on the split that the experiment is judged on."""
     device = device_of(config)
     triples = getattr(graph, config.evaluate.split).to(device)
-    return evaluate(model, triples, graph.known.to(device), max_scores=config.evaluate.max_scores)
+    known, how = graph.known.to(device), config.evaluate
+    return evaluate(model, triples, known, max_scores=how.max_scores, precision=how.precision)
 
 
 def measures(ranks: Evaluation) -> dict[str, float]:

@@ -9,6 +9,7 @@ from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
 from sparring.batch import Negatives
+from sparring.compiled import can_loop, compiled, in_parts
 
 
 class Loss(nn.Module, ABC):
@@ -56,7 +57,21 @@ def both_terms(
 
 def counted(negatives: Negatives) -> Float[Tensor, "B K"]:
     """How much each candidate counts; 0 where it does not."""
-    return negatives.weight * negatives.mask
+    weight, mask = negatives.weight, negatives.mask
+    if not can_loop(weight):
+        return torch.where(mask, weight, 0)
+    out = torch.empty(mask.shape, dtype=weight.dtype)
+    in_parts(count, len(mask), mask.numel(), weight, mask, out)
+    return out
+
+
+@compiled
+def count(start, stop, weight, mask, out):
+    """Weights where the mask is True, else 0."""
+    for row in range(start, stop):
+        for k in range(mask.shape[1]):
+            out[row, k] = weight[row, k] if mask[row, k] else 0
+    return 0
 
 
 def known_facts(negatives: Negatives) -> Float[Tensor, "B K"]:
@@ -71,18 +86,24 @@ def attention(
 
     Shares sum to 1 per row, or to 0 where a row has no usable negative. They carry no gradient.
     """
-    return tilted(counted(negatives), negative, temperature)
+    share = counted(negatives)
+    return tilted(share, negative, temperature) if temperature else shared(share)
 
 
 def tilted(
     share: Float[Tensor, "B K"], score: Float[Tensor, "B K"], temperature: float
 ) -> Float[Tensor, "B K"]:
     """Shares in proportion to share * exp(temperature * score), without gradient."""
-    if temperature:
-        tilt = (temperature * score.detach()).masked_fill(share == 0, -torch.inf)
-        top = tilt.amax(1, keepdim=True).clamp(min=torch.finfo(tilt.dtype).min)
-        share = share * (tilt - top).exp()
-    return share / share.sum(1, keepdim=True).clamp(min=torch.finfo(share.dtype).tiny)
+    if not temperature:
+        return shared(share.clone())
+    tilt = (temperature * score.detach()).masked_fill(share == 0, -torch.inf)
+    top = tilt.amax(1, keepdim=True).clamp(min=torch.finfo(tilt.dtype).min)
+    return shared(share * (tilt - top).exp())
+
+
+def shared(share: Float[Tensor, "B K"]) -> Float[Tensor, "B K"]:
+    """The same shares, divided by their sum, in place."""
+    return share.div_(share.sum(1, keepdim=True).clamp(min=torch.finfo(share.dtype).tiny))
 
 
 def log_total(

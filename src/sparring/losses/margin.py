@@ -1,8 +1,10 @@
 """Losses with a margin between right and wrong answers, or on both sides of a line."""
 
+import torch
 from torch.nn import functional as F
 
 from sparring.losses.base import Loss, attention, average, both_terms, wide
+from sparring.losses.hinge import hinge
 
 
 class MarginRanking(Loss):
@@ -19,8 +21,7 @@ class MarginRanking(Loss):
     def forward(self, positive, negative, negatives, weight):
         positive, negative = wide(positive), wide(negative)
         share = attention(negative, negatives, self.temperature)
-        gap = F.relu(negative - positive.unsqueeze(1) + self.margin)
-        return average((share * gap).sum(1), weight)
+        return average(hinge(share, negative, self.margin - positive), weight)
 
 
 class PairwiseLogistic(Loss):
@@ -64,5 +65,5 @@ class DoubleMargin(Loss):
     def forward(self, positive, negative, negatives, weight):
         positive, negative = wide(positive), wide(negative)
         share = attention(negative, negatives, self.temperature)
-        wrong = (share * F.relu(negative - self.ceiling)).sum(1)
+        wrong = hinge(share, negative, torch.full_like(positive, -self.ceiling))
         return both_terms(F.relu(self.floor - positive), wrong, negatives, weight)

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
-from sparring.compiled import can_loop, in_parts
+from sparring.compiled import can_loop, in_big_pages, in_parts
 from sparring.models import loops
 from sparring.models.rows import Ledger, add_vectors
 
@@ -49,7 +49,8 @@ class Table(nn.Embedding):
     """An embedding table. On the processor its gradient is made once for all uses together."""
 
     def __init__(self, rows: int, dim: int, *, sparse: bool = False):
-        super().__init__(rows, dim, sparse=sparse)
+        super().__init__(rows, dim, sparse=sparse, _weight=in_big_pages(torch.empty(rows, dim)))
+        self.reset_parameters()
         self.ledger = Ledger(sparse)
 
     def loops(self) -> bool:

@@ -7,15 +7,8 @@ import torch
 from torch import nn
 
 from sparring.compiled import can_loop, compiled, in_parts
-
-
-@compiled
-def ascend(rows):
-    """Whether every row has a higher number than the one before."""
-    falls = 0
-    for place in range(1, len(rows)):
-        falls += rows[place] <= rows[place - 1]
-    return falls == 0
+from sparring.training.gradients import by_row
+from sparring.training.sparse import Adagrad, Adam
 
 
 @compiled
@@ -79,12 +72,11 @@ def _loop(
 ) -> None:
     """One pass over the rows in use."""
     if grad.is_sparse:
-        # gradients that come in order are distinct, though autograd drops the note of it
-        grad = grad if ascend(grad._indices()[0].numpy()) else grad.coalesce()
-        row, grad = grad._indices()[0], grad._values()
+        row, grad = by_row(grad)
     else:
         row = torch.arange(len(grad))
-    in_parts(step_rows, len(row), grad.numel(), row, grad.contiguous(), total, rates, parameter)
+    given = (row, grad.contiguous(), total, rates, parameter.detach())
+    in_parts(step_rows, len(row), grad.numel(), *given)
 
 
 def _row_mean(squared: torch.Tensor) -> torch.Tensor:
@@ -95,23 +87,9 @@ def _as_rows(scale: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
     return scale.reshape(scale.shape + (1,) * (like.dim() - scale.dim()))
 
 
-def adam(
-    params: list[nn.Parameter], *, lr: float = 1e-3, beta1: float = 0.9, beta2: float = 0.999
-) -> torch.optim.Optimizer:
-    """Adam with dense gradients (Kingma & Ba, 2015)."""
-    return torch.optim.Adam(params, lr=lr, betas=(beta1, beta2), fused=True)
-
-
-def adagrad(params: list[nn.Parameter], *, lr: float = 0.1) -> torch.optim.Optimizer:
-    """Adagrad with one accumulator per number (Duchi et al., 2011)."""
-    # the default, stated: PyTorch warns of sparse gradients where nothing is said
-    torch.sparse.check_sparse_tensor_invariants.disable()
-    return torch.optim.Adagrad(params, lr=lr)
-
-
 def rowwise_adagrad(params: list[nn.Parameter], *, lr: float = 0.1) -> torch.optim.Optimizer:
     """Adagrad with one accumulator per row; for big tables, with `sparse` models."""
     return RowwiseAdagrad(params, lr=lr)
 
 
-OPTIMIZERS = {"adagrad": adagrad, "adam": adam, "rowwise-adagrad": rowwise_adagrad}
+OPTIMIZERS = {"adagrad": Adagrad, "adam": Adam, "rowwise-adagrad": rowwise_adagrad}
