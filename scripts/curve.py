@@ -1,7 +1,7 @@
 """Curves over K: every method tuned with equally many trials, then trained at every K.
 
-    python scripts/curve.py experiments/curve/fb15k-237.toml
-    python scripts/curve.py experiments/curve/fb15k-237.toml --only transe:uniform
+    python scripts/curve.py studies/fb15k-237.toml
+    python scripts/curve.py studies/fb15k-237.toml --only transe:uniform
 
 For each model and method of the file, every trial trains at `tuned_at` negatives and is judged on
 validation; the best one's settings train at all other K, and these runs are judged on test. Each

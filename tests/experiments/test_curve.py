@@ -12,7 +12,7 @@ assert spec and spec.loader
 curve = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(curve)
 
-STUDIES = sorted((ROOT / "experiments" / "curve").glob("*.toml"))
+STUDIES = sorted((ROOT / "studies").glob("*.toml"))
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ def made(tmp_path, monkeypatch):
 
 
 def test_the_best_trial_on_validation_goes_on_to_every_k(made):
-    study = curve.Study(ROOT / "experiments" / "curve" / "fb15k-237.toml")
+    study = curve.Study(ROOT / "studies" / "fb15k-237.toml")
     curve.finish(study, "transe", "uniform")
     trials = [("transe", "uniform", trial, study.tuned_at, "valid") for trial in range(4)]
     finals = [("transe", "uniform", 1, k, "test") for k in study.ks]
@@ -39,13 +39,13 @@ def test_the_best_trial_on_validation_goes_on_to_every_k(made):
 
 
 def test_where_there_is_nothing_to_choose_nothing_is_tried(made):
-    study = curve.Study(ROOT / "experiments" / "curve" / "ablation-fb15k-237.toml")
+    study = curve.Study(ROOT / "studies" / "ablation-fb15k-237.toml")
     curve.finish(study, "transe", "no-floor")
     assert made == [("transe", "no-floor", 0, 8, "test")]
 
 
 def test_an_interrupted_study_goes_on_where_it_stopped(made, tmp_path):
-    study = curve.Study(ROOT / "experiments" / "curve" / "fb15k-237.toml")
+    study = curve.Study(ROOT / "studies" / "fb15k-237.toml")
     curve.finish(study, "transe", "uniform")
     path = tmp_path / "fb15k-237-transe.json"
     found = json.loads(path.read_text())
@@ -66,6 +66,6 @@ def test_every_method_of_a_model_has_equally_many_trials_and_no_run_breaks_a_rul
 
 
 def test_a_width_is_a_multiple_of_k():
-    study = curve.Study(ROOT / "experiments" / "curve" / "fb15k-237.toml")
+    study = curve.Study(ROOT / "studies" / "fb15k-237.toml")
     sampler = study.settings("transe", "hardest-of-4K", 0, 8)["sampler"]
     assert (sampler["k"], sampler["inner"]["k"]) == (8, 32)
