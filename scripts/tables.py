@@ -93,13 +93,17 @@ def curve(study: str) -> str:
 
 
 def example(host: str) -> str:
-    """The example of a library, as its file stands, and what it printed."""
-    found = json.loads((ROOT / "results" / "hosts" / f"{host}.json").read_text())
-    code = (ROOT / found["example"]).read_text()
+    """The example of a library, as its file stands, and what it printed, where that is recorded."""
+    (path,) = (ROOT / "examples").glob(f"{host}_*.py")
+    code = f"```python\n# examples/{path.name}\n{path.read_text()}```\n\n"
+    record = ROOT / "results" / "hosts" / f"{host}.json"
+    if not record.exists():
+        return f"{code}Not recorded yet: `python scripts/host_examples.py {host}` runs it.\n"
+    found = json.loads(record.read_text())
     printed = "\n".join(found["printed"])
     versions = ", ".join(f"{name} {number}" for name, number in found["versions"].items())
     return (
-        f"```python\n# {found['example']}\n{code}```\n\n```\n{printed}\n```\n\n"
+        f"{code}```\n{printed}\n```\n\n"
         f"{found['cpu_seconds']} CPU seconds in all, at {found['commit']}: {versions}.\n"
     )
 
