@@ -119,6 +119,15 @@ def test_an_interrupted_run_goes_on_to_the_result_of_an_unbroken_one(shell, tmp_
         assert all(torch.equal(ours[key], theirs[key]) for key in theirs)
 
 
+@pytest.fixture
+def heard():
+    """Interrupts as at a terminal: a shell starts what runs in the background deaf to them."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("heard")
 def test_a_second_interrupt_leaves_the_last_checkpoint_and_tells_the_same(command, write, tables):
     def twice(fit):
         os.kill(os.getpid(), signal.SIGINT)
