@@ -19,18 +19,16 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from withheld import trained
 
-from sparring.experiments.config import read_config
-from sparring.experiments.graphs import load_graph
 from sparring.experiments.host import keep_freed_memory, provenance
-from sparring.experiments.run import Run, run
 from sparring.graph.facts import FactIndex
 from sparring.graph.mining import mined
 from sparring.graph.rules import RuleBook
 from sparring.graph.sides import both_queries
 
 ROOT = Path(__file__).parents[1]
-FOLDER, RESULT = Path("runs/withheld"), ROOT / "results" / "withheld" / "fb15k-237-rules.json"
+RESULT = ROOT / "results" / "withheld" / "fb15k-237-rules.json"
 BATCHES, TRIPLES, STEPS, WIDTH = 160, 512, 2000, 16
 
 
@@ -114,11 +112,7 @@ def estimates(layers: nn.Module, inputs: Tensor) -> Tensor:
 def main() -> None:
     torch.set_num_threads(1)
     keep_freed_memory()
-    config = read_config(ROOT / "experiments" / "withheld" / "fb15k-237.toml")
-    if not (FOLDER / "result.json").exists() and run(config, FOLDER, resume=True) is None:
-        raise SystemExit(f"the training of {FOLDER} was stopped; start again to go on with it")
-    graph = load_graph(config.graph)
-    step = Run(FOLDER).trained(config, graph)
+    config, graph, step = trained()
     training = graph.training
     book = RuleBook(training, mined(training), agreement="noisy-or")
     generator: Any = step.sampler

@@ -22,11 +22,13 @@ from typing import Any
 import torch
 
 from sparring.audit import audit
-from sparring.experiments.config import read_config
+from sparring.experiments.config import Config, read_config
 from sparring.experiments.graphs import load_graph
 from sparring.experiments.host import keep_freed_memory, provenance
 from sparring.experiments.run import Run, run
+from sparring.graph.knowledge_graph import KnowledgeGraph
 from sparring.samplers import HardestOf, UniformUnknown
+from sparring.training import TrainingStep
 
 ROOT = Path(__file__).parents[1]
 DRAWS, K = 2**17, 8
@@ -58,17 +60,20 @@ def between(points: list[dict], by: str, wanted: float) -> float | None:
     return None
 
 
-def main() -> None:
-    torch.set_num_threads(1)
-    keep_freed_memory()
-    config, folder = (
-        read_config(ROOT / "experiments/withheld/fb15k-237.toml"),
-        Path("runs/withheld"),
-    )
+def trained() -> tuple[Config, KnowledgeGraph, TrainingStep]:
+    """The run that is judged: its configuration, graph, model and generator."""
+    config = read_config(ROOT / "experiments" / "withheld" / "fb15k-237.toml")
+    folder = Path("runs/withheld")
     if not (folder / "result.json").exists() and run(config, folder, resume=True) is None:
         raise SystemExit(f"the training of {folder} was stopped; start again to go on with it")
     graph = load_graph(config.graph)
-    step = Run(folder).trained(config, graph)
+    return config, graph, Run(folder).trained(config, graph)
+
+
+def main() -> None:
+    torch.set_num_threads(1)
+    keep_freed_memory()
+    config, graph, step = trained()
     training = graph.training
     generator: Any = step.sampler
     pools = [

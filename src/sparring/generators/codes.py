@@ -11,6 +11,7 @@ from sparring.batch import per_query
 from sparring.compiled import can_loop
 from sparring.generators.drawing import draw_from_cells, state
 from sparring.graph.facts import spelled
+from sparring.models.table import refuse_strangers
 
 # every cell stays possible, and products of three such numbers stay above the smallest float
 Blend = Callable[[Tensor], Tensor]
@@ -238,11 +239,8 @@ class PairedCodes(nn.Module):
         if can_loop(ids):
             stated = shares.row.new_empty(len(shares.row), ids.shape[1])
             given = (shares.near, shares.far, shares.total, self.cell, self.bias, ids, stated)
-            if wrong := state(*(one.numpy() for one in given)):
-                raise IndexError(
-                    f"{wrong} of {stated.numel()} candidates are no entities: ids run from 0 to "
-                    f"{self.entities - 1}, and here from {int(ids.min())} to {int(ids.max())}"
-                )
+            wrong = state(*(one.numpy() for one in given))
+            refuse_strangers(wrong, stated.numel(), ids, self.entities)
             return stated
         ids = per_query(ids, len(shares.row))
         cell = self.cell[ids]

@@ -246,13 +246,14 @@ class SparringGenerator(NegativeGenerator):
             log_q = self.density(self.shares(queries), ids)
             logits = student(ids)
         else:
-            some = glance.others
-            log_q = self._mixed(glance.shares[rows], ids, some)
+            some, shares = glance.others, glance.shares[rows]
+            drawn_q, some_q = self.density(shares, ids), self.density(shares, some)
+            log_q = self._mixed(drawn_q, some_q)
             score = torch.cat([score, glance.score[rows]], 1)
             counted = torch.cat(
                 [counted, ~self.known.contains(queries, some) & (some != answer)], 1
             )
-            trust = torch.cat([trust, self._trust(queries, glance.shares[rows], some)], 1)
+            trust = torch.cat([trust, self._trust(queries, shares, some, some_q)], 1)
             logits = torch.cat([student(ids), student(some)], 1)
         # known answers are candidates that the target avoids
         wanted = (score / self.temperature - log_q).masked_fill(~counted, -torch.inf)
@@ -269,19 +270,23 @@ class SparringGenerator(NegativeGenerator):
 
     @torch.no_grad()
     def _trust(
-        self, queries: Queries, shares: Shares | Pool, ids: Int[Tensor, "1 U"]
+        self,
+        queries: Queries,
+        shares: Shares | Pool,
+        ids: Int[Tensor, "1 U"],
+        log_q: Float[Tensor, "B U"],
     ) -> Float[Tensor, "B U"]:
-        """Probability that uniform entities are wrong."""
+        """Probability that uniform entities, which are drawn with the density q, are wrong."""
         if self.missing is None:
-            return queries.weight.new_ones(()).expand(len(queries), ids.shape[1])
+            return queries.weight.new_ones(()).expand(log_q.shape)
         answer = self.density(shares, queries.answer.unsqueeze(1)).squeeze(1)
-        return 1 - self.missing(self.missing.look(queries, ids, self.density(shares, ids), answer))
+        return 1 - self.missing(self.missing.look(queries, ids, log_q, answer))
 
     def _mixed(
-        self, shares: Shares | Pool, ids: Int[Tensor, "G K"], others: Int[Tensor, "1 U"]
+        self, drawn: Float[Tensor, "B K"], others: Float[Tensor, "B U"]
     ) -> Float[Tensor, "B KU"]:
         """Density of draws and others together (the balance heuristic: Veach & Guibas, 1995)."""
-        both = torch.cat([self.density(shares, ids), self.density(shares, others)], 1)
+        both = torch.cat([drawn, others], 1)
         return floored(both, others.shape[1] / both.shape[1], self.num_entities)
 
     def get_extra_state(self) -> dict[str, Any]:

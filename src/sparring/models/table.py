@@ -83,6 +83,19 @@ class Table(nn.Embedding):
         return Compare.apply(hub, query, self.weight.detach(), ids, how, self.ledger)
 
 
+def refuse_strangers(wrong: int, of: int, ids: Int[Tensor, "G K"], rows: int) -> None:
+    """Make sure that a loop has met no id outside of the table.
+
+    Raises:
+        IndexError: if it has met some.
+    """
+    if wrong:
+        raise IndexError(
+            f"{wrong} of {of} candidates are no entities: ids run from 0 to {rows - 1}, and here "
+            f"from {int(ids.min())} to {int(ids.max())}"
+        )
+
+
 class LookUp(Function):
     """Rows of a table."""
 
@@ -110,11 +123,7 @@ class Compare(Function):
         wrong = in_parts(
             how.score, len(query), score.numel() * query.shape[1], query, table, ids, score
         )
-        if wrong:
-            raise IndexError(
-                f"{wrong} of {score.numel()} candidates are no entities: ids run from 0 to "
-                f"{len(table) - 1}, and here from {int(ids.min())} to {int(ids.max())}"
-            )
+        refuse_strangers(wrong, score.numel(), ids, len(table))
         ctx.save_for_backward(query, table, ids, score)
         ctx.how, ctx.ledger = how, ledger
         return score
