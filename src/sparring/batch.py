@@ -11,6 +11,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from sparring.compiled import can_loop, compiled, in_parts
+
 
 @dataclass(frozen=True, eq=False)
 class Queries:
@@ -82,8 +84,7 @@ class Negatives:
         trace: Float[Tensor, "B K"] | None = None,
     ) -> "Negatives":
         """Offer `ids` to `queries`, hiding each query's own answer."""
-        mask = by_query(ids, len(queries)) != grouped(queries.answer, len(ids)).unsqueeze(2)
-        mask = mask.flatten(0, 1)
+        mask = other_than(queries.answer, ids)
         zero = queries.weight.new_zeros(()).expand(mask.shape)
         one = queries.weight.new_ones(()).expand(mask.shape)
         trace = zero if trace is None else trace
@@ -186,3 +187,23 @@ def by_query(ids: Int[Tensor, "G K"], batch: int) -> Int[Tensor, "G b K"]:
 def per_query(ids: Int[Tensor, "G K"], batch: int) -> Int[Tensor, "B K"]:
     """Spell out grouped candidate lists, one row per query."""
     return by_query(ids, batch).reshape(batch, ids.shape[1])
+
+
+def other_than(answer: Int[Tensor, "B"], ids: Int[Tensor, "G K"]) -> Bool[Tensor, "B K"]:
+    """True where a candidate is not the query's answer."""
+    spread = by_query(ids, len(answer))
+    if not can_loop(ids):
+        return (spread != grouped(answer, len(ids)).unsqueeze(2)).flatten(0, 1)
+    out = torch.empty(len(answer), ids.shape[1], dtype=torch.bool)
+    in_parts(tell_apart, len(answer), out.numel(), answer, ids.contiguous(), out)
+    return out
+
+
+@compiled
+def tell_apart(start, stop, answer, ids, out):
+    """Write whether candidates differ from the answer."""
+    for row in range(start, stop):
+        here, group = answer[row], row * len(ids) // len(answer)
+        for k in range(ids.shape[1]):
+            out[row, k] = ids[group, k] != here
+    return 0

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from sparring import batch
 from sparring.batch import Feedback, Negatives, by_query, grouped, per_query
 from sparring.samplers import Uniform
 from sparring.testing import tiny_graph, tiny_queries
@@ -35,11 +36,15 @@ def test_lists_are_shared_evenly(share):
         share(torch.zeros(6, 2, dtype=torch.long), 4)
 
 
+@pytest.mark.parametrize("way", ["loops", "vectors"])
 @pytest.mark.parametrize("groups", [1, 3, 6])
-def test_an_offer_hides_each_query_its_own_answer(groups):
-    drawn = Negatives.offer(QUERIES, torch.arange(11).expand(groups, -1))
-    want = [[e != answer for e in range(11)] for answer in QUERIES.answer.tolist()]
-    assert drawn.mask.tolist() == want
+def test_an_offer_hides_each_query_its_own_answer(groups, way, monkeypatch):
+    if way == "vectors":
+        monkeypatch.setattr(batch, "can_loop", lambda over: False)
+    ids = torch.stack([torch.arange(11).roll(turn) for turn in range(groups)])
+    drawn = Negatives.offer(QUERIES, ids)
+    rows, answers = per_query(ids, 6).tolist(), QUERIES.answer.tolist()
+    assert drawn.mask.tolist() == [[e != answer for e in row] for row, answer in zip(rows, answers)]
 
 
 @pytest.mark.parametrize("groups", [1, 2, 6])

@@ -15,6 +15,7 @@ from torch.optim.optimizer import (
 from torch.utils._python_dispatch import TorchDispatchMode
 from zoo import LOSSES, MODELS, SAMPLERS, SIDES
 
+from sparring import batch
 from sparring.generators import codes
 from sparring.graph import facts
 from sparring.graph.sides import BothSides
@@ -46,7 +47,7 @@ WAITS = {
 # how many walks rules take is not known before they are taken
 WALKS = {*VALUES, *SIZES, "tolist", "index by mask"}
 MODELS_WAIT = {"rules": WALKS}
-MAY_WAIT = (base, codes, facts, hinge, lists, optimizers, table)  # on the processor
+MAY_WAIT = (base, batch, codes, facts, hinge, lists, optimizers, table)  # on the processor
 
 
 class Watch(TorchDispatchMode):

@@ -90,6 +90,13 @@ def attention(
     return tilted(share, negative, temperature) if temperature else shared(share)
 
 
+def weights(
+    negative: Float[Tensor, "B K"], negatives: Negatives, temperature: float
+) -> Float[Tensor, "B K"]:
+    """What `attention` shares out in proportion to, where the mask is True."""
+    return attention(negative, negatives, temperature) if temperature else negatives.weight
+
+
 def tilted(
     share: Float[Tensor, "B K"], score: Float[Tensor, "B K"], temperature: float
 ) -> Float[Tensor, "B K"]:

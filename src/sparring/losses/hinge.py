@@ -1,7 +1,7 @@
-"""Sums of what is above 0: one pass over the scores on the way, and one back."""
+"""Means of what is above 0: one pass over the scores on the way, and one back."""
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
@@ -11,26 +11,37 @@ from sparring.compiled import can_loop, compiled, in_parts
 
 
 @compiled
-def sum_above(start, stop, share, score, shift, out):
-    """Sums of share * max(0, score + shift); NaN stays NaN."""
-    none = out.dtype.type(0)
+def mean_above(start, stop, weight, mask, score, shift, total, out):
+    """Means by weight of max(0, score + shift), of what the mask lets count; NaN stays NaN.
+
+    Args:
+        weight: one row, where all are the same.
+        total: where sums of weights are written, or the least number where there are none.
+    """
+    none, several = out.dtype.type(0), len(weight) > 1
     for row in range(start, stop):
-        total, lift = none, shift[row]
+        lift, line = shift[row], row if several else 0
+        above, whole = none, none
         for k in range(score.shape[1]):
             gap = score[row, k] + lift
-            total += share[row, k] * (none if gap < 0 else gap)
-        out[row] = total
+            share = weight[line, k] if mask[row, k] else none
+            above += share * (none if gap < 0 else gap)
+            whole += share
+        total[row] = max(whole, total[row])
+        out[row] = above / total[row]
     return 0
 
 
 @compiled
-def pull_above(start, stop, share, score, shift, each, pull, heard):
-    """Gradients of these sums, times `each`: for the scores, and for the shifts."""
-    none = pull.dtype.type(0)
+def pull_above(start, stop, weight, mask, score, shift, each, pull, heard):
+    """Gradients of sums of what is above 0, times `each`: for the scores, and for the shifts."""
+    none, several = pull.dtype.type(0), len(weight) > 1
     for row in range(start, stop):
-        total, lift, factor = none, shift[row], each[row]
+        lift, line, factor = shift[row], row if several else 0, each[row]
+        total = none
         for k in range(score.shape[1]):
-            one = none if score[row, k] + lift <= 0 else share[row, k] * factor
+            share = weight[line, k] if mask[row, k] else none
+            one = none if score[row, k] + lift <= 0 else share * factor
             pull[row, k] = one
             total += one
         heard[row] = total
@@ -38,30 +49,41 @@ def pull_above(start, stop, share, score, shift, each, pull, heard):
 
 
 def hinge(
-    share: Float[Tensor, "B K"], score: Float[Tensor, "B K"], shift: Float[Tensor, "B"]
+    weight: Float[Tensor, "B K"],
+    mask: Bool[Tensor, "B K"],
+    score: Float[Tensor, "B K"],
+    shift: Float[Tensor, "B"],
 ) -> Float[Tensor, "B"]:
-    """Sum by row of share * max(0, score + shift); shares get no gradient."""
+    """Mean by weight of max(0, score + shift) where the mask is True; weights get no gradient.
+
+    A row whose weights sum to 0 gives 0.
+    """
+    weight = weight.to(score.dtype)
     if can_loop(score):
-        return Hinge.apply(share.to(score.dtype), score, shift)
-    return (share * F.relu(score + shift.unsqueeze(1))).sum(1)
+        alike = weight.stride(0) == 0 and len(weight) > 0
+        return Hinge.apply(weight[:1] if alike else weight, mask, score, shift)
+    share = torch.where(mask, weight, 0)
+    total = share.sum(1).clamp(min=torch.finfo(share.dtype).tiny)
+    return (share * F.relu(score + shift.unsqueeze(1))).sum(1) / total
 
 
 class Hinge(Function):
     """`hinge`, by compiled loops."""
 
     @staticmethod
-    def forward(ctx, share, score, shift):
-        share, score, shift = share.contiguous(), score.contiguous(), shift.contiguous()
-        ctx.save_for_backward(share, score, shift)
-        out = torch.empty_like(shift)
-        in_parts(sum_above, len(score), score.numel(), share, score, shift, out)
+    def forward(ctx, weight, mask, score, shift):
+        given = [one.contiguous() for one in (weight, mask, score, shift)]
+        total = torch.full_like(shift, torch.finfo(shift.dtype).tiny)
+        out = torch.empty_like(total)
+        in_parts(mean_above, len(score), score.numel(), *given, total, out)
+        ctx.save_for_backward(*given, total)
         return out
 
     @staticmethod
     @once_differentiable
     def backward(ctx, grad):
-        share, score, shift = ctx.saved_tensors
+        weight, mask, score, shift, total = ctx.saved_tensors
         pull, heard = torch.empty_like(score), torch.empty_like(shift)
-        given = (share, score, shift, grad.contiguous(), pull, heard)
+        given = (weight, mask, score, shift, grad / total, pull, heard)
         in_parts(pull_above, len(score), score.numel(), *given)
-        return None, pull, heard
+        return None, None, pull, heard

@@ -3,7 +3,7 @@
 import torch
 from torch.nn import functional as F
 
-from sparring.losses.base import Loss, attention, average, both_terms, wide
+from sparring.losses.base import Loss, attention, average, both_terms, weights, wide
 from sparring.losses.hinge import hinge
 
 
@@ -20,8 +20,9 @@ class MarginRanking(Loss):
 
     def forward(self, positive, negative, negatives, weight):
         positive, negative = wide(positive), wide(negative)
-        share = attention(negative, negatives, self.temperature)
-        return average(hinge(share, negative, self.margin - positive), weight)
+        share = weights(negative, negatives, self.temperature)
+        gap = hinge(share, negatives.mask, negative, self.margin - positive)
+        return average(gap, weight)
 
 
 class PairwiseLogistic(Loss):
@@ -64,6 +65,7 @@ class DoubleMargin(Loss):
 
     def forward(self, positive, negative, negatives, weight):
         positive, negative = wide(positive), wide(negative)
-        share = attention(negative, negatives, self.temperature)
-        wrong = hinge(share, negative, torch.full_like(positive, -self.ceiling))
+        share = weights(negative, negatives, self.temperature)
+        ceiling = torch.full_like(positive, -self.ceiling)
+        wrong = hinge(share, negatives.mask, negative, ceiling)
         return both_terms(F.relu(self.floor - positive), wrong, negatives, weight)
