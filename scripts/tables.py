@@ -7,8 +7,9 @@ A table stands between `<!-- table: results/<study> -->` and `<!-- end of table 
 of a sampler or loss between `<!-- figures: <name> -->` and `<!-- end of figures -->`; what the
 conformance kit says of a library's samplers between `<!-- conformance: <library> -->` and
 `<!-- end of conformance -->`; a study of `scripts/curve.py` between `<!-- curve: <study> -->` and
-`<!-- end of curve -->`; the example of a library and what it printed between
-`<!-- example: <library> -->` and `<!-- end of example -->`.
+`<!-- end of curve -->`, and models beside methods at one K between
+`<!-- methods: <K> <study> ... -->` and `<!-- end of methods -->`; the example of a library and what
+it printed between `<!-- example: <library> -->` and `<!-- end of example -->`.
 """
 
 import json
@@ -24,6 +25,7 @@ FIGURES = re.compile(r"(<!-- figures: (\S+) -->\n).*?(<!-- end of figures -->)",
 KIT = re.compile(r"(<!-- conformance: (\S+) -->\n).*?(<!-- end of conformance -->)", re.DOTALL)
 EXAMPLE = re.compile(r"(<!-- example: (\S+) -->\n).*?(<!-- end of example -->)", re.DOTALL)
 CURVE = re.compile(r"(<!-- curve: (\S+) -->\n).*?(<!-- end of curve -->)", re.DOTALL)
+METHODS = re.compile(r"(<!-- methods: (\d+) (.+?) -->\n).*?(<!-- end of methods -->)", re.DOTALL)
 COLUMNS = {
     "data set": lambda r: r["dataset"],
     "model": lambda r: r["model"],
@@ -66,12 +68,15 @@ def conformance(host: str) -> str:
     return f"{markdown(rows)}\nJudged by `{found['command']}` at {found['commit']}: {versions}.\n"
 
 
+def studied(study: str) -> list[dict]:
+    """The records of a study, one for each model."""
+    paths = sorted((ROOT / "results" / "curve").glob(f"{study}-*.json"))
+    return [json.loads(path.read_text()) for path in paths]
+
+
 def curve(study: str) -> str:
     """Test MRR by model, method and K, and the training time at the greatest K and the least."""
-    found = [
-        json.loads(path.read_text())
-        for path in sorted((ROOT / "results" / "curve").glob(f"{study}-*.json"))
-    ]
+    found = studied(study)
     ks = sorted({run["k"] for one in found for run in one["runs"] if run["split"] == "test"})
     rows = [["model", "method", *(f"K = {k}" for k in ks), "CPU s", "chosen"]]
     for one in found:
@@ -90,6 +95,19 @@ def curve(study: str) -> str:
                 ]
             )
     return markdown(rows)
+
+
+def methods(k: int, studies: list[str]) -> str:
+    """Test MRR at one K with its interval, in one column for each method."""
+    found = {}
+    for one in [one for study in studies for one in studied(study)]:
+        runs = [run for run in one["runs"] if run["split"] == "test" and run["k"] == k]
+        for run in runs:
+            cell = f"{run['mrr']:.4f} ({run['mrr_low']:.3f} to {run['mrr_high']:.3f})"
+            found.setdefault((run["dataset"], one["model"]), {})[run["method"]] = cell
+    names = list(dict.fromkeys(name for row in found.values() for name in row))
+    rows = [[*key, *(row.get(name, "") for name in names)] for key, row in found.items()]
+    return markdown([["data set", "model", *names], *rows])
 
 
 def example(host: str) -> str:
@@ -112,6 +130,9 @@ def filled(text: str) -> str:
     """The text with every marked table made anew."""
     text = PLACE.sub(lambda place: place[1] + table(ROOT / place[2]) + place[3], text)
     text = CURVE.sub(lambda place: place[1] + curve(place[2]) + place[3], text)
+    text = METHODS.sub(
+        lambda place: place[1] + methods(int(place[2]), place[3].split()) + place[4], text
+    )
     text = EXAMPLE.sub(lambda place: place[1] + example(place[2]) + place[3], text)
     text = KIT.sub(lambda place: place[1] + conformance(place[2]) + place[3], text)
     return FIGURES.sub(lambda place: place[1] + figures(place[2]) + place[3], text)

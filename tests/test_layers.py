@@ -10,7 +10,7 @@ ROOT = Path(__file__).parents[1] / "src" / "sparring"
 FOUNDATION = {"batch", "compiled", "graph"}
 PLAYERS = FOUNDATION | {"generators", "losses", "models", "samplers"}
 MAY_USE = {
-    "batch": set(),
+    "batch": {"compiled"},
     "compiled": set(),
     "seeds": set(),
     "graph": {"batch", "compiled"},

@@ -54,7 +54,7 @@ def can_loop(over: Tensor) -> bool:
 
 
 class Threads:
-    """Threads that wait for loops to run, as many as PyTorch may use."""
+    """Threads that wait for loops to run: one fewer than PyTorch may use, beside the caller's."""
 
     def __init__(self):
         self.pool, self.count = None, 0
@@ -64,12 +64,13 @@ class Threads:
         """Start anew: a forked process has none of its parent's threads."""
         self.pool, self.count = None, 0
 
-    def map(self, count: int, call, *parts) -> list:
-        """What the call gives for each of the parts, side by side."""
-        if count > self.count:
-            self.pool, self.count = ThreadPoolExecutor(count), count
-        assert self.pool
-        return list(self.pool.map(call, *parts))
+    def map(self, call, *parts) -> list:
+        """What the call gives for each of the parts, side by side; the first one runs here."""
+        first, *others = zip(*parts)
+        if self.pool is None or len(others) > self.count:
+            self.pool, self.count = ThreadPoolExecutor(len(others)), len(others)
+        started = [self.pool.submit(call, *part) for part in others]
+        return [call(*first), *(one.result() for one in started)]
 
 
 THREADS = Threads()
@@ -87,4 +88,4 @@ def in_parts(loop, rows: int, numbers: int, *given: Tensor) -> int:
     if count <= 1:
         return loop(0, rows, *arrays)
     cuts = [rows * part // count for part in range(count + 1)]
-    return sum(THREADS.map(count, lambda low, high: loop(low, high, *arrays), cuts, cuts[1:]))
+    return sum(THREADS.map(lambda low, high: loop(low, high, *arrays), cuts, cuts[1:]))
