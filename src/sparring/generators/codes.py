@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from sparring.batch import per_query
+from sparring.batch import grouped, per_query
 from sparring.compiled import can_loop
 from sparring.generators.drawing import draw_from_cells, state
 from sparring.graph.facts import spelled
@@ -195,7 +195,7 @@ class PairedCodes(nn.Module):
         """What each query asks for."""
         near, far = context.split(self.width, 1)
         near, far = attention(near @ self.near.T), attention(far @ self.far.T)
-        row = near * (far @ self.mass.T)
+        row = (far @ self.mass.T).mul_(near)
         return Shares(near, far, row, row.sum(1, keepdim=True))
 
     def draw(self, shares: Shares, k: int, rng: torch.Generator) -> Int[Tensor, "B k"]:
@@ -238,10 +238,11 @@ class PairedCodes(nn.Module):
         """
         if can_loop(ids):
             stated = shares.row.new_empty(len(shares.row), ids.shape[1])
-            given = (shares.near, shares.far, shares.total, self.cell, self.bias, ids, stated)
+            given = (shares.near, shares.far, self.cell, ids, stated)
             wrong = state(*(one.numpy() for one in given))
             refuse_strangers(wrong, stated.numel(), ids, self.entities)
-            return stated
+            grouped(stated.log_(), len(ids)).add_(self.bias[ids].unsqueeze(1))
+            return stated.sub_(shares.total.log())
         ids = per_query(ids, len(shares.row))
         cell = self.cell[ids]
         share = shares.near.gather(1, cell // len(self.far))

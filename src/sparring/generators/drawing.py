@@ -48,22 +48,20 @@ def draw_from_cells(near, far, mass, first, size, upto, order, lots, inside, ids
 
 
 @compiled
-def state(near, far, total, cell, bias, ids, stated):
-    """Set `stated[b, k]` to the log-probability of candidate k of query b; ids are [G, K].
+def state(near, far, cell, ids, stated):
+    """Set `stated[b, k]` to how much query b wants of candidate k's cell; ids are [G, K].
 
     Gives how many ids are no entities.
     """
     columns, share, wrong = far.shape[1], len(stated) // len(ids), 0
     for query in range(len(stated)):
-        everything = np.log(total[query, 0])
         for k in range(ids.shape[1]):
             entity = ids[query // share, k]
             if entity < 0 or entity >= len(cell):
                 wrong += 1
                 continue
             row, column = divmod(cell[entity], columns)
-            wanted = near[query, row] * far[query, column]
-            stated[query, k] = np.log(wanted) + bias[entity] - everything
+            stated[query, k] = near[query, row] * far[query, column]
     return wrong
 
 
