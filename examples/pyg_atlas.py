@@ -17,9 +17,9 @@ for make in (few, many, lambda graph: SparringGenerator(graph, k=8)):
     torch.manual_seed(0)
     model = bridged(ComplEx, link := Bridge(make, loss=loss))(len(graph.entities), 40, 32)
     optimizer = torch.optim.Adam(model.parameters(), lr=0.02)
-    for batch in 6 * list(model.loader(*graph.train.T, batch_size=512, shuffle=True)):
-        optimizer.zero_grad()
+    fall = torch.optim.lr_scheduler.ExponentialLR(optimizer, 0.996)
+    for batch in 10 * list(model.loader(*graph.train.T, batch_size=512, shuffle=True)):
         size = torch.hypot(model.node_emb(ends := torch.stack(batch[::2])), model.node_emb_im(ends))
         (model.loss(*batch) + 1e-4 * size.pow(3).sum()).backward()  # N3
-        optimizer.step()
+        optimizer.step(), fall.step(), optimizer.zero_grad()
     print(f"{link}, MRR {evaluate(HostModel(link), graph.test, graph.known).mrr():.3f}")

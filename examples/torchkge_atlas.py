@@ -16,10 +16,10 @@ for make in (lambda g: UniformUnknown(g, k=8), lambda g: SparringGenerator(g, k=
     corrupt = torchkge.SparringSampler(train, link, model).corrupt_batch
     heard = torchkge.Overheard(MarginLoss(0.5), link)  # `loss` stands in for the margin
     optimizer = torch.optim.Adam(model.parameters(), lr=0.02)
-    for h, t, r in 6 * list(utils.DataLoader(train, batch_size=512)):
-        optimizer.zero_grad()
+    fall = torch.optim.lr_scheduler.ExponentialLR(optimizer, 0.996)
+    for h, t, r in 10 * list(utils.DataLoader(train, batch_size=512)):
         size = torch.hypot(model.re_ent_emb(ends := torch.stack([h, t])), model.im_ent_emb(ends))
         (heard(*model(h, t, r, *corrupt(h, t, r))) + 1e-4 * size.pow(3).sum()).backward()  # N3
-        optimizer.step()
+        optimizer.step(), fall.step(), optimizer.zero_grad()
     (found := LinkPredictionEvaluator(model, test)).evaluate(b_size=64, verbose=False)
     print(f"{link}: filtered MRR {found.mrr()[1]:.3f}")

@@ -18,7 +18,7 @@ from sparring.experiments.host import provenance
 
 ROOT = Path(__file__).parents[1]
 EXAMPLES = {
-    "pykeen": "pykeen_kinships",
+    "pykeen": "pykeen_atlas",
     "pyg": "pyg_atlas",
     "torchkge": "torchkge_atlas",
     "libkge": "libkge_atlas",

@@ -14,7 +14,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "hosts.md"
 EXAMPLE = re.compile(r"```python\n# examples/(([a-z]+)_[a-z]+)\.py\n(.*?)```", re.DOTALL)
 FOUND = {name: (host, code) for name, host, code in EXAMPLE.findall(PAGE.read_text())}
 PACKAGES = {"pyg": "torch_geometric", "libkge": "kge"}
-SHORTER = {'"kinships"': '"nations"', '"num_epochs": 20': '"num_epochs": 1'}
+SHORTER = {'"num_epochs": 10': '"num_epochs": 1'}
 
 
 @pytest.mark.filterwarnings("ignore")
