@@ -305,6 +305,14 @@ class LibKGE:
 LIBRARIES = {"sparring": Sparring, "pykeen": PyKEEN, "torchkge": TorchKGE, "libkge": LibKGE}
 
 
+def arrays_of(graph) -> dict:
+    """What every library is given of a graph: its sizes, and its triples by split."""
+    import numpy as np
+
+    splits = {name: getattr(graph, name).long().numpy() for name in ("train", "valid", "test")}
+    return {"sizes": np.array([len(graph.entities), len(graph.relations)]), **splits}
+
+
 def optimizer_of(torch, name, model):
     """Adam or Adagrad, as PyTorch has them."""
     cls = {"adam": torch.optim.Adam, "adagrad": torch.optim.Adagrad}[name]

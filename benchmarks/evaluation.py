@@ -8,16 +8,15 @@ ranking adds at its peak, beside what `fitting` in evaluation.py says of it. Wri
 results/benchmarks/evaluation.json and the same as a table, evaluation.md.
 """
 
-import argparse
 import ctypes
 import gc
-import json
 import os
 import statistics
 import time
 from pathlib import Path
 
 import torch
+from record import load, words, write
 from sampler_peers import settle
 
 from sparring.evaluation import PRECISIONS, evaluate, fitting
@@ -31,7 +30,6 @@ from sparring.models import ComplEx, TransE
 from sparring.samplers import HideKnown, Uniform
 from sparring.training import OPTIMIZERS, TrainingStep
 
-RESULTS = Path(__file__).parents[1] / "results" / "benchmarks"
 # how models are made, and how many bytes they hold per score
 MODELS = {
     "ComplEx d = 200": (lambda graph: ComplEx(graph, dim=200, init=0.1, own_inverse=True), 4),
@@ -167,9 +165,7 @@ def table(times: list[dict], memories: list[dict], about: dict) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("folder", type=Path)
-    options = parser.parse_args()
+    options = words(__doc__).parse_args()
     torch.set_num_threads(1)
     keep_freed_memory()
     graph = read_graph(options.folder)
@@ -185,10 +181,9 @@ def main() -> None:
     case = f"N = {WIDE:,}, ComplEx d = {WIDE_DIM}"
     memories += memory(case, model, 4, wide.triples[:100], known)
     about = provenance() | {"rounds": ROUNDS, "epochs": EPOCHS, "k": K, "batch": BATCH, "lr": LR}
-    about["load"] = round(os.getloadavg()[1], 1)
-    report = json.dumps({**about, "ranking": times, "memory": memories}, indent=1)
-    (RESULTS / "evaluation.json").write_text(report + "\n")
-    (RESULTS / "evaluation.md").write_text(table(times, memories, about))
+    about["load"] = load()
+    record = {**about, "ranking": times, "memory": memories}
+    write("evaluation", record, table(times, memories, about))
 
 
 if __name__ == "__main__":

@@ -9,13 +9,11 @@ gradients no step passes over a whole table; Adam, which must, stands beside it.
 is the number of different rows that B K candidates fall on, given with each time.
 """
 
-import json
-import os
 import statistics
-from pathlib import Path
 
 import torch
 from generator import BATCH, RELATIONS, Contestant, Timed
+from record import load, write
 
 from sparring.experiments.host import keep_freed_memory, provenance
 from sparring.generators import SparringGenerator
@@ -26,7 +24,6 @@ from sparring.models import ComplEx
 from sparring.samplers import HideKnown, Uniform
 from sparring.training import OPTIMIZERS, TrainingStep
 
-RESULTS = Path(__file__).parents[1] / "results" / "benchmarks"
 SIZES, DIM, ROUNDS = (15_000, 150_000, 1_500_000), 64, 7
 
 
@@ -124,10 +121,8 @@ def main() -> None:
         )
         print(rows[-1], flush=True)
     about = provenance() | {"threads": 1, "rounds": ROUNDS, "queries": 2 * BATCH}
-    about |= {"dim": DIM, "load": round(os.getloadavg()[1], 1)}
-    report = json.dumps({**about, "measurements": rows}, indent=1)
-    (RESULTS / "growth.json").write_text(report + "\n")
-    (RESULTS / "growth.md").write_text(table(rows, about))
+    about |= {"dim": DIM, "load": load()}
+    write("growth", {**about, "measurements": rows}, table(rows, about))
 
 
 if __name__ == "__main__":

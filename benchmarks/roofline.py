@@ -8,21 +8,16 @@ are counted from B, K, d and N as below. One thread; processor time, medians of 
 Writes results/benchmarks/roofline.json and the same as a table, roofline.md.
 """
 
-import argparse
-import json
-import os
 import statistics
 import time
-from pathlib import Path
 
-import numpy as np
 import torch
-from contestants import BATCH, Sparring
+from contestants import BATCH, Sparring, arrays_of
+from record import load, words, write
 
 from sparring.experiments.host import provenance
 from sparring.graph.read import read_graph
 
-RESULTS = Path(__file__).parents[1] / "results" / "benchmarks"
 ROUNDS, NEAR, FAR, SIDE = 9, 6_000_000, 100_000_000, 1024  # numbers of 4 bytes
 CASES = {
     "ComplEx d = 128, K = 64": ("complex", 128, 64),
@@ -97,14 +92,10 @@ def table(speeds: dict, rows: list[dict], about: dict) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("folder", type=Path)
-    options = parser.parse_args()
+    options = words(__doc__).parse_args()
     torch.set_num_threads(1)
     graph = read_graph(options.folder)
-    sizes = np.array([len(graph.entities), len(graph.relations)])
-    splits = {name: getattr(graph, name).long().numpy() for name in ("train", "valid", "test")}
-    ours = Sparring({"sizes": sizes, **splits})
+    ours = Sparring(arrays_of(graph))
     machine = {"near": stream(NEAR), "far": stream(FAR), "product": product()}
     steps = {case: ours.train(*given) for case, given in CASES.items()}
     spent: dict[str, list[float]] = {name: [] for name in (*machine, *steps)}
@@ -120,7 +111,7 @@ def main() -> None:
     rows = []
     for case, (_, d, k, *rest) in CASES.items():
         shared = bool(rest)
-        count = counted(int(sizes[0]), d, k, shared, sparse=shared or k < 16)
+        count = counted(len(graph.entities), d, k, shared, sparse=shared or k < 16)
         moved = sum(count[f"bytes_of_{what}"] for what in ("lists", "gradients", "adam"))
         rows.append(
             {
@@ -135,10 +126,9 @@ def main() -> None:
         print(rows[-1], flush=True)
     told = {name: round(speed / 1e9, 1) for name, speed in speeds.items()}
     about = provenance() | {"threads": 1, "rounds": ROUNDS, "batch": BATCH}
-    about["load"] = round(os.getloadavg()[1], 1)
-    report = json.dumps({**about, "billions_per_second": told, "steps": rows}, indent=1)
-    (RESULTS / "roofline.json").write_text(report + "\n")
-    (RESULTS / "roofline.md").write_text(table(told, rows, about))
+    about["load"] = load()
+    record = {**about, "billions_per_second": told, "steps": rows}
+    write("roofline", record, table(told, rows, about))
 
 
 if __name__ == "__main__":

@@ -8,22 +8,20 @@ processor time, which neighbours on the machine disturb least. Writes results/be
 and the same as a table, run.md; `contestants.py` says what exactly each library does.
 """
 
-import argparse
-import json
 import os
 import statistics
 import sys
 from pathlib import Path
 
 import numpy as np
-from contestants import BATCH, Contestant
+from contestants import BATCH, Contestant, arrays_of
+from record import load, words, write
 from sampler_peers import environment
 
 from sparring.experiments.host import provenance
 from sparring.graph.read import read_graph
 
 ROOT = Path(__file__).parents[1]
-RESULTS = ROOT / "results" / "benchmarks"
 PEERS = ("pykeen", "torchkge", "libkge")
 ROUNDS = {"train": 7, "evaluate": 3}
 # case, what to prepare, and whether peers have it
@@ -141,8 +139,7 @@ def table(rows: list[dict], whole: list[dict], about: dict) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("folder", type=Path)
+    parser = words(__doc__)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument(
         "--only", default="", help="trainings with this in their name, into run-some"
@@ -151,9 +148,8 @@ def main() -> None:
     cache, left_out = ROOT / ".cache" / "peers", []
     cache.mkdir(parents=True, exist_ok=True)
     graph = read_graph(options.folder)
-    file, sizes = cache / "fb15k-237.npz", [len(graph.entities), len(graph.relations)]
-    splits = {name: getattr(graph, name).long().numpy() for name in ("train", "valid", "test")}
-    np.savez(file, sizes=np.array(sizes), **splits)
+    file = cache / "fb15k-237.npz"
+    np.savez(file, **arrays_of(graph))
 
     contestants, versions = (
         {"sparring": Contestant(Path(sys.executable), "sparring", file, options.threads)},
@@ -180,13 +176,12 @@ def main() -> None:
         one.close()
 
     about = provenance() | {"cores": os.cpu_count(), "threads": options.threads}
-    about |= {"load": round(os.getloadavg()[1], 1), "batch": BATCH, "rounds": ROUNDS}
+    about |= {"load": load(), "batch": BATCH, "rounds": ROUNDS}
     about["versions"] |= versions
     record = {**about, "measurements": rows, "whole": whole, "left_out": left_out}
     suffix = "" if options.threads == 1 else f"-{options.threads}-threads"
     suffix += "-some" if options.only else ""
-    (RESULTS / f"run{suffix}.json").write_text(json.dumps(record, indent=1) + "\n")
-    (RESULTS / f"run{suffix}.md").write_text(table(rows, whole, about))
+    write(f"run{suffix}", record, table(rows, whole, about))
 
 
 if __name__ == "__main__":

@@ -9,12 +9,12 @@ the rows of its batch only. Scale is all that is measured: nothing was tuned, an
 result.
 """
 
-import argparse
 import json
 import time
 from pathlib import Path
 
 import torch
+from record import words
 
 from sparring.evaluation import evaluate
 from sparring.experiments.host import keep_freed_memory, provenance
@@ -65,8 +65,7 @@ def trained(step, optimizer, triples, steps, rng):
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("folder", type=Path)
+    parser = words(__doc__)
     parser.add_argument("--share", type=float, default=1.0, help="of the epoch")
     options = parser.parse_args()
     torch.set_num_threads(1)
