@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from withheld import trained
 
 from sparring.experiments.host import keep_freed_memory, provenance
+from sparring.generators.missing import layers, surprise
 from sparring.graph.facts import FactIndex
 from sparring.graph.mining import mined
 from sparring.graph.rules import RuleBook
@@ -62,25 +63,16 @@ def drawn(generator: Any, graph, book) -> tuple[dict[str, Tensor], float]:
 def fitted(inputs: Tensor, held: Tensor, share: float) -> nn.Module:
     """A network that has learned which candidates are true from seeing which are held out."""
     torch.manual_seed(0)
-    last = nn.Linear(WIDTH, 1)
-    nn.init.zeros_(last.weight)
-    nn.init.constant_(last.bias, -4.0)
-    layers = nn.Sequential(nn.Linear(inputs.shape[1], WIDTH), nn.Tanh(), last)
-    optimizer = torch.optim.Adam(layers.parameters(), lr=1e-2)
+    network = layers(inputs.shape[1], WIDTH)
+    optimizer = torch.optim.Adam(network.parameters(), lr=1e-2)
     rng = torch.Generator().manual_seed(1)
     for _ in range(STEPS):
         some = torch.randint(len(inputs), (4096,), generator=rng)
-        estimate = layers(inputs[some]).squeeze(1).sigmoid()
+        estimate = network(inputs[some]).squeeze(1).sigmoid()
         optimizer.zero_grad()
-        surprise(estimate, held[some], share).backward()
+        surprise(estimate, held[some], share).mean().backward()
         optimizer.step()
-    return layers
-
-
-def surprise(estimate: Tensor, held: Tensor, share: float) -> Tensor:
-    """Cross-entropy, in nats, of what is held out."""
-    chance = torch.where(held, share * estimate, 1 - share * estimate)
-    return -chance.clamp(min=1e-12).log().mean()
+    return network
 
 
 def judged(estimate: Tensor, held: Tensor, withheld: Tensor, share: float) -> dict[str, float]:
@@ -96,7 +88,7 @@ def judged(estimate: Tensor, held: Tensor, withheld: Tensor, share: float) -> di
         for one in bins.unique()
     ]
     return {
-        "cross_entropy_of_held": surprise(estimate, held, share).item(),
+        "cross_entropy_of_held": surprise(estimate, held, share).mean().item(),
         "average_precision_of_withheld": ((precision * hit).sum() / hit.sum()).item(),
         "area_under_roc_of_withheld": ((below * hit).sum() / hit.sum() / (1 - hit).sum()).item(),
         "calibration_error_of_withheld": (torch.stack(gaps).abs().sum() / len(hit)).item(),
@@ -105,8 +97,8 @@ def judged(estimate: Tensor, held: Tensor, withheld: Tensor, share: float) -> di
 
 
 @torch.no_grad()
-def estimates(layers: nn.Module, inputs: Tensor) -> Tensor:
-    return layers(inputs).squeeze(1).sigmoid()
+def estimates(network: nn.Module, inputs: Tensor) -> Tensor:
+    return network(inputs).squeeze(1).sigmoid()
 
 
 def main() -> None:

@@ -20,12 +20,7 @@ from pathlib import Path
 from sampler_figures import figures, markdown
 
 ROOT = Path(__file__).parents[1]
-PLACE = re.compile(r"(<!-- table: (\S+) -->\n).*?(<!-- end of table -->)", re.DOTALL)
-FIGURES = re.compile(r"(<!-- figures: (\S+) -->\n).*?(<!-- end of figures -->)", re.DOTALL)
-KIT = re.compile(r"(<!-- conformance: (\S+) -->\n).*?(<!-- end of conformance -->)", re.DOTALL)
-EXAMPLE = re.compile(r"(<!-- example: (\S+) -->\n).*?(<!-- end of example -->)", re.DOTALL)
-CURVE = re.compile(r"(<!-- curve: (\S+) -->\n).*?(<!-- end of curve -->)", re.DOTALL)
-METHODS = re.compile(r"(<!-- methods: (\d+) (.+?) -->\n).*?(<!-- end of methods -->)", re.DOTALL)
+MARKED = re.compile(r"(<!-- (\w+): (.+?) -->\n).*?(<!-- end of \2 -->)", re.DOTALL)
 COLUMNS = {
     "data set": lambda r: r["dataset"],
     "model": lambda r: r["model"],
@@ -44,9 +39,9 @@ COLUMNS = {
 }
 
 
-def table(folder: Path) -> str:
+def table(folder: str) -> str:
     """One Markdown row per result file, in order of file names."""
-    results = [json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))]
+    results = [json.loads(path.read_text()) for path in sorted((ROOT / folder).glob("*.json"))]
     rows = [[str(cell(result)) for cell in COLUMNS.values()] for result in results]
     return markdown([list(COLUMNS), *rows])
 
@@ -97,11 +92,12 @@ def curve(study: str) -> str:
     return markdown(rows)
 
 
-def methods(k: int, studies: list[str]) -> str:
+def methods(k_and_studies: str) -> str:
     """Test MRR at one K with its interval, in one column for each method."""
+    k, *studies = k_and_studies.split()
     found = {}
     for one in [one for study in studies for one in studied(study)]:
-        runs = [run for run in one["runs"] if run["split"] == "test" and run["k"] == k]
+        runs = [run for run in one["runs"] if run["split"] == "test" and run["k"] == int(k)]
         for run in runs:
             cell = f"{run['mrr']:.4f} ({run['mrr_low']:.3f} to {run['mrr_high']:.3f})"
             found.setdefault((run["dataset"], one["model"]), {})[run["method"]] = cell
@@ -126,16 +122,19 @@ def example(host: str) -> str:
     )
 
 
+MADE = {
+    "table": table,
+    "curve": curve,
+    "methods": methods,
+    "example": example,
+    "conformance": conformance,
+    "figures": figures,
+}
+
+
 def filled(text: str) -> str:
     """The text with every marked table made anew."""
-    text = PLACE.sub(lambda place: place[1] + table(ROOT / place[2]) + place[3], text)
-    text = CURVE.sub(lambda place: place[1] + curve(place[2]) + place[3], text)
-    text = METHODS.sub(
-        lambda place: place[1] + methods(int(place[2]), place[3].split()) + place[4], text
-    )
-    text = EXAMPLE.sub(lambda place: place[1] + example(place[2]) + place[3], text)
-    text = KIT.sub(lambda place: place[1] + conformance(place[2]) + place[3], text)
-    return FIGURES.sub(lambda place: place[1] + figures(place[2]) + place[3], text)
+    return MARKED.sub(lambda place: place[1] + MADE[place[2]](place[3]) + place[4], text)
 
 
 def main(check: bool) -> int:

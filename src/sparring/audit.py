@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from sparring.batch import Queries, Scorer, per_query
+from sparring.batch import Queries, Scorer, other_than
 from sparring.evaluation import judging, refuse_nan
 from sparring.graph.facts import FactIndex
 from sparring.graph.knowledge_graph import KnowledgeGraph
@@ -145,7 +145,7 @@ class _Facts:
         self, queries: Queries, ids: Int[Tensor, "G K"]
     ) -> tuple[Bool[Tensor, "B K"], Bool[Tensor, "B K"]]:
         """Which candidates are training facts, and which withheld ones, the answer apart."""
-        wrong = per_query(ids, len(queries)) != queries.answer.unsqueeze(1)
+        wrong = other_than(queries.answer, ids)
         known = self.known.contains(queries, ids)
         return wrong & known, wrong & ~known & self.withheld.contains(queries, ids)
 

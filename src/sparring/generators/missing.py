@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from sparring.batch import Queries, per_query
+from sparring.batch import Queries, other_than, per_query
 from sparring.graph.facts import FactIndex
 from sparring.graph.knowledge_graph import TrainGraph
 from sparring.samplers.lists import Lists
@@ -80,10 +80,7 @@ class MissingFacts(nn.Module):
         total = size.new_zeros(2 * graph.num_relations).index_add(0, query, size)
         count = torch.bincount(query, minlength=2 * graph.num_relations)
         self.register_buffer("answers", (total / count.clamp(min=1)).log1p(), persistent=False)
-        last = nn.Linear(width, 1)
-        nn.init.zeros_(last.weight)
-        nn.init.constant_(last.bias, -4.0)  # few candidates are true
-        self.layers = nn.Sequential(nn.Linear(8, width), nn.Tanh(), last)
+        self.layers = layers(8, width)
 
     @torch.no_grad()
     def look(
@@ -114,7 +111,7 @@ class MissingFacts(nn.Module):
             known.expand(own.shape) / 4,
             self.answers[queries.relation].unsqueeze(1).expand(own.shape) / 4,
         ]
-        wrong = own != queries.answer.unsqueeze(1)
+        wrong = other_than(queries.answer, ids)
         return Evidence(
             torch.stack(features, 2),
             self.held.contains(queries, own),
@@ -127,7 +124,22 @@ class MissingFacts(nn.Module):
 
     def loss(self, evidence: Evidence) -> Float[Tensor, ""]:
         """Cross-entropy of being held out, over candidates that may be."""
-        held_out = self.share * self(evidence)
-        chance = torch.where(evidence.held, held_out, 1 - held_out)
-        surprise = -chance.clamp(min=TINY).log() * evidence.open
-        return surprise.sum() / evidence.open.sum().clamp(min=1)
+        each = surprise(self(evidence), evidence.held, self.share) * evidence.open
+        return each.sum() / evidence.open.sum().clamp(min=1)
+
+
+def layers(features: int, width: int) -> nn.Sequential:
+    """A network that says nearly no to whatever it sees, until it has learned."""
+    last = nn.Linear(width, 1)
+    nn.init.zeros_(last.weight)
+    nn.init.constant_(last.bias, -4.0)  # few candidates are true
+    return nn.Sequential(nn.Linear(features, width), nn.Tanh(), last)
+
+
+def surprise(
+    estimate: Float[Tensor, "..."], held: Bool[Tensor, "..."], share: float
+) -> Float[Tensor, "..."]:
+    """Cross-entropy, in nats, of what is held out: of true facts, this share is."""
+    held_out = share * estimate
+    chance = torch.where(held, held_out, 1 - held_out)
+    return -chance.clamp(min=TINY).log()

@@ -9,7 +9,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
-from sparring.batch import Feedback, Negatives, Queries, Scorer
+from sparring.batch import Feedback, Negatives, Queries, Scorer, other_than
 from sparring.generators.base import NegativeGenerator, floored
 from sparring.generators.codes import PairedCodes, Pool, Shares
 from sparring.generators.missing import Evidence, MissingFacts
@@ -250,9 +250,8 @@ class SparringGenerator(NegativeGenerator):
             drawn_q, some_q = self.density(shares, ids), self.density(shares, some)
             log_q = self._mixed(drawn_q, some_q)
             score = torch.cat([score, glance.score[rows]], 1)
-            counted = torch.cat(
-                [counted, ~self.known.contains(queries, some) & (some != answer)], 1
-            )
+            wrong = other_than(queries.answer, some) & ~self.known.contains(queries, some)
+            counted = torch.cat([counted, wrong], 1)
             trust = torch.cat([trust, self._trust(queries, shares, some, some_q)], 1)
             logits = torch.cat([student(ids), student(some)], 1)
         # known answers are candidates that the target avoids
