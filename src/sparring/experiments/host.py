@@ -54,7 +54,8 @@ def keep_freed_memory() -> None:
 
 
 def provenance() -> dict[str, Any]:
-    """Which code ran where: commit, versions and processor."""
+    """Which code ran where: commit, versions and processor, and the GPU if there is one."""
+    gpu = {"gpu": torch.cuda.get_device_name()} if torch.cuda.is_available() else {}
     return {
         "commit": _commit(),
         "versions": {
@@ -63,6 +64,7 @@ def provenance() -> dict[str, Any]:
             "sparring": version("sparring"),
         },
         "cpu": _processor(),
+        **gpu,
     }
 
 

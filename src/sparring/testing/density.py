@@ -12,12 +12,12 @@ from sparring.samplers.base import NegativeSampler
 from sparring.testing.corruptions import CHANCE, chi_square
 from sparring.testing.report import Report
 from sparring.testing.samplers import Make
-from sparring.testing.worlds import table_scorer, tiny_graph, tiny_queries
+from sparring.testing.worlds import seeded, table_scorer, tiny_graph, tiny_queries
 
 DRAWS, COPIES, ASKED = 100, 4, 24
 
 
-def check_density(make: Make) -> None:
+def check_density(make: Make, device: str = "cpu") -> None:
     """Raise AssertionError unless draws follow the density that is stated for them.
 
     For every query and every entity that counts at least once, the sum over the entity's
@@ -26,23 +26,25 @@ def check_density(make: Make) -> None:
 
     Args:
         make: builds the sampler for a graph of 11 entities; it is given batches of 96 queries.
+        device: where the graph lies, and the sampler is moved to.
     """
     report = Report()
-    look_at_density(report, make)
+    look_at_density(report, make, device)
     report.confirm()
 
 
-def look_at_density(report: Report, make: Make) -> None:
+def look_at_density(report: Report, make: Make, device: str = "cpu") -> None:
     """Report draws that do not follow their density; see `check_density`."""
     with report.about("density") as expect:
-        graph = tiny_graph()
+        graph = tiny_graph().to(torch.device(device))
         queries = tiny_queries(graph, ASKED)[torch.arange(COPIES * ASKED) % ASKED]
-        sampler = make(graph)
-        rng = torch.Generator().manual_seed(12)
-        table = torch.randn(ASKED, graph.num_entities, generator=rng).repeat(COPIES, 1)
+        sampler = make(graph).to(device)
+        rng = seeded(device, 12)
+        table = torch.randn(ASKED, graph.num_entities, generator=rng, device=device)
+        table = table.repeat(COPIES, 1)
         size = (DRAWS, len(queries), graph.num_entities)
-        found = torch.zeros(size, dtype=torch.double)
-        drawn_times, counts = torch.zeros(2, *size[1:], dtype=torch.double)
+        found = torch.zeros(size, dtype=torch.double, device=device)
+        drawn_times, counts = found.new_zeros(2, *size[1:])
         for one in found:
             drawn = sampler.sample(queries, table_scorer(table), rng)
             assert drawn.log_q is not None, "there is no density to check"
@@ -69,7 +71,7 @@ def _look_at_counts(
     hidden: Bool[Tensor, "B N"],
 ) -> None:
     """Chi-square of each query's counts; what never counts and what is left are one more cell."""
-    everyone = torch.arange(counts.shape[1]).unsqueeze(0)
+    everyone = torch.arange(counts.shape[1], device=counts.device).unsqueeze(0)
     stated = sampler.log_prob(queries, everyone)
     if stated is None:
         return

@@ -10,14 +10,15 @@ from sparring.losses import Loss
 from sparring.testing.worlds import close
 
 
-def check_loss(loss: Loss, *, hard_labels: bool = True) -> None:
+def check_loss(loss: Loss, *, hard_labels: bool = True, device: str = "cpu") -> None:
     """Raise AssertionError unless the loss keeps the contract of `Loss`.
 
     Args:
         hard_labels: a step never lowers a right answer and never raises a wrong one. False for
             losses that mean to, as with smoothed labels.
+        device: where the scores lie, and the loss is moved to.
     """
-    case = Case()
+    loss, case = loss.to(device), Case(device)
     value, right, wrong = case.judge(loss)
     assert value.dtype == torch.float32, "the loss of float32 scores is not float32"
     assert right.any() and wrong.any(), "nothing is learned from these scores"
@@ -35,22 +36,21 @@ def check_loss(loss: Loss, *, hard_labels: bool = True) -> None:
 class Case:
     """Scores of 6 queries and 5 candidates each, about a third of which do not count."""
 
-    def __init__(self):
-        rng = torch.Generator().manual_seed(4)
-        shape = (6, 5)
-        self.positive = torch.randn(6, generator=rng)
-        self.negative = torch.randn(shape, generator=rng)
-        self.weight = torch.rand(6, generator=rng) + 0.5
-        mask = torch.rand(shape, generator=rng) < 0.6
+    def __init__(self, device: str = "cpu"):
+        rng, shape = torch.Generator().manual_seed(4), (6, 5)
+        normal = lambda *size: torch.randn(size, generator=rng).to(device)
+        uniform = lambda *size: torch.rand(size, generator=rng).to(device)
+        self.positive, self.negative = normal(6), normal(*shape)
+        self.weight = uniform(6) + 0.5
+        mask = uniform(*shape) < 0.6
         mask[:, 0], mask[0, 1] = True, False
-        self.log_q = -3 * torch.rand(shape, generator=rng)
-        self.answer_log_q = -3 * torch.rand(6, generator=rng)
+        self.log_q, self.answer_log_q = -3 * uniform(*shape), -3 * uniform(6)
         self.negatives = Negatives(
-            ids=torch.randint(20, shape, generator=rng),
+            ids=torch.randint(20, shape, generator=rng).to(device),
             mask=mask,
-            weight=torch.rand(shape, generator=rng) + 0.5,
-            false_negative=torch.zeros(shape),
-            trace=torch.zeros(shape),
+            weight=uniform(*shape) + 0.5,
+            false_negative=torch.zeros(shape, device=device),
+            trace=torch.zeros(shape, device=device),
             log_q=self.log_q,
             answer_log_q=self.answer_log_q,
         )
@@ -83,16 +83,16 @@ def _check_what_counts(loss: Loss, case: Case) -> None:
     got = case.judge(loss, negatives=weightless)
     assert all(map(close, got, plain)), "weight 0 differs from mask False"
 
-    order = torch.tensor([3, 0, 4, 1, 2])
+    order = torch.tensor([3, 0, 4, 1, 2], device=mask.device)
     turned = case.negatives.choose(order.expand(6, -1))
     turned = replace(turned, log_q=case.log_q[:, order], answer_log_q=case.answer_log_q)
     again = case.judge(loss, negative=case.negative[:, order], negatives=turned)
     assert close(again[0], plain[0]), "the order of candidates matters"
 
-    quiet = case.weight * (torch.arange(6) != 2)
+    quiet = case.weight * (torch.arange(6, device=mask.device) != 2)
     silent = case.judge(loss, weight=quiet)
     assert not silent[1][2].any() and not silent[2][2].any(), "a query of weight 0 gets a gradient"
-    loud = case.negative.index_fill(0, torch.tensor([2]), 70.0)
+    loud = case.negative.index_fill(0, torch.tensor([2], device=mask.device), 70.0)
     assert close(case.judge(loss, negative=loud, weight=quiet)[0], silent[0]), (
         "a query of weight 0 has influence"
     )

@@ -11,6 +11,7 @@ from sparring.graph.knowledge_graph import TrainGraph
 from sparring.models.base import MainModel
 from sparring.testing.worlds import (
     close,
+    seeded,
     table_scorer,
     tiny_graph,
     tiny_queries,
@@ -18,7 +19,7 @@ from sparring.testing.worlds import (
 )
 
 
-def check_model(make: Callable[[TrainGraph], MainModel]) -> None:
+def check_model(make: Callable[[TrainGraph], MainModel], device: str = "cpu") -> None:
     """Raise AssertionError unless the model keeps the contract of `MainModel`.
 
     Every way of listing candidates gives the same scores, each query is scored by itself and
@@ -26,20 +27,21 @@ def check_model(make: Callable[[TrainGraph], MainModel]) -> None:
 
     Args:
         make: builds the model for a graph of 11 entities.
+        device: where the graph lies, and the model is moved to.
     """
-    graph = tiny_graph()
+    graph = tiny_graph().to(torch.device(device))
     queries = tiny_queries(graph)
-    model = make(graph).eval()
-    everyone = torch.arange(graph.num_entities).unsqueeze(0)
+    model = make(graph).to(device).eval()
+    everyone = torch.arange(graph.num_entities, device=device).unsqueeze(0)
     with untouched_random_state():
         table = model(queries)(everyone)
     assert table.shape == (len(queries), graph.num_entities), "not one score per candidate"
     assert table.isfinite().all(), "scores that are not finite"
 
     score = model(queries)
-    rng = torch.Generator().manual_seed(5)
+    rng = seeded(device, 5)
     for groups in (1, 3, len(queries)):
-        ids = torch.randint(graph.num_entities, (groups, 5), generator=rng)
+        ids = torch.randint(graph.num_entities, (groups, 5), generator=rng, device=device)
         same = close(score(ids), table_scorer(table)(ids))
         assert same, f"{groups} candidate lists for {len(queries)} queries change the scores"
     assert close(model(queries[5:7])(everyone), table[5:7]), "queries influence each other"
@@ -55,7 +57,8 @@ def check_model(make: Callable[[TrainGraph], MainModel]) -> None:
 def _check_gradients(model: MainModel, queries: Queries, everyone: Tensor) -> None:
     model.zero_grad()
     scores = model(queries)(everyone)
-    wanted = torch.randn(scores.shape, generator=torch.Generator().manual_seed(6))
+    rng = seeded(scores.device, 6)
+    wanted = torch.randn(scores.shape, generator=rng, device=scores.device)
     (scores * wanted).sum().backward()
     for name, parameter in model.named_parameters():
         grad = parameter.grad

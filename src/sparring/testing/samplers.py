@@ -12,6 +12,7 @@ from sparring.samplers.base import NegativeSampler
 from sparring.testing.report import Report
 from sparring.testing.worlds import (
     close,
+    seeded,
     table_scorer,
     tiny_graph,
     tiny_queries,
@@ -21,28 +22,29 @@ from sparring.testing.worlds import (
 Make = Callable[[TrainGraph], NegativeSampler]
 
 
-def check_sampler(make: Make) -> None:
+def check_sampler(make: Make, device: str = "cpu") -> None:
     """Raise AssertionError unless the sampler keeps the contract of `NegativeSampler`.
 
     Whether draws follow the stated density is for `check_density` to say.
 
     Args:
         make: builds the sampler for a graph of 11 entities; it is given batches of 24 queries.
+        device: where the graph lies, and the sampler is moved to.
     """
     report = Report()
-    look_at_contract(report, make)
+    look_at_contract(report, make, device)
     report.confirm()
 
 
-def look_at_contract(report: Report, make: Make) -> None:
+def look_at_contract(report: Report, make: Make, device: str = "cpu") -> None:
     """Report every promise of `NegativeSampler` that is broken; see `check_sampler`."""
-    graph = tiny_graph()
+    graph = tiny_graph().to(torch.device(device))
     queries = tiny_queries(graph)
     table = torch.randn(
-        len(queries), graph.num_entities, generator=torch.Generator().manual_seed(3)
+        len(queries), graph.num_entities, generator=seeded(device, 3), device=device
     )
-    sampler = make(graph)
-    _look_at_repeats(report, sampler, make(graph), make(graph), queries, table)
+    sampler, twin, heir = (make(graph).to(device) for _ in range(3))
+    _look_at_repeats(report, sampler, twin, heir, queries, table)
     drawn = None
     with report.about("scores announced") as expect:
         asked = []
@@ -51,7 +53,7 @@ def look_at_contract(report: Report, make: Make) -> None:
             asked.append(ids.shape[1])
             return table_scorer(table)(ids)
 
-        drawn = sampler.sample(queries, score, torch.Generator().manual_seed(9))
+        drawn = sampler.sample(queries, score, seeded(device, 9))
         expect(sampler.needs_scores or not asked, "asked for scores, but needs_scores is False")
     if drawn is not None:
         _look_at_offer(report, sampler, graph, queries, drawn)
@@ -69,7 +71,7 @@ def _look_at_repeats(
     table: Tensor,
 ) -> None:
     draw = lambda who, seed: (
-        who.sample(queries, table_scorer(table), torch.Generator().manual_seed(seed)).ids
+        who.sample(queries, table_scorer(table), seeded(table.device, seed)).ids
     )
     asked = [queries.anchor.clone(), queries.relation.clone(), queries.answer.clone()]
     one = None
@@ -120,7 +122,7 @@ def _look_at_offer(
 def _look_at_statement(
     report: Report, sampler: NegativeSampler, graph: TrainGraph, queries: Queries, drawn: Negatives
 ) -> None:
-    everyone = torch.arange(graph.num_entities).unsqueeze(0)
+    everyone = torch.arange(graph.num_entities, device=drawn.ids.device).unsqueeze(0)
     with report.about("stated density") as expect:
         expect(
             (drawn.log_q is not None) == sampler.states_density,
@@ -164,8 +166,8 @@ def _look_at_statement(
 def _look_at_reach(
     report: Report, sampler: NegativeSampler, graph: TrainGraph, queries: Queries, table: Tensor
 ) -> None:
-    rng = torch.Generator().manual_seed(10)
-    counted = torch.zeros(graph.num_entities)
+    rng = seeded(table.device, 10)
+    counted = torch.zeros(graph.num_entities, device=table.device)
     with report.about("reach") as expect:
         for _ in range(60):
             drawn = sampler.sample(queries, table_scorer(table), rng)
@@ -180,7 +182,7 @@ def _look_at_feedback(
 ) -> None:
     score = table_scorer(table)
     with report.about("feedback") as expect:
-        drawn = sampler.sample(queries, score, torch.Generator().manual_seed(11))
+        drawn = sampler.sample(queries, score, seeded(table.device, 11))
         learned = [p for p in sampler.parameters() if p.requires_grad]
         before = [p.detach().clone() for p in learned]
         negative = score(drawn.ids)

@@ -31,6 +31,11 @@ def tiny_queries(graph: TrainGraph, batch: int = 24) -> Queries:
     return both_queries(graph.triples[rows], graph.num_relations)
 
 
+def seeded(device: str | torch.device, seed: int) -> torch.Generator:
+    """A random stream on the device."""
+    return torch.Generator(device).manual_seed(seed)
+
+
 def table_scorer(table: Float[Tensor, "B N"]) -> Scorer:
     """A scorer that looks scores up, one row per query."""
     return lambda ids: table.gather(1, per_query(ids, len(table)))
@@ -44,8 +49,9 @@ def close(one: Tensor, two: Tensor) -> bool:
 @contextmanager
 def untouched_random_state() -> Iterator[None]:
     """Raise AssertionError if the block draws from a global random stream."""
-    states = torch.get_rng_state(), random.getstate(), repr(np.random.get_state())
+    streams = lambda: [torch.get_rng_state(), *torch.cuda.get_rng_state_all()]
+    states = streams(), random.getstate(), repr(np.random.get_state())
     yield
-    assert torch.equal(states[0], torch.get_rng_state()), "used torch's global random state"
+    assert all(map(torch.equal, states[0], streams())), "used torch's global random state"
     assert states[1] == random.getstate(), "used Python's global random state"
     assert states[2] == repr(np.random.get_state()), "used NumPy's global random state"

@@ -1,0 +1,120 @@
+"""What a training step costs on a GPU, and the generator's share of it.
+
+    python benchmarks/gpu.py
+
+writes results/benchmarks/gpu.json and gpu.md. Milliseconds by the clock, the median of rounds in
+turns, the GPU being waited for before and after each round of steps. A step is TransE (L2) with
+a softmax on both queries of 1,024 random triples and dense Adam; `sampling` is a round without
+the main model: the sampler's draws, and its lessons from scores that stay the same.
+"""
+
+import json
+import statistics
+import time
+
+import record
+import torch
+
+from sparring.batch import Feedback
+from sparring.experiments.host import provenance
+from sparring.generators import SparringGenerator
+from sparring.graph.knowledge_graph import TrainGraph
+from sparring.graph.sides import BothSides, both_queries
+from sparring.losses import Softmax
+from sparring.models import TransE
+from sparring.samplers import HideKnown, Uniform
+from sparring.training import OPTIMIZERS, TrainingStep
+
+GPU = torch.device("cuda")
+TRIPLES, RELATIONS, BATCH, DIM = 300_000, 200, 1024, 200
+ROUNDS, STEPS = 5, 20
+SIZES = ((15_000, 8), (15_000, 64), (15_000, 256), (1_000_000, 8))
+
+
+def uniform(graph, k):
+    return HideKnown(graph, inner=Uniform(graph, k=k))
+
+
+def generator(graph, k):
+    return SparringGenerator(graph, k=k)
+
+
+def random_graph(entities):
+    rng = torch.Generator().manual_seed(0)
+    head, tail = torch.randint(entities, (2, TRIPLES), generator=rng)
+    relation = torch.randint(RELATIONS, (TRIPLES,), generator=rng)
+    graph = TrainGraph(torch.stack([head, relation, tail], 1), entities, RELATIONS)
+    return graph.to(GPU)
+
+
+class Contestant:
+    """Steps of one sampler on one graph, and its draws alone; milliseconds of each."""
+
+    def __init__(self, graph, make, k):
+        torch.manual_seed(0)
+        self.graph, dim = graph, DIM if graph.num_entities < 100_000 else 32
+        model = TransE(graph, dim=dim, norm=2, init=0.1)
+        self.sampler = make(graph, k)
+        loss = Softmax(correction="both" if self.sampler.states_answer_density else "none")
+        self.step = TrainingStep(model, self.sampler, loss, BothSides(graph)).to(GPU)
+        self.optimizer = OPTIMIZERS["adam"](self.step.trained(), lr=1e-2)
+        self.rng = torch.Generator(GPU).manual_seed(0)
+        rows = torch.arange(BATCH, device=GPU)
+        self.queries = both_queries(graph.triples[rows], RELATIONS)
+        self.score = torch.randn(2 * BATCH, k, device=GPU)
+        self.others = torch.randn(2 * BATCH, 64, device=GPU)
+        self.whole, self.sampling = [], []
+
+    def train(self):
+        rows = torch.randint(TRIPLES, (BATCH,), generator=self.rng, device=GPU)
+        self.step(self.graph.triples[rows], self.optimizer, self.rng)
+
+    def draw(self):
+        drawn = self.sampler.sample(self.queries, lambda ids: self.others, self.rng)
+        answer = self.score[:, 0]
+        self.sampler.observe(Feedback(self.queries, drawn, answer, self.score, self.score))
+
+    def run(self):
+        for call, times in ((self.train, self.whole), (self.draw, self.sampling)):
+            torch.cuda.synchronize()
+            start = time.perf_counter()
+            for _ in range(STEPS):
+                call()
+            torch.cuda.synchronize()
+            times.append((time.perf_counter() - start) / STEPS * 1e3)
+
+
+def main():
+    makers = {"uniform": uniform, "generator": generator}
+    contestants = {
+        (name, entities, k): Contestant(random_graph(entities), make, k)
+        for entities, k in SIZES
+        for name, make in makers.items()
+    }
+    for round_ in range(ROUNDS + 1):
+        for one in contestants.values():
+            one.run()
+            if not round_:  # to warm up
+                one.whole.clear(), one.sampling.clear()
+    rows = []
+    for (name, entities, k), one in contestants.items():
+        step, sampling = statistics.median(one.whole), statistics.median(one.sampling)
+        queries = round(2 * BATCH / step * 1e3)
+        row = {"sampler": name, "entities": entities, "k": k, "step_ms": round(step, 3)}
+        rows.append({**row, "sampling_ms": round(sampling, 3), "queries_per_second": queries})
+    lines = [
+        "| sampler | N | K | a step | the sampler's calls | queries a second |",
+        "| --- | --- | --- | --- | --- | --- |",
+        *(
+            f"| {row['sampler']} | {row['entities']:,} | {row['k']} | {row['step_ms']:.2f} ms | "
+            f"{row['sampling_ms']:.2f} ms | {row['queries_per_second']:,} |"
+            for row in rows
+        ),
+    ]
+    about = {"rows": rows, "rounds": ROUNDS, "steps": STEPS, **provenance()}
+    record.write("gpu", about, f"{about['gpu']}\n\n" + "\n".join(lines) + "\n")
+    print(json.dumps(rows, indent=1))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,116 @@
+"""The contracts, on a GPU: everything runs there unchanged, and a step does not wait for it."""
+
+import pytest
+import torch
+from zoo import EXACT_SAMPLERS, HARD_LOSSES, LOSSES, MODELS, SAMPLERS, SIDES
+
+from sparring.graph.sides import BothSides
+from sparring.losses import Logistic
+from sparring.samplers import Uniform
+from sparring.testing import (
+    check_density,
+    check_loss,
+    check_model,
+    check_sampler,
+    tiny_graph,
+    tiny_queries,
+)
+from sparring.training import OPTIMIZERS, TrainingStep
+
+pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
+GPU = torch.device("cuda")
+
+# their lists are as long as there are known answers, which must be counted first
+WAITING = {"kvs-all", "redrawn", "redrawn-chunked", "redrawn-once-popular", "redrawn-typed"}
+
+
+@pytest.fixture
+def waiting_is_an_error():
+    """Steps are taken under this; what is made once may wait."""
+
+    def forbid(take):
+        torch.cuda.set_sync_debug_mode("error")
+        try:
+            return take()
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
+
+    return forbid
+
+
+def prepared(*, model="distmult", sampler=None, loss=None, sides=BothSides, optimizer="adam"):
+    """A step, after the first one, as a call without arguments."""
+    torch.manual_seed(0)
+    graph = tiny_graph().to(GPU)
+    sampler = SAMPLERS[sampler](graph) if sampler else Uniform(graph, k=4)
+    loss = LOSSES[loss]() if loss else Logistic()
+    step = TrainingStep(MODELS[model](graph), sampler, loss, sides(graph)).to(GPU)
+    how, rng = OPTIMIZERS[optimizer](step.trained()), torch.Generator(GPU).manual_seed(0)
+    batches = iter(graph.triples[:36].split(6))
+    take = lambda: step(next(batches), how, rng)
+    take()
+    take()
+    return take
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_samplers_keep_their_contract(name):
+    check_sampler(SAMPLERS[name], device="cuda")
+
+
+@pytest.mark.parametrize("name", EXACT_SAMPLERS)
+def test_samplers_state_the_density_of_their_draws(name):
+    check_density(EXACT_SAMPLERS[name], device="cuda")
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_models_keep_their_contract(name):
+    check_model(MODELS[name], device="cuda")
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_losses_keep_their_contract(name):
+    check_loss(LOSSES[name](), hard_labels=name in HARD_LOSSES, device="cuda")
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_models_say_the_same_as_on_the_processor(name):
+    torch.manual_seed(0)
+    graph = tiny_graph()
+    everyone = torch.arange(graph.num_entities).unsqueeze(0)
+    here, there = MODELS[name](graph).eval(), MODELS[name](graph.to(GPU)).eval().to(GPU)
+    there.load_state_dict(here.state_dict())
+    said = here(tiny_queries(graph))(everyone)
+    again = there(tiny_queries(graph.to(GPU)))(everyone.to(GPU))
+    assert torch.allclose(again.cpu(), said, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", [name for name in SAMPLERS if name not in WAITING])
+def test_samplers_do_not_wait(waiting_is_an_error, name):
+    told = waiting_is_an_error(prepared(sampler=name))
+    assert told["loss"].isfinite()
+
+
+@pytest.mark.parametrize("name", [name for name in MODELS if name != "rules"])
+def test_models_do_not_wait(waiting_is_an_error, name):
+    told = waiting_is_an_error(prepared(model=name))
+    assert told["loss"].isfinite()
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_losses_do_not_wait(waiting_is_an_error, name):
+    sampler = "popular" if LOSSES[name]().needs_answer_density else "own"
+    told = waiting_is_an_error(prepared(loss=name, sampler=sampler))
+    assert told["loss"].isfinite()
+
+
+@pytest.mark.parametrize("name", SIDES)
+def test_sides_do_not_wait(waiting_is_an_error, name):
+    told = waiting_is_an_error(prepared(sides=SIDES[name]))
+    assert told["loss"].isfinite()
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_optimizers_do_not_wait(waiting_is_an_error, name):
+    told = waiting_is_an_error(prepared(optimizer=name))
+    assert told["loss"].isfinite()
