@@ -110,6 +110,11 @@ def test_sides_do_not_wait(waiting_is_an_error, name):
     assert told["loss"].isfinite()
 
 
+def test_a_generator_for_many_entities_learns(monkeypatch):
+    monkeypatch.setattr("sparring.generators.sparring.MANY", 5)
+    assert prepared(sampler="sparring")()["generator_loss"].isfinite()
+
+
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_optimizers_do_not_wait(waiting_is_an_error, name):
     told = waiting_is_an_error(prepared(optimizer=name))

@@ -5,7 +5,16 @@ import torch
 
 from sparring.experiments.build import ConfigError
 from sparring.experiments.config import check_config
-from sparring.experiments.run import RECORDED, Run, RunError, as_record, assemble, prepare, run
+from sparring.experiments.run import (
+    RECORDED,
+    Run,
+    RunError,
+    as_record,
+    assemble,
+    judge,
+    prepare,
+    run,
+)
 from sparring.training import CheckpointError, DivergedError, checkpoint
 
 
@@ -239,3 +248,31 @@ def test_rules_need_no_epoch(tables, tmp_path):
     result = run(rules, tmp_path / "run")
     assert (result["model"], result["dim"], result["epochs"]) == ("rules", None, 0)
     assert result["mrr"] == Run(tmp_path / "run").ranks().mrr()
+
+
+@pytest.fixture
+def on_gpu(tables, monkeypatch):
+    """The small experiment with the generator, on a GPU, where sums are taken in one order."""
+    if not torch.cuda.is_available():
+        pytest.skip("there is no GPU")
+    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    yield changed(tables, device="cuda", sampler={"name": "sparring", "k": 4})
+    torch.use_deterministic_algorithms(False)
+
+
+def test_a_run_resumed_on_a_gpu_is_bit_for_bit_the_unbroken_one(on_gpu, tmp_path):
+    run(on_gpu, tmp_path / "whole")
+    assert run(on_gpu, tmp_path / "broken", listeners=stopped_at(5)) is None
+    run(on_gpu, tmp_path / "broken", resume=True)
+    one, other = (checkpoint.load(tmp_path / name, "last") for name in ("whole", "broken"))
+    for name, tensor in one["step"].items():
+        assert torch.equal(tensor, other["step"][name]), name
+
+
+def test_what_a_gpu_trained_is_ranked_alike_on_the_processor(on_gpu, graph, tmp_path):
+    result = run(on_gpu, tmp_path / "run")
+    made = Run(tmp_path / "run")
+    config = made.config(["device=cpu"])
+    again = judge(made.trained(config, graph).model, graph, config)
+    assert again.mrr() == pytest.approx(result["mrr"], abs=1e-3)

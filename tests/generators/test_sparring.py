@@ -280,3 +280,10 @@ def test_no_weight_exceeds_what_the_floor_allows():
     assert (
         generator.density(generator.shares(queries), everyone) >= math.log(0.2 / N) - 1e-5
     ).all()
+
+
+def test_what_its_optimizer_remembers_moves_along(monkeypatch):
+    monkeypatch.setattr("sparring.generators.sparring.MANY", 5)
+    generator = SparringGenerator(tiny_graph(), k=4).double()
+    sums = [state["sum"] for state in generator.optimizer.state.values()]
+    assert sums and all(one.dtype == torch.double for one in sums)

@@ -41,7 +41,8 @@ def vectors(graph):
 def introduced(sampler, graph):
     """The sampler, after it has met a model with these vectors."""
     model = torch.nn.Module()
-    model.entity = torch.nn.Embedding.from_pretrained(vectors(graph))
+    table = vectors(graph).to(graph.triples.device)
+    model.entity = torch.nn.Embedding.from_pretrained(table)
     sampler.watch(model)
     return sampler
 

@@ -30,6 +30,11 @@ class NegativeGenerator(NegativeSampler):
         loss.backward()
         self.optimizer.step()
 
+    def _apply(self, fn, recurse=True):
+        moved = super()._apply(fn, recurse)
+        self.optimizer.load_state_dict(self.optimizer.state_dict())  # its state goes along
+        return moved
+
     def get_extra_state(self) -> dict[str, Any]:
         return {"optimizer": self.optimizer.state_dict()}
 

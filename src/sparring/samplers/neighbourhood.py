@@ -151,11 +151,11 @@ def k_means(
 def chained(centre: Float[Tensor, "C d"]) -> Int[Tensor, "C"]:
     """Positions of the centres, each followed by the nearest one that is left."""
     distance = torch.cdist(centre, centre)
-    chain = [torch.zeros((), dtype=torch.long, device=centre.device)]
+    chain = [torch.zeros(1, dtype=torch.long, device=centre.device)]
     for _ in range(len(centre) - 1):
-        distance[:, chain[-1]] = torch.inf
-        chain.append(distance[chain[-1]].argmin())
-    return torch.stack(chain)
+        distance.index_fill_(1, chain[-1], torch.inf)
+        chain.append(distance[chain[-1]].argmin(1))
+    return torch.cat(chain)
 
 
 def _nearest(vectors: Float[Tensor, "n d"], centre: Float[Tensor, "C d"]) -> Int[Tensor, "n"]:

@@ -211,7 +211,7 @@ def chi_square(counts: Float[Tensor, "n"] | Int[Tensor, "n"], expected: Tensor) 
     if cells < 2:
         return 1.0
     far = ((counts - expected) ** 2 / expected).sum()
-    return torch.special.gammaincc(torch.tensor((cells - 1) / 2).double(), far / 2).item()
+    return torch.special.gammaincc(torch.full_like(far, (cells - 1) / 2), far / 2).item()
 
 
 def _look_at_seeds(report: Report, contestant: Contestant, graph: TrainGraph) -> None:
