@@ -4,9 +4,10 @@
     python scripts/curve.py studies/fb15k-237.toml --only transe:uniform
 
 For each model and method of the file, every trial trains at `tuned_at` negatives and is judged on
-validation; the best one's settings train at all other K, and these runs are judged on test. Each
-run is written to results/curve/<file>-<model>.json as it ends, and one that is there is not made
-again: an interrupted study goes on where it stopped. `cpu_seconds` are those of training.
+validation; the best one's settings train at all other K, and these runs are judged on test. A
+method may have `ks` of its own. Each run is written to results/curve/<file>-<model>.json as it
+ends, and one that is there is not made again: an interrupted study goes on where it stopped.
+`cpu_seconds` are those of training.
 """
 
 import argparse
@@ -63,7 +64,7 @@ class Study:
         """The experiment of one run."""
         spec = {**self.methods[method]}
         widths = spec.pop("width")
-        spec.pop("trials", None)
+        spec.pop("trials", None), spec.pop("ks", None)
         model_spec = {**self.models[model]}
         model_spec.pop("trials")
         tables = merged(merged(self.base, {"model": model_spec}), spec)
@@ -114,7 +115,7 @@ def finish(study: Study, model: str, method: str) -> None:
     if len(trials) > 1:
         for trial in trials:
             ensure(study.tuned_at, trial, "valid")
-    for k in study.ks:
+    for k in study.methods[method].get("ks", study.ks):
         ensure(k, best_trial(rows, method) if len(trials) > 1 else 0, "test")
 
 

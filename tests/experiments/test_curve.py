@@ -38,6 +38,12 @@ def test_the_best_trial_on_validation_goes_on_to_every_k(made):
     assert made == trials + finals
 
 
+def test_a_method_may_have_numbers_of_its_own(made):
+    study = curve.Study(ROOT / "studies" / "fb15k-237.toml")
+    curve.finish(study, "transe", "kbgan")
+    assert [k for *_, k, split in made if split == "test"] == [2, 8, 32, 128]
+
+
 def test_where_there_is_nothing_to_choose_nothing_is_tried(made):
     study = curve.Study(ROOT / "studies" / "ablation-fb15k-237.toml")
     curve.finish(study, "transe", "no-floor")
