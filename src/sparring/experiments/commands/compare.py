@@ -17,7 +17,7 @@ def compare(
         Path | None,
         typer.Argument(
             metavar="CONFIG",
-            help="Experiment file with a table `compare`; by default nine samplers on the graph "
+            help="Experiment file with a table `compare`; by default ten samplers on the graph "
             "that comes with sparring, in about five minutes.",
             show_default=False,
         ),
