@@ -80,31 +80,41 @@ class Contestant:
         return statistics.median(times) / rounds * 1e3
 
 
-def random_graph(entities):
+def uniform(graph, k=K):
+    return HideKnown(graph, inner=Uniform(graph, k=k))
+
+
+def generator(graph, k=K):
+    return SparringGenerator(graph, k=k)
+
+
+def random_graph(entities, triples=TRIPLES):
     rng = torch.Generator().manual_seed(0)
-    head, tail = torch.randint(entities, (2, TRIPLES), generator=rng)
-    relation = torch.randint(RELATIONS, (TRIPLES,), generator=rng)
+    head, tail = torch.randint(entities, (2, triples), generator=rng)
+    relation = torch.randint(RELATIONS, (triples,), generator=rng)
     return TrainGraph(torch.stack([head, relation, tail], 1), entities, RELATIONS)
+
+
+def take_turns(contestants, rounds):
+    """Let all run so many times in turns, after once to warm up."""
+    for round_ in range(rounds + 1):
+        for one in contestants:
+            one.run()
+            if not round_:
+                one.whole.clear(), one.sampling.clear()
 
 
 def main():
     torch.set_num_threads(1)
     keep_freed_memory()
-    makers = {
-        "generator": lambda graph: SparringGenerator(graph, k=K),
-        "uniform": lambda graph: HideKnown(graph, inner=Uniform(graph, k=K)),
-    }
+    makers = {"generator": generator, "uniform": uniform}
     contestants = {
         (name, entities): Contestant(graph, make, DIM if entities == SIZES[0] else 32)
         for entities in SIZES
         for graph in [random_graph(entities)]
         for name, make in makers.items()
     }
-    for round_ in range(ROUNDS + 1):
-        for one in contestants.values():
-            one.run()
-            if not round_:  # to warm up
-                one.whole.clear(), one.sampling.clear()
+    take_turns(contestants.values(), ROUNDS)
     median = statistics.median
     sorting = {size: contestants["generator", size].sorting() for size in SIZES}
     cost = {size: median(contestants["generator", size].sampling) + sorting[size] for size in SIZES}

@@ -16,42 +16,33 @@ import time
 
 import record
 import torch
+from generator import (
+    BATCH,
+    DIM,
+    RELATIONS,
+    TRIPLES,
+    generator,
+    random_graph,
+    take_turns,
+    uniform,
+)
 
 from sparring.batch import Feedback
 from sparring.evaluation import evaluate
 from sparring.experiments.host import provenance
 from sparring.generators import SparringGenerator
-from sparring.graph.knowledge_graph import TrainGraph
 from sparring.graph.sides import BothSides, both_queries
 from sparring.losses import Softmax
 from sparring.models import ComplEx, TransE
-from sparring.samplers import HideKnown, Uniform
 from sparring.training import OPTIMIZERS, TrainingStep
 
 GPU = torch.device("cuda")
-TRIPLES, RELATIONS, BATCH, DIM = 300_000, 200, 1024, 200
 ROUNDS, STEPS = 5, 20
 SIZES = ((15_000, 8), (15_000, 64), (15_000, 256), (1_000_000, 8))
 
 
-def uniform(graph, k):
-    return HideKnown(graph, inner=Uniform(graph, k=k))
-
-
-def generator(graph, k):
-    return SparringGenerator(graph, k=k)
-
-
 def seldom(graph, k):
     return SparringGenerator(graph, k=k, every=4)
-
-
-def random_graph(entities):
-    rng = torch.Generator().manual_seed(0)
-    head, tail = torch.randint(entities, (2, TRIPLES), generator=rng)
-    relation = torch.randint(RELATIONS, (TRIPLES,), generator=rng)
-    graph = TrainGraph(torch.stack([head, relation, tail], 1), entities, RELATIONS)
-    return graph.to(GPU)
 
 
 class Contestant:
@@ -93,7 +84,7 @@ class Contestant:
 
 def ranking(precision):
     """Queries a second, the median of rounds."""
-    graph = random_graph(SIZES[0][0])
+    graph = random_graph(SIZES[0][0]).to(GPU)
     model, rates = ComplEx(graph, dim=2 * DIM).to(GPU).eval(), []
     for _ in range(ROUNDS + 1):
         torch.cuda.synchronize()
@@ -107,15 +98,11 @@ def ranking(precision):
 def main():
     makers = {"uniform": uniform, "generator": generator, "seldom": seldom}
     contestants = {
-        (name, entities, k): Contestant(random_graph(entities), make, k)
+        (name, entities, k): Contestant(random_graph(entities).to(GPU), make, k)
         for entities, k in SIZES
         for name, make in makers.items()
     }
-    for round_ in range(ROUNDS + 1):
-        for one in contestants.values():
-            one.run()
-            if not round_:  # to warm up
-                one.whole.clear(), one.sampling.clear()
+    take_turns(contestants.values(), ROUNDS)
     rows = []
     for (name, entities, k), one in contestants.items():
         step, sampling = statistics.median(one.whole), statistics.median(one.sampling)

@@ -12,27 +12,17 @@ is the number of different rows that B K candidates fall on, given with each tim
 import statistics
 
 import torch
-from generator import BATCH, RELATIONS, Contestant, Timed
+from generator import BATCH, Contestant, Timed, generator, random_graph, take_turns, uniform
 from record import load, write
 
 from sparring.experiments.host import keep_freed_memory, provenance
 from sparring.generators import SparringGenerator
-from sparring.graph.knowledge_graph import TrainGraph
 from sparring.graph.sides import BothSides
 from sparring.losses import Softmax
 from sparring.models import ComplEx
-from sparring.samplers import HideKnown, Uniform
 from sparring.training import OPTIMIZERS, TrainingStep
 
 SIZES, DIM, ROUNDS = (15_000, 150_000, 1_500_000), 64, 7
-
-
-def uniform(graph, k):
-    return HideKnown(graph, inner=Uniform(graph, k=k))
-
-
-def generator(graph, k):
-    return SparringGenerator(graph, k=k)
 
 
 # what is measured: K, the sampler, the optimiser, its rate, and whether gradients are sparse
@@ -61,13 +51,6 @@ class Step(Contestant):
         return super().sorting() if isinstance(self.step.sampler, SparringGenerator) else 0.0
 
 
-def random_graph(entities):
-    rng = torch.Generator().manual_seed(0)
-    head, tail = torch.randint(entities, (2, 5 * entities), generator=rng)
-    relation = torch.randint(RELATIONS, (5 * entities,), generator=rng)
-    return TrainGraph(torch.stack([head, relation, tail], 1), entities, RELATIONS)
-
-
 def different(size: int, k: int) -> int:
     """How many entities are expected among a step's uniform candidates."""
     return round(size * (1 - (1 - 1 / size) ** (2 * BATCH * k)))
@@ -94,17 +77,13 @@ def table(rows: list[dict], about: dict) -> str:
 def main() -> None:
     torch.set_num_threads(1)
     keep_freed_memory()
-    graphs = {size: random_graph(size) for size in SIZES}
+    graphs = {size: random_graph(size, 5 * size) for size in SIZES}
     steps = {
         (name, size): Step(graph, *given)
         for size, graph in graphs.items()
         for name, given in CASES.items()
     }
-    for round_ in range(ROUNDS + 1):
-        for one in steps.values():
-            one.run()
-            if not round_:  # to warm up
-                one.whole.clear()
+    take_turns(steps.values(), ROUNDS)
     rows = []
     for name in CASES:
         own = {size: steps[name, size] for size in SIZES}

@@ -4,6 +4,7 @@ from dataclasses import replace
 from importlib.util import find_spec
 
 import polars as pl
+import torch
 from samplers import instances
 
 from sparring.generators import (
@@ -74,7 +75,7 @@ from sparring.samplers import (
     Uniform,
     UniformUnknown,
 )
-from sparring.training import OPTIMIZERS, SCHEDULES
+from sparring.training import OPTIMIZERS, SCHEDULES, TrainingStep
 
 
 def labelled(graph):
@@ -170,6 +171,15 @@ SAMPLERS = (
     }
 )
 
+# their lists are as long as there are known answers, which must be counted first
+COUNT_ANSWERS = (
+    "kvs-all",
+    "redrawn",
+    "redrawn-chunked",
+    "redrawn-once-popular",
+    "redrawn-typed",
+)
+
 # those with soft labels, which raise wrong answers that are far down
 SOFT_LOSSES = {
     "emu": Emu,
@@ -210,7 +220,19 @@ SIDES = {
     "sharpened": SharpenedSide,
 }
 
+
+def step_of(graph, *, model="distmult", sampler=None, loss=None, sides=BothSides):
+    """A training step on the graph, of parts by name; what is not named is plain."""
+    torch.manual_seed(0)
+    drawing = SAMPLERS[sampler](graph) if sampler else Uniform(graph, k=4)
+    judging = LOSSES[loss]() if loss else Logistic()
+    return TrainingStep(MODELS[model](graph), drawing, judging, sides(graph)).to(
+        graph.triples.device
+    )
+
+
 __all__ = [
+    "COUNT_ANSWERS",
     "EXACT_SAMPLERS",
     "HARD_LOSSES",
     "LOSSES",
@@ -220,4 +242,5 @@ __all__ = [
     "SCHEDULES",
     "SIDES",
     "SOFT_LOSSES",
+    "step_of",
 ]

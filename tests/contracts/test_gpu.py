@@ -2,11 +2,17 @@
 
 import pytest
 import torch
-from zoo import EXACT_SAMPLERS, HARD_LOSSES, LOSSES, MODELS, SAMPLERS, SIDES
+from zoo import (
+    COUNT_ANSWERS,
+    EXACT_SAMPLERS,
+    HARD_LOSSES,
+    LOSSES,
+    MODELS,
+    SAMPLERS,
+    SIDES,
+    step_of,
+)
 
-from sparring.graph.sides import BothSides
-from sparring.losses import Logistic
-from sparring.samplers import Uniform
 from sparring.testing import (
     check_density,
     check_loss,
@@ -15,36 +21,25 @@ from sparring.testing import (
     tiny_graph,
     tiny_queries,
 )
-from sparring.training import OPTIMIZERS, TrainingStep
+from sparring.training import OPTIMIZERS
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
 GPU = torch.device("cuda")
 
-# their lists are as long as there are known answers, which must be counted first
-WAITING = {"kvs-all", "redrawn", "redrawn-chunked", "redrawn-once-popular", "redrawn-typed"}
+
+def without_waiting(take):
+    """Take the step, in which waiting for the GPU is an error."""
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        return take()
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
 
 
-@pytest.fixture
-def waiting_is_an_error():
-    """Steps are taken under this; what is made once may wait."""
-
-    def forbid(take):
-        torch.cuda.set_sync_debug_mode("error")
-        try:
-            return take()
-        finally:
-            torch.cuda.set_sync_debug_mode("default")
-
-    return forbid
-
-
-def prepared(*, model="distmult", sampler=None, loss=None, sides=BothSides, optimizer="adam"):
-    """A step, after the first one, as a call without arguments."""
-    torch.manual_seed(0)
+def prepared(*, optimizer="adam", **parts):
+    """A step as a call without arguments, after two: what is made once may wait."""
     graph = tiny_graph().to(GPU)
-    sampler = SAMPLERS[sampler](graph) if sampler else Uniform(graph, k=4)
-    loss = LOSSES[loss]() if loss else Logistic()
-    step = TrainingStep(MODELS[model](graph), sampler, loss, sides(graph)).to(GPU)
+    step = step_of(graph, **parts)
     how, rng = OPTIMIZERS[optimizer](step.trained()), torch.Generator(GPU).manual_seed(0)
     batches = iter(graph.triples[:36].split(6))
     take = lambda: step(next(batches), how, rng)
@@ -85,28 +80,28 @@ def test_models_say_the_same_as_on_the_processor(name):
     assert torch.allclose(again.cpu(), said, rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize("name", [name for name in SAMPLERS if name not in WAITING])
-def test_samplers_do_not_wait(waiting_is_an_error, name):
-    told = waiting_is_an_error(prepared(sampler=name))
+@pytest.mark.parametrize("name", [name for name in SAMPLERS if name not in COUNT_ANSWERS])
+def test_samplers_do_not_wait(name):
+    told = without_waiting(prepared(sampler=name))
     assert told["loss"].isfinite()
 
 
 @pytest.mark.parametrize("name", [name for name in MODELS if name != "rules"])
-def test_models_do_not_wait(waiting_is_an_error, name):
-    told = waiting_is_an_error(prepared(model=name))
+def test_models_do_not_wait(name):
+    told = without_waiting(prepared(model=name))
     assert told["loss"].isfinite()
 
 
 @pytest.mark.parametrize("name", LOSSES)
-def test_losses_do_not_wait(waiting_is_an_error, name):
+def test_losses_do_not_wait(name):
     sampler = "popular" if LOSSES[name]().needs_answer_density else "own"
-    told = waiting_is_an_error(prepared(loss=name, sampler=sampler))
+    told = without_waiting(prepared(loss=name, sampler=sampler))
     assert told["loss"].isfinite()
 
 
 @pytest.mark.parametrize("name", SIDES)
-def test_sides_do_not_wait(waiting_is_an_error, name):
-    told = waiting_is_an_error(prepared(sides=SIDES[name]))
+def test_sides_do_not_wait(name):
+    told = without_waiting(prepared(sides=SIDES[name]))
     assert told["loss"].isfinite()
 
 
@@ -116,6 +111,6 @@ def test_a_generator_for_many_entities_learns(monkeypatch):
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
-def test_optimizers_do_not_wait(waiting_is_an_error, name):
-    told = waiting_is_an_error(prepared(optimizer=name))
+def test_optimizers_do_not_wait(name):
+    told = without_waiting(prepared(optimizer=name))
     assert told["loss"].isfinite()

@@ -13,17 +13,16 @@ from torch.optim.optimizer import (
     register_optimizer_step_pre_hook,
 )
 from torch.utils._python_dispatch import TorchDispatchMode
-from zoo import LOSSES, MODELS, SAMPLERS, SIDES
+from zoo import COUNT_ANSWERS, LOSSES, MODELS, SAMPLERS, SIDES, step_of
 
 from sparring import batch
 from sparring.generators import codes
 from sparring.graph import facts
-from sparring.graph.sides import BothSides
-from sparring.losses import Logistic, base, hinge
+from sparring.losses import base, hinge
 from sparring.models import table
-from sparring.samplers import Uniform, lists
+from sparring.samplers import lists
 from sparring.testing import tiny_graph
-from sparring.training import RowwiseAdagrad, TrainingStep, optimizers
+from sparring.training import RowwiseAdagrad, optimizers
 
 VALUES = {"_local_scalar_dense", "equal", "is_nonzero"}
 SIZES = {
@@ -35,15 +34,7 @@ SIZES = {
     "unique_consecutive",
     "unique_dim",
 }
-# how many known answers a batch has is not known before they are counted
-LISTS_ANSWERS = {"repeat_interleave"}
-WAITS = {
-    "kvs-all": LISTS_ANSWERS,
-    "redrawn": LISTS_ANSWERS,
-    "redrawn-chunked": LISTS_ANSWERS,
-    "redrawn-once-popular": LISTS_ANSWERS,
-    "redrawn-typed": LISTS_ANSWERS,
-}
+WAITS = {name: {"repeat_interleave"} for name in COUNT_ANSWERS}
 # how many walks rules take is not known before they are taken
 WALKS = {*VALUES, *SIZES, "tolist", "index by mask"}
 MODELS_WAIT = {"rules": WALKS}
@@ -92,12 +83,9 @@ def watch(monkeypatch):
     open_.remove()
 
 
-def seen_in_a_step(watch, *, model="distmult", sampler=None, loss=None, sides=BothSides):
-    torch.manual_seed(0)
+def seen_in_a_step(watch, **parts):
     graph = tiny_graph()
-    sampler = SAMPLERS[sampler](graph) if sampler else Uniform(graph, k=4)
-    loss = LOSSES[loss]() if loss else Logistic()
-    step = TrainingStep(MODELS[model](graph), sampler, loss, sides(graph))
+    step = step_of(graph, **parts)
     optimizer = torch.optim.SGD(step.trained(), 0.1)
     rng = torch.Generator().manual_seed(0)
     step(graph.triples[:6], optimizer, rng)  # what is made once may wait
