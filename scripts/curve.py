@@ -4,9 +4,10 @@
     python scripts/curve.py studies/fb15k-237.toml --only transe:uniform
 
 For each model and method of the file, every trial trains at `tuned_at` negatives and is judged on
-validation; the best one's settings train at all other K, and these runs are judged on test. A
-method may have `ks` of its own. Each run is written to results/curve/<file>-<model>.json as it
-ends, and one that is there is not made again: an interrupted study goes on where it stopped.
+validation; the best one's settings train at every K, and these runs are judged on test. Where
+`tuned_at` lists several numbers, each holds from there to the next. A method may have `ks` of its
+own, and a model or a method `tuned_at`. Each run is written to results/curve/<file>-<model>.json as
+it ends, and one that is there is not made again: an interrupted study goes on where it stopped.
 `cpu_seconds` are those of training.
 """
 
@@ -14,6 +15,7 @@ import argparse
 import json
 import sys
 import tempfile
+from copy import deepcopy
 from functools import cache
 from pathlib import Path
 
@@ -33,6 +35,7 @@ KEPT = (
     "scored_per_query",
     "commit",
 )
+PLANNED = ("width", "trials", "ks", "tuned_at")  # what is said about runs, not to them
 SHOWN = ("method", "k", "changed", "split", "valid_mrr", "mrr", "cpu_seconds")
 
 
@@ -42,7 +45,7 @@ class Study:
     def __init__(self, path: Path):
         self.name, self.base = path.stem, read_tables(path)
         plan = self.base.pop("curve")
-        self.ks, self.tuned_at = plan["ks"], plan["tuned_at"]
+        self.plan, self.ks = plan, plan["ks"]
         self.models, self.methods = plan["models"], plan["methods"]
         self.graph = cache(load_graph)
 
@@ -60,17 +63,24 @@ class Study:
         """What is tried: the method's own settings, or else the model's."""
         return self.methods[method].get("trials") or self.models[model]["trials"]
 
+    def tuned_at(self, model: str, method: str, k: int) -> int:
+        """The number of negatives at which the settings for k are chosen."""
+        places = (self.methods[method], self.models[model], self.plan)
+        at = next(place["tuned_at"] for place in places if "tuned_at" in place)
+        at = at if isinstance(at, list) else [at]
+        return max((one for one in at if one <= k), default=at[0])
+
     def settings(self, model: str, method: str, trial: int, k: int) -> dict:
         """The experiment of one run."""
-        spec = {**self.methods[method]}
-        widths = spec.pop("width")
-        spec.pop("trials", None), spec.pop("ks", None)
-        model_spec = {**self.models[model]}
-        model_spec.pop("trials")
-        tables = merged(merged(self.base, {"model": model_spec}), spec)
+        spec, model_spec = (
+            {name: value for name, value in given.items() if name not in PLANNED}
+            for given in (self.methods[method], self.models[model])
+        )
+        # a copy, since what one trial overrides is none of the next one's business
+        tables = deepcopy(merged(merged(self.base, {"model": model_spec}), spec))
         for path, value in self.trials(model, method)[trial].items():
             override_value(tables, f"{path}={json.dumps(value)}")
-        for path, factor in widths.items():
+        for path, factor in self.methods[method]["width"].items():
             override_value(tables, f"{path}={k * factor}")
         return tables
 
@@ -91,9 +101,9 @@ class Study:
         return {**about, "changed": changed, **{name: result[name] for name in KEPT}, **interval}
 
 
-def best_trial(rows: list[dict], method: str) -> int:
-    """The trial of highest validation MRR."""
-    tried = [row for row in rows if row["method"] == method and row["split"] == "valid"]
+def best_trial(rows: list[dict], method: str, k: int) -> int:
+    """The trial of highest validation MRR at k negatives."""
+    tried = [row for row in rows if (row["method"], row["k"], row["split"]) == (method, k, "valid")]
     return max(tried, key=lambda row: row["valid_mrr"])["trial"]
 
 
@@ -107,16 +117,20 @@ def finish(study: Study, model: str, method: str) -> None:
         if (method, k, trial, split) in done:
             return
         rows.append(study.train(model, method, trial, k, split))
+        done.add((method, k, trial, split))
         content = {"study": study.name, "model": model}
         write_json(path, {**content, **provenance(), "runs": rows})
         print(study.name, model, {name: rows[-1][name] for name in SHOWN}, flush=True)
 
     trials = range(len(study.trials(model, method)))
-    if len(trials) > 1:
-        for trial in trials:
-            ensure(study.tuned_at, trial, "valid")
     for k in study.methods[method].get("ks", study.ks):
-        ensure(k, best_trial(rows, method) if len(trials) > 1 else 0, "test")
+        if len(trials) == 1:
+            ensure(k, 0, "test")
+            continue
+        at = study.tuned_at(model, method, k)
+        for trial in trials:
+            ensure(at, trial, "valid")
+        ensure(k, best_trial(rows, method, at), "test")
 
 
 def main() -> None:

@@ -33,9 +33,19 @@ def made(tmp_path, monkeypatch):
 def test_the_best_trial_on_validation_goes_on_to_every_k(made):
     study = curve.Study(ROOT / "studies" / "fb15k-237.toml")
     curve.finish(study, "transe", "uniform")
-    trials = [("transe", "uniform", trial, study.tuned_at, "valid") for trial in range(4)]
+    trials = [("transe", "uniform", trial, 8, "valid") for trial in range(4)]
     finals = [("transe", "uniform", 1, k, "test") for k in study.ks]
     assert made == trials + finals
+
+
+def test_settings_chosen_at_several_k_hold_from_there_to_the_next(made):
+    study = curve.Study(ROOT / "studies" / "fb15k-237.toml")
+    curve.finish(study, "complex", "uniform")
+    assert [k for *_, k, split in made if split == "valid"] == [8] * 4 + [64] * 4
+    assert [study.tuned_at("complex", "uniform", k) for k in (1, 8, 32, 64, 256)] == [8] * 3 + [64] * 2
+    made.clear()
+    curve.finish(study, "complex", "kbgan")
+    assert [k for *_, k, split in made if split == "valid"] == [8] * 4
 
 
 def test_a_method_may_have_numbers_of_its_own(made):
@@ -69,6 +79,14 @@ def test_every_method_of_a_model_has_equally_many_trials_and_no_run_breaks_a_rul
     for model, method in study.lines():
         for trial in range(len(study.trials(model, method))):
             curve.check_config(study.settings(model, method, trial, 8))
+
+
+def test_a_trial_leaves_nothing_to_the_next():
+    study = curve.Study(ROOT / "studies" / "lean-fb15k-237.toml")
+    before = study.settings("transe", "generator", 0, 8)
+    study.settings("transe", "generator", 2, 64)
+    assert study.settings("transe", "generator", 0, 8) == before
+    assert "every" not in before["sampler"]
 
 
 def test_a_width_is_a_multiple_of_k():

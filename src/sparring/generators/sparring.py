@@ -87,7 +87,7 @@ class SparringGenerator(NegativeGenerator):
         temperature: float = 1.0,
         sharpness: float = 1.0,
         difficulty: float = 0.0,
-        others: int = 64,
+        others: int = 16,
         every: int = 1,
         learn_from: float = 0.25,
         likelihood: float = 0.1,
