@@ -285,4 +285,4 @@ def attention(logit: Float[Tensor, "B C"]) -> Float[Tensor, "B C"]:
 
 def nearest(points: Float[Tensor, "M h"], codes: Float[Tensor, "C h"]) -> Int[Tensor, "M"]:
     """The code at the least Euclidean distance of each point."""
-    return torch.addmm((codes**2).sum(1), points, codes.T, alpha=-2).argmin(1)
+    return torch.addmm((codes**2).sum(1), points, codes.T, alpha=-2).min(1).indices

@@ -7,11 +7,11 @@ from typing import Any
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
-from torch.nn import functional as F
 
 from sparring.batch import Feedback, Negatives, Queries, Scorer, other_than
 from sparring.generators.base import NegativeGenerator, floored
 from sparring.generators.codes import PairedCodes, Pool, Shares
+from sparring.generators.distilling import distil
 from sparring.generators.missing import Evidence, MissingFacts
 from sparring.generators.proposal import Proposal
 from sparring.graph.knowledge_graph import TrainGraph
@@ -240,32 +240,25 @@ class SparringGenerator(NegativeGenerator):
         ids = feedback.negatives.ids
         ids = ids[rows] if len(ids) == len(feedback.queries) else ids
         score, counted = feedback.negative[rows].float(), feedback.negatives.mask[rows]
-        trust, answer = 1 - feedback.negatives.false_negative[rows], queries.answer.unsqueeze(1)
-        student = self.proposal(queries)
+        trust = 1 - feedback.negatives.false_negative[rows]
         if glance is None or len(glance.score) != len(feedback.queries):
             log_q = self.density(self.shares(queries), ids)
-            logits = student(ids)
         else:
             some, shares = glance.others, glance.shares[rows]
-            drawn_q, some_q = self.density(shares, ids), self.density(shares, some)
-            log_q = self._mixed(drawn_q, some_q)
-            score = torch.cat([score, glance.score[rows]], 1)
             wrong = other_than(queries.answer, some) & ~self.known.contains(queries, some)
+            ids = torch.cat([ids, some.expand(len(ids), -1)], 1)
+            score = torch.cat([score, glance.score[rows]], 1)
             counted = torch.cat([counted, wrong], 1)
-            trust = torch.cat([trust, self._trust(queries, shares, some, some_q)], 1)
-            logits = torch.cat([student(ids), student(some)], 1)
+            log_q = self.density(shares, ids)
+            trust = torch.cat([trust, self._trust(queries, shares, some, log_q)], 1)
+            # of draws and others together (the balance heuristic: Veach & Guibas, 1995)
+            log_q = floored(log_q, some.shape[1] / ids.shape[1], self.num_entities)
         # known answers are candidates that the target avoids
         wanted = (score / self.temperature - log_q).masked_fill(~counted, -torch.inf)
         if self.avoid:
             wanted = wanted + trust.log()
         target = wanted.softmax(1).nan_to_num(0.0)
-        logits = logits - log_q
-        everyone = logits.logsumexp(1, keepdim=True)
-        apart = (target * (everyone - logits)).sum(1).mean()
-        if not self.likelihood:
-            return apart
-        rivals = everyone - math.log(logits.shape[1])
-        return apart + self.likelihood * F.softplus(rivals - student(answer)).mean()
+        return distil(self.proposal, queries, ids, log_q, target, self.likelihood)
 
     @torch.no_grad()
     def _trust(
@@ -273,20 +266,14 @@ class SparringGenerator(NegativeGenerator):
         queries: Queries,
         shares: Shares | Pool,
         ids: Int[Tensor, "1 U"],
-        log_q: Float[Tensor, "B U"],
+        log_q: Float[Tensor, "B KU"],
     ) -> Float[Tensor, "B U"]:
-        """Probability that uniform entities, which are drawn with the density q, are wrong."""
+        """Probability that uniform entities, of which `log_q` speaks last, are wrong."""
         if self.missing is None:
-            return queries.weight.new_ones(()).expand(log_q.shape)
+            return log_q.new_ones(()).expand(len(log_q), ids.shape[1])
         answer = self.density(shares, queries.answer.unsqueeze(1)).squeeze(1)
+        log_q = log_q[:, -ids.shape[1] :]
         return 1 - self.missing(self.missing.look(queries, ids, log_q, answer))
-
-    def _mixed(
-        self, drawn: Float[Tensor, "B K"], others: Float[Tensor, "B U"]
-    ) -> Float[Tensor, "B KU"]:
-        """Density of draws and others together (the balance heuristic: Veach & Guibas, 1995)."""
-        both = torch.cat([drawn, others], 1)
-        return floored(both, others.shape[1] / both.shape[1], self.num_entities)
 
     def get_extra_state(self) -> dict[str, Any]:
         return {**super().get_extra_state(), "steps": self.steps}

@@ -1,0 +1,56 @@
+"""The loop that a lesson is made of does what its plain counterpart does, gradients included."""
+
+import pytest
+import torch
+
+from sparring.batch import Queries
+from sparring.generators.distilling import distil
+from sparring.generators.proposal import Proposal
+from sparring.models import table
+from sparring.testing import tiny_graph
+
+BATCH, MANY = 6, 5
+
+
+def lesson(graph, loops, lists, likelihood, dtype, monkeypatch):
+    """Loss and both tables' gradients."""
+    monkeypatch.setattr(table, "can_loop", lambda over: loops)
+    torch.manual_seed(0)
+    proposal = Proposal(graph, dim=8, sparse=False).to(dtype)
+    anchor, answer = torch.randint(graph.num_entities, (2, BATCH))
+    relation = torch.randint(2 * graph.num_relations, (BATCH,))
+    queries = Queries(anchor, relation, answer, torch.ones(BATCH))
+    ids = torch.randint(graph.num_entities, (lists, MANY))
+    log_q, target = torch.randn(BATCH, MANY), torch.randn(BATCH, MANY).softmax(1)
+    target[2] = 0.0  # a query of which nothing counts
+    loss = distil(proposal, queries, ids, log_q, target, likelihood)
+    weights = (proposal.entity.weight, proposal.relation.weight)
+    return loss.detach(), *torch.autograd.grad(2 * loss, weights)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=["single", "double"])
+@pytest.mark.parametrize("likelihood", [0.0, 0.3])
+@pytest.mark.parametrize("lists", [BATCH, 2, 1])
+def test_the_loop_does_what_autograd_does(lists, likelihood, dtype, monkeypatch):
+    graph = tiny_graph()
+    looped, plain = (
+        lesson(graph, loops, lists, likelihood, dtype, monkeypatch) for loops in (True, False)
+    )
+    for one, other in zip(looped, plain):
+        assert one.dtype == other.dtype == dtype
+        assert other.abs().max() > 1e-3
+        torch.testing.assert_close(one, other)
+
+
+def test_far_apart_logits_do_no_harm():
+    graph = tiny_graph()
+    proposal = Proposal(graph, dim=8, sparse=False)
+    with torch.no_grad():
+        proposal.entity.weight.mul_(1e4)
+    some = torch.arange(4)
+    queries = Queries(some, some % graph.num_relations, some, torch.ones(4))
+    ids, nothing = some.view(4, 1).repeat(1, 3), torch.zeros(4, 3)
+    loss = distil(proposal, queries, ids, nothing, nothing + 1 / 3, 0.3)
+    loss.backward()
+    assert loss.isfinite()
+    assert proposal.entity.weight.grad.isfinite().all()
