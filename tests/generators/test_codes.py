@@ -31,7 +31,7 @@ def everyone(entities=N):
 def by_enumeration(codes, context):
     a, b = codes.cell // len(codes.far), codes.cell % len(codes.far)
     rounded = torch.cat([codes.near[a], codes.far[b]], 1)
-    return (context @ rounded.T + codes.bias).log_softmax(1)
+    return (context @ rounded.T + codes.weight.log()).log_softmax(1)
 
 
 @pytest.mark.parametrize("loops", [True, False])

@@ -1,20 +1,18 @@
 """Entities in cells of two codes: exact draws from a softmax over cells, without listing them."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from sparring.batch import grouped, per_query
+from sparring.batch import per_query
 from sparring.compiled import can_loop
 from sparring.generators.drawing import draw_from_cells, state
 from sparring.graph.facts import spelled
 from sparring.models.table import refuse_strangers
 
 # every cell stays possible, and products of three such numbers stay above the smallest float
-Blend = Callable[[Tensor], Tensor]
 LITTLE, DEEPEST = 1e-11, 25.0
 BELOW = 1 - 1e-6  # keeps a lot below a sum that rounding may have made smaller
 
@@ -43,10 +41,10 @@ class Shares:
         return codes.draw(self, k, rng)
 
     def log_prob(
-        self, codes: "PairedCodes", ids: Int[Tensor, "G K"], blend: Blend = lambda stated: stated
+        self, codes: "PairedCodes", ids: Int[Tensor, "G K"], floor: float = 0.0
     ) -> Float[Tensor, "B K"]:
-        """Log-probability of ids, as each query draws them, then blended with something else."""
-        return blend(codes.log_prob(self, ids))
+        """Log-probability of ids, as each query draws them but for a share that is uniform."""
+        return codes.log_prob(self, ids, floor)
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,10 +78,11 @@ class Pool:
         return codes.draw(self.shares[rows], 1, rng).T
 
     def log_prob(
-        self, codes: "PairedCodes", ids: Int[Tensor, "G K"], blend: Blend = lambda stated: stated
+        self, codes: "PairedCodes", ids: Int[Tensor, "G K"], floor: float = 0.0
     ) -> Float[Tensor, "B K"]:
-        """Log-probability of ids, blended, which is the same for every query."""
-        stated = blend(self.table.flatten()[codes.cell[ids]].log() + codes.bias[ids])
+        """The same for the pool, in which all queries are alike."""
+        share = self.table.flatten()[codes.cell[ids]] * codes.weight[ids]
+        stated = (share * (1 - floor) + floor / codes.entities).log()
         return stated.expand(self.size, -1) if len(ids) == 1 else stated
 
 
@@ -116,7 +115,7 @@ class PairedCodes(nn.Module):
     sum_near: Float[Tensor, "A h1"]
     sum_far: Float[Tensor, "C h1"]
     cell: Int[Tensor, "N"]
-    bias: Float[Tensor, "N"]
+    weight: Float[Tensor, "N"]  # exp(bias), of which the greatest is 1
     order: Int[Tensor, "N"]
     upto: Float[Tensor, "N"]
     first: Int[Tensor, "AC"]
@@ -138,7 +137,7 @@ class PairedCodes(nn.Module):
         for name, codes_of_half in (("near", a), ("far", c)):
             self.register_buffer(name, torch.zeros(codes_of_half, self.width))
             self.register_buffer(f"sum_{name}", torch.zeros(codes_of_half, self.width + 1))
-        for name in ("bias", "next_bias"):
+        for name in ("weight", "next_bias"):
             self.register_buffer(name, torch.zeros(entities))
         for name in ("cell", "next_cell", "order"):
             self.register_buffer(name, torch.zeros(entities, dtype=torch.long))
@@ -178,9 +177,9 @@ class PairedCodes(nn.Module):
             codes.copy_(torch.where(count > 0, mean, half[self._spaced(len(codes))]))
             total.zero_()
         self.cell.copy_(self.next_cell)
-        self.bias.copy_((self.next_bias - self.next_bias.amax()).clamp(min=-DEEPEST))
+        self.weight.copy_((self.next_bias - self.next_bias.amax()).clamp(min=-DEEPEST).exp())
         self.order.copy_(self.cell.argsort(stable=True))
-        mass = self.bias.double().exp()
+        mass = self.weight.double()
         self.upto.copy_(mass[self.order].cumsum(0))
         sums = torch.zeros_like(self.first, dtype=torch.double).index_add_(0, self.cell, mass)
         self.mass.copy_(sums.view_as(self.mass))
@@ -223,31 +222,32 @@ class PairedCodes(nn.Module):
         return self._inside(a * len(self.far) + b, inside)
 
     def _inside(self, cell: Int[Tensor, "B K"], lot: Float[Tensor, "B K"]) -> Int[Tensor, "B K"]:
-        """An entity of each cell, in proportion to exp(bias)."""
+        """An entity of each cell, in proportion to its weight."""
         first = self.first[cell]
         last = first + self.size[cell] - 1
         before = torch.where(first > 0, self.upto[(first - 1).clamp(min=0)], 0.0)
         spot = torch.searchsorted(self.upto, before + lot * (self.upto[last] - before), right=True)
         return self.order[torch.minimum(spot, last)]
 
-    def log_prob(self, shares: Shares, ids: Int[Tensor, "G K"]) -> Float[Tensor, "B K"]:
-        """Log-probability of ids.
+    def log_prob(
+        self, shares: Shares, ids: Int[Tensor, "G K"], floor: float = 0.0
+    ) -> Float[Tensor, "B K"]:
+        """Log-probability of ids, where a share `floor` of the draws is uniform.
 
         Raises:
             IndexError: for ids that are no entities.
         """
         if can_loop(ids):
             stated = shares.row.new_empty(len(shares.row), ids.shape[1])
-            given = (shares.near, shares.far, self.cell, ids, stated)
-            wrong = state(*(one.numpy() for one in given))
+            given = (shares.near, shares.far, shares.total, self.cell, self.weight, ids, stated)
+            wrong = state(*(one.numpy() for one in given), floor)
             refuse_strangers(wrong, stated.numel(), ids, self.entities)
-            grouped(stated.log_(), len(ids)).add_(self.bias[ids].unsqueeze(1))
-            return stated.sub_(shares.total.log())
+            return stated.log_()
         ids = per_query(ids, len(shares.row))
         cell = self.cell[ids]
         share = shares.near.gather(1, cell // len(self.far))
-        share = share * shares.far.gather(1, cell % len(self.far))
-        return share.log() + self.bias[ids] - shares.total.log()
+        share = share * shares.far.gather(1, cell % len(self.far)) * self.weight[ids]
+        return (share * ((1 - floor) / shares.total)).add_(floor / self.entities).log_()
 
     def foremost(self, shares: Shares, m: int) -> Int[Tensor, "B m"]:
         """The m most probable entities of each query, in any order.
@@ -256,9 +256,8 @@ class PairedCodes(nn.Module):
         Not for training: it waits for the number of entities in these cells.
         """
         cells = self.size.numel()
-        best = self.bias.new_full((cells,), -torch.inf)
-        best = best.scatter_reduce(0, self.cell, self.bias, "amax").view_as(self.mass)
-        hope = shares.near.log().unsqueeze(2) + shares.far.log().unsqueeze(1) + best
+        best = self.weight.new_zeros(cells).scatter_reduce(0, self.cell, self.weight, "amax")
+        hope = shares.near.unsqueeze(2) * shares.far.unsqueeze(1) * best.view_as(self.mass)
         chosen = hope.flatten(1).topk(min(m, cells), dim=1).indices
         size = self.size[chosen]
         _, spot = spelled(self.first[chosen].flatten(), size.flatten())

@@ -48,20 +48,29 @@ def draw_from_cells(near, far, mass, first, size, upto, order, lots, inside, ids
 
 
 @compiled
-def state(near, far, cell, ids, stated):
-    """Set `stated[b, k]` to how much query b wants of candidate k's cell; ids are [G, K].
+def state(near, far, total, cell, weight, ids, stated, floor):
+    """Set `stated[b, k]` to query b's probability of candidate k; ids are [G, K].
+
+    Args:
+        near, far: how much each query wants of rows and columns of cells; `total` of everything.
+        cell, weight: of each entity.
+        floor: the share of draws that are uniform.
 
     Gives how many ids are no entities.
     """
     columns, share, wrong = far.shape[1], len(stated) // len(ids), 0
+    number = stated.dtype.type
+    flat, less = number(floor / len(cell)), number(1 - floor)
     for query in range(len(stated)):
+        scale = less / total[query, 0]
         for k in range(ids.shape[1]):
             entity = ids[query // share, k]
             if entity < 0 or entity >= len(cell):
                 wrong += 1
                 continue
             row, column = divmod(cell[entity], columns)
-            stated[query, k] = near[query, row] * far[query, column]
+            part = near[query, row] * far[query, column] * weight[entity]
+            stated[query, k] = part * scale + flat
     return wrong
 
 

@@ -9,7 +9,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from sparring.batch import Feedback, Negatives, Queries, Scorer, other_than
-from sparring.generators.base import NegativeGenerator, floored
+from sparring.generators.base import NegativeGenerator
 from sparring.generators.codes import PairedCodes, Pool, Shares
 from sparring.generators.distilling import distil
 from sparring.generators.missing import Evidence, MissingFacts
@@ -154,12 +154,15 @@ class SparringGenerator(NegativeGenerator):
         return self.codes.shares(self.proposal.context(queries) * self.sharpness)
 
     @torch.no_grad()
-    def density(self, shares: Shares | Pool, ids: Int[Tensor, "G K"]) -> Float[Tensor, "B K"]:
-        """Log-probability of ids in a draw, floor included, whether or not they are known."""
-        return shares.log_prob(self.codes, ids, self._floored)
+    def density(
+        self, shares: Shares | Pool, ids: Int[Tensor, "G K"], others: float = 0.0
+    ) -> Float[Tensor, "B K"]:
+        """Log-probability of ids in a draw, floor included, whether or not they are known.
 
-    def _floored(self, log_share: Float[Tensor, "_ K"]) -> Float[Tensor, "_ K"]:
-        return floored(log_share, self.floor, self.num_entities)
+        Args:
+            others: share of candidates that are no draws, but uniform entities.
+        """
+        return shares.log_prob(self.codes, ids, 1 - (1 - self.floor) * (1 - others))
 
     @torch.no_grad()
     def sample(self, queries, score, rng):
@@ -249,10 +252,9 @@ class SparringGenerator(NegativeGenerator):
             ids = torch.cat([ids, some.expand(len(ids), -1)], 1)
             score = torch.cat([score, glance.score[rows]], 1)
             counted = torch.cat([counted, wrong], 1)
-            log_q = self.density(shares, ids)
-            trust = torch.cat([trust, self._trust(queries, shares, some, log_q)], 1)
+            trust = torch.cat([trust, self._trust(queries, shares, some)], 1)
             # of draws and others together (the balance heuristic: Veach & Guibas, 1995)
-            log_q = floored(log_q, some.shape[1] / ids.shape[1], self.num_entities)
+            log_q = self.density(shares, ids, some.shape[1] / ids.shape[1])
         # known answers are candidates that the target avoids
         wanted = (score / self.temperature - log_q).masked_fill(~counted, -torch.inf)
         if self.avoid:
@@ -262,18 +264,14 @@ class SparringGenerator(NegativeGenerator):
 
     @torch.no_grad()
     def _trust(
-        self,
-        queries: Queries,
-        shares: Shares | Pool,
-        ids: Int[Tensor, "1 U"],
-        log_q: Float[Tensor, "B KU"],
+        self, queries: Queries, shares: Shares | Pool, ids: Int[Tensor, "1 U"]
     ) -> Float[Tensor, "B U"]:
-        """Probability that uniform entities, of which `log_q` speaks last, are wrong."""
+        """Probability that uniform entities are wrong."""
         if self.missing is None:
-            return log_q.new_ones(()).expand(len(log_q), ids.shape[1])
-        answer = self.density(shares, queries.answer.unsqueeze(1)).squeeze(1)
-        log_q = log_q[:, -ids.shape[1] :]
-        return 1 - self.missing(self.missing.look(queries, ids, log_q, answer))
+            return queries.weight.new_ones(()).expand(len(queries), ids.shape[1])
+        stated = [self.density(shares, some) for some in (ids, queries.answer.unsqueeze(1))]
+        seen = self.missing.look(queries, ids, stated[0], stated[1].squeeze(1))
+        return 1 - self.missing(seen)
 
     def get_extra_state(self) -> dict[str, Any]:
         return {**super().get_extra_state(), "steps": self.steps}
