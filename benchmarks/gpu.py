@@ -60,7 +60,7 @@ class Contestant:
         rows = torch.arange(BATCH, device=GPU)
         self.queries = both_queries(graph.triples[rows], RELATIONS)
         self.score = torch.randn(2 * BATCH, k, device=GPU)
-        self.others = torch.randn(2 * BATCH, 64, device=GPU)
+        self.anyone = torch.randn(2 * BATCH, 256, device=GPU)
         self.whole, self.sampling = [], []
 
     def train(self):
@@ -68,7 +68,9 @@ class Contestant:
         self.step(self.graph.triples[rows], self.optimizer, self.rng)
 
     def draw(self):
-        drawn = self.sampler.sample(self.queries, lambda ids: self.others, self.rng)
+        drawn = self.sampler.sample(
+            self.queries, lambda ids: self.anyone[:, : ids.shape[1]], self.rng
+        )
         answer = self.score[:, 0]
         self.sampler.observe(Feedback(self.queries, drawn, answer, self.score, self.score))
 
