@@ -17,6 +17,7 @@ def lesson(graph, loops, lists, likelihood, dtype, monkeypatch):
     monkeypatch.setattr(table, "can_loop", lambda over: loops)
     torch.manual_seed(0)
     proposal = Proposal(graph, dim=8, sparse=False).to(dtype)
+    torch.nn.init.normal_(proposal.relation.weight)  # at first nothing is turned
     anchor, answer = torch.randint(graph.num_entities, (2, BATCH))
     relation = torch.randint(2 * graph.num_relations, (BATCH,))
     queries = Queries(anchor, relation, answer, torch.ones(BATCH))

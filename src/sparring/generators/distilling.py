@@ -26,8 +26,8 @@ def distil(
     """Forward KL of the small model from the target among candidates, but for a constant.
 
     Args:
-        log_q: density of the candidates, for which the model's logits are corrected; any constant
-            per query may be added. Ids, and queries' own, must be those of entities.
+        ids: entities, as those of the queries must be; the loop does not look twice.
+        log_q: density of the candidates, for which the model's logits are corrected.
         target: probabilities, or 0 throughout for a query that is not to count.
         likelihood: weight of minus the log-probability of the answer, against candidates of this
             density (noise-contrastive estimation with one sum for all of them).
