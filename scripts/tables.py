@@ -8,7 +8,8 @@ of a sampler or loss between `<!-- figures: <name> -->` and `<!-- end of figures
 conformance kit says of a library's samplers between `<!-- conformance: <library> -->` and
 `<!-- end of conformance -->`; a study of `scripts/curve.py` between `<!-- curve: <study> -->` and
 `<!-- end of curve -->`, and models beside methods at one K between
-`<!-- methods: <K> <study> ... -->` and `<!-- end of methods -->`; the example of a library and what
+`<!-- methods: <K> <study> ... -->` and `<!-- end of methods -->`, or all that was tried between
+`<!-- trials: <study> ... -->` and `<!-- end of trials -->`; the example of a library and what
 it printed between `<!-- example: <library> -->` and `<!-- end of example -->`.
 """
 
@@ -79,17 +80,46 @@ def curve(study: str) -> str:
         for method in dict.fromkeys(run["method"] for run in tested):
             by_k = {run["k"]: run for run in tested if run["method"] == method}
             seconds = sorted(run["cpu_seconds"] for run in by_k.values())
-            changed = next(iter(by_k.values()))["changed"]
             rows.append(
                 [
                     one["model"],
                     method,
                     *(f"{by_k[k]['mrr']:.4f}" if k in by_k else "" for k in ks),
                     f"{seconds[0]:,.0f} to {seconds[-1]:,.0f}",
-                    ", ".join(f"`{name} = {value}`" for name, value in changed.items()),
+                    chosen(by_k),
                 ]
             )
     return markdown(rows)
+
+
+def trials(studies: str) -> str:
+    """Validation MRR and training time of every trial of studies of one method."""
+    runs = [
+        (one, run) for study in studies.split() for one in studied(study) for run in one["runs"]
+    ]
+    rows = [
+        [
+            run["dataset"],
+            one["model"],
+            ", ".join(f"`{name} = {value}`" for name, value in run["changed"].items()),
+            f"{run['valid_mrr']:.4f}",
+            f"{run['cpu_seconds']:,.0f}",
+        ]
+        for one, run in runs
+        if run["split"] == "valid"
+    ]
+    return markdown([["data set", "model", "settings", "validation MRR", "CPU s"], *rows])
+
+
+def chosen(by_k: dict[int, dict]) -> str:
+    """The settings of runs by K, and from which K on there are others."""
+    parts = []
+    for k in sorted(by_k):
+        changed = ", ".join(f"`{name} = {value}`" for name, value in by_k[k]["changed"].items())
+        if not parts or parts[-1][1] != changed:
+            parts.append((k, changed))
+    (_, first), *later = parts
+    return "; ".join([first, *(f"from K = {k}: {changed}" for k, changed in later)])
 
 
 def methods(k_and_studies: str) -> str:
@@ -126,6 +156,7 @@ MADE = {
     "table": table,
     "curve": curve,
     "methods": methods,
+    "trials": trials,
     "example": example,
     "conformance": conformance,
     "figures": figures,
