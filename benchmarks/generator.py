@@ -113,10 +113,10 @@ def main():
     cases = [(SIZES[0], DEFAULT), *((entities, CHEAP) for entities in SIZES)]
     graphs = {entities: random_graph(entities) for entities in SIZES}
     contestants = {
-        (name, *case): Contestant(
-            graphs[case[0]], make, DIM if case[0] == SIZES[0] else 32, case[1]
+        (name, entities, optimizer): Contestant(
+            graphs[entities], make, DIM if entities == SIZES[0] else 32, optimizer
         )
-        for case in cases
+        for entities, optimizer in cases
         for name, make in makers.items()
     }
     take_turns(contestants.values(), ROUNDS)

@@ -92,6 +92,11 @@ def curve(study: str) -> str:
     return markdown(rows)
 
 
+def settings(run: dict) -> str:
+    """What a trial changed."""
+    return ", ".join(f"`{name} = {value}`" for name, value in run["changed"].items())
+
+
 def trials(studies: str) -> str:
     """Validation MRR and training time of every trial of studies of one method."""
     runs = [
@@ -101,7 +106,7 @@ def trials(studies: str) -> str:
         [
             run["dataset"],
             one["model"],
-            ", ".join(f"`{name} = {value}`" for name, value in run["changed"].items()),
+            settings(run),
             f"{run['valid_mrr']:.4f}",
             f"{run['cpu_seconds']:,.0f}",
         ]
@@ -115,7 +120,7 @@ def chosen(by_k: dict[int, dict]) -> str:
     """The settings of runs by K, and from which K on there are others."""
     parts = []
     for k in sorted(by_k):
-        changed = ", ".join(f"`{name} = {value}`" for name, value in by_k[k]["changed"].items())
+        changed = settings(by_k[k])
         if not parts or parts[-1][1] != changed:
             parts.append((k, changed))
     (_, first), *later = parts

@@ -82,7 +82,7 @@ class Pool:
     ) -> Float[Tensor, "B K"]:
         """The same for the pool, in which all queries are alike."""
         share = self.table.flatten()[codes.cell[ids]] * codes.weight[ids]
-        stated = (share * (1 - floor) + floor / codes.entities).log()
+        stated = raised(share, floor, codes.entities).log()
         return stated.expand(self.size, -1) if len(ids) == 1 else stated
 
 
@@ -247,7 +247,7 @@ class PairedCodes(nn.Module):
         cell = self.cell[ids]
         share = shares.near.gather(1, cell // len(self.far))
         share = share * shares.far.gather(1, cell % len(self.far)) * self.weight[ids]
-        return (share * ((1 - floor) / shares.total)).add_(floor / self.entities).log_()
+        return raised(share / shares.total, floor, self.entities).log_()
 
     def foremost(self, shares: Shares, m: int) -> Int[Tensor, "B m"]:
         """The m most probable entities of each query, in any order.
@@ -280,6 +280,11 @@ class PairedCodes(nn.Module):
 def attention(logit: Float[Tensor, "B C"]) -> Float[Tensor, "B C"]:
     """Softmax of each row, and a little more than nothing for everyone."""
     return logit.softmax(1).add_(LITTLE)
+
+
+def raised(share: Float[Tensor, "_ K"], floor: float, entities: int) -> Float[Tensor, "_ K"]:
+    """Probabilities of entities, where a share `floor` of the draws is uniform."""
+    return share * (1 - floor) + floor / entities
 
 
 def nearest(points: Float[Tensor, "M h"], codes: Float[Tensor, "C h"]) -> Int[Tensor, "M"]:
