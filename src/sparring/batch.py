@@ -4,6 +4,7 @@ Dimension names used everywhere: B queries, K candidates per query, G candidate 
 batch (G divides B), N entities, R relations, T triples, d embedding width.
 """
 
+import inspect
 from dataclasses import dataclass, replace
 from typing import Protocol, runtime_checkable
 
@@ -149,7 +150,16 @@ class Scorer(Protocol):
 
 
 @runtime_checkable
-class VectorScorer(Scorer, Protocol):
+class RowScorer(Scorer, Protocol):
+    """A scorer that can be asked for some of its queries alone."""
+
+    def __getitem__(self, rows: slice) -> Scorer:
+        """The scorer of the chosen queries."""
+        ...
+
+
+@runtime_checkable
+class VectorScorer(RowScorer, Protocol):
     """A scorer to which a candidate is its vector, and so any other vector is one too."""
 
     def vectors(self, ids: Int[Tensor, "G K"]) -> Float[Tensor, "G K d"]:
@@ -159,6 +169,13 @@ class VectorScorer(Scorer, Protocol):
     def at(self, vectors: Float[Tensor, "G K d"]) -> Float[Tensor, "B K"]:
         """Scores of vectors, which need not be those of entities."""
         ...
+
+
+@torch.no_grad()
+def scores_of_some(score: Scorer, rows: slice, ids: Int[Tensor, "1 K"]) -> Float[Tensor, "M K"]:
+    """Scores of shared candidates for the chosen queries; no others, where the scorer can."""
+    scorer = inspect.unwrap(score)  # the model's own, from under what keeps gradients out
+    return scorer[rows](ids) if isinstance(scorer, RowScorer) else score(ids)[rows]
 
 
 def grouped(rows: Tensor, groups: int) -> Tensor:

@@ -1,12 +1,11 @@
 """Two codebooks over entities: densities against enumeration, draws against densities."""
 
-import numpy as np
 import pytest
 import torch
 
 from sparring.generators import codes as codes_module
 from sparring.generators.codes import DEEPEST, PairedCodes, Pool
-from sparring.generators.drawing import pick, skip_blocks
+from sparring.generators.drawing import BELOW, draw_from_cells, left, search
 
 N, DIM = 40, 6
 
@@ -112,14 +111,41 @@ def test_loops_draw_the_same_as_everything_else(monkeypatch):
     assert (quick != plain).sum() <= 4
 
 
-def test_a_lot_beyond_the_sum_falls_on_the_last_that_has_any_weight():
-    weight = np.array([0.5, 0.25, 0.0, 0.0], dtype=np.float32)
-    assert pick(weight, 0, 4, np.float32(0.75)) == 1
-    lot, taken, block = np.full(2, 0.75, dtype=np.float32), np.empty(2), np.empty(2, dtype=int)
-    lot[1] = 0.6
-    skip_blocks(weight, lot, taken, block)
-    assert block.tolist() == [1, 1]
-    assert lot.tolist() == pytest.approx([0.0, 0.1])
+def test_lots_at_either_end_lead_to_someone():
+    """Also where the last cells of all hold nobody, and rounding leads into them."""
+    made, *_ = codes_of()
+    made.cell[made.cell >= len(made.near) * len(made.far) // 2] = 0
+    made.next_cell.copy_(made.cell)
+    made._take_effect(torch.zeros(N, DIM))
+    assert made.size[-1] == 0
+    shares = made.shares(contexts(3))
+    lots = torch.tensor([0.0, 0.5, 1 - 2**-53], dtype=torch.double).repeat(3, 1)
+    cells = (made.first, made.size, made.upto, made.order, made.hint)
+    ids = torch.full(lots.shape, -1)
+    given = (shares.row, shares.far, made.mass, *cells, lots, ids)
+    draw_from_cells(*(one.numpy() for one in given), 0.0)
+    assert ((ids >= 0) & (ids < N)).all()
+    nobody = len(made.size) - 1
+    assert search(*(one.numpy() for one in (*cells[:3], made.hint)), nobody, 0.9) < N
+
+
+def test_what_rounding_did_to_a_share_is_undone():
+    assert left(0.5, 2.0) == 0.25
+    assert left(2.5, 2.0) == left(1.0, 0.0) == left(-1e-9, 2.0) == left(0.0, 0.0) == BELOW
+
+
+def test_a_share_of_the_draws_is_uniform(monkeypatch):
+    """Those that the same lots do not lead to cells are as likely to be anyone."""
+    made, *_ = codes_of()
+    shares = made.shares(contexts(1, scale=3.0).expand(4000, -1))
+    drawn = [made.draw(shares, 25, torch.Generator().manual_seed(2), 0.4)]
+    monkeypatch.setattr(codes_module, "can_loop", lambda over: False)
+    drawn.append(made.draw(shares, 25, torch.Generator().manual_seed(2), 0.4))
+    assert (drawn[0] != drawn[1]).sum() <= 10
+    expected = made.log_prob(shares[:1], everyone(), 0.4)[0].double().exp() * drawn[0].numel()
+    counts = torch.bincount(drawn[0].flatten(), minlength=N).double()
+    chi = ((counts - expected) ** 2 / expected).sum()
+    assert (chi - N + 1) / (2 * N - 2) ** 0.5 < 5
 
 
 @pytest.mark.parametrize("loops", [True, False])

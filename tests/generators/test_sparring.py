@@ -1,7 +1,7 @@
 """The generator against worlds whose best distribution is known."""
 
 import math
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import pytest
 import torch
@@ -11,6 +11,7 @@ from sparring.batch import Feedback, Negatives, Queries, per_query
 from sparring.generators import SparringGenerator
 from sparring.generators.proposal import Proposal
 from sparring.graph.knowledge_graph import TrainGraph
+from sparring.models.scored import TableScorer
 from sparring.testing import table_scorer, tiny_graph, tiny_queries
 
 N = 20
@@ -163,10 +164,32 @@ def test_it_learns_from_its_share_of_the_queries_in_turn():
         assert anchors[listened].all()
 
 
+def test_others_are_scored_for_the_queries_of_the_lesson():
+    graph, queries, table = world()
+    generator = SparringGenerator(graph, k=4, others=6, learn_from=1 / 3)
+    asked = []
+
+    @dataclass(frozen=True, eq=False)
+    class Counting(TableScorer):
+        def __call__(self, ids):
+            asked.append(len(self.table) * ids.shape[1])
+            return super().__call__(ids)
+
+        def __getitem__(self, rows):
+            return Counting(self.table[rows])
+
+    for _ in range(3):
+        drawn = generator.sample(queries, Counting(table), torch.Generator().manual_seed(0))
+        negative = table_scorer(table)(drawn.ids)
+        generator.observe(Feedback(queries, drawn, negative[:, 0], negative, 0 * negative))
+    assert sum(asked) == len(queries) * 6
+    assert generator.extra_scores == 2
+
+
 def test_between_lessons_it_neither_asks_nor_learns():
     graph, queries, table = world()
-    generator = SparringGenerator(graph, k=4, every=3, others=10)
-    assert generator.extra_scores == 4
+    generator = SparringGenerator(graph, k=4, every=3, others=10, learn_from=0.5)
+    assert generator.extra_scores == 2
     asked, learned = [], []
 
     def score(ids):
@@ -282,8 +305,8 @@ def test_no_weight_exceeds_what_the_floor_allows():
     ).all()
 
 
-def test_what_its_optimizer_remembers_moves_along(monkeypatch):
-    monkeypatch.setattr("sparring.generators.sparring.MANY", 5)
-    generator = SparringGenerator(tiny_graph(), k=4).double()
-    sums = [state["sum"] for state in generator.optimizer.state.values()]
-    assert sums and all(one.dtype == torch.double for one in sums)
+def test_what_its_optimizer_remembers_moves_along():
+    graph, queries, table = world()
+    generator = trained(graph, queries, table, 2).double()
+    states = generator.optimizer.state.values()
+    assert states and all(one["mean"].dtype == torch.double for one in states)

@@ -8,13 +8,12 @@ from torch import Tensor, nn
 
 from sparring.batch import per_query
 from sparring.compiled import can_loop
-from sparring.generators.drawing import draw_from_cells, state
+from sparring.generators.drawing import BELOW, draw_from_cells, state
 from sparring.graph.facts import spelled
 from sparring.models.table import refuse_strangers
 
 # every cell stays possible, and products of three such numbers stay above the smallest float
 LITTLE, DEEPEST = 1e-11, 25.0
-BELOW = 1 - 1e-6  # keeps a lot below a sum that rounding may have made smaller
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,9 +35,11 @@ class Shares:
         """Those of the chosen queries."""
         return Shares(self.near[rows], self.far[rows], self.row[rows], self.total[rows])
 
-    def draw(self, codes: "PairedCodes", k: int, rng: torch.Generator) -> Int[Tensor, "B k"]:
-        """k entities for each query, with replacement."""
-        return codes.draw(self, k, rng)
+    def draw(
+        self, codes: "PairedCodes", k: int, rng: torch.Generator, floor: float = 0.0
+    ) -> Int[Tensor, "B k"]:
+        """k entities for each query, with replacement, but for a share that is uniform."""
+        return codes.draw(self, k, rng, floor)
 
     def log_prob(
         self, codes: "PairedCodes", ids: Int[Tensor, "G K"], floor: float = 0.0
@@ -71,11 +72,13 @@ class Pool:
         """The same pool for some of the queries."""
         return Pool(self.shares, self.table, len(range(self.size)[rows]))
 
-    def draw(self, codes: "PairedCodes", k: int, rng: torch.Generator) -> Int[Tensor, "1 k"]:
+    def draw(
+        self, codes: "PairedCodes", k: int, rng: torch.Generator, floor: float = 0.0
+    ) -> Int[Tensor, "1 k"]:
         """k entities, each as one query at random would draw it."""
         device = self.table.device
         rows = torch.randint(len(self.shares.total), (k,), generator=rng, device=device)
-        return codes.draw(self.shares[rows], 1, rng).T
+        return codes.draw(self.shares[rows], 1, rng, floor).T
 
     def log_prob(
         self, codes: "PairedCodes", ids: Int[Tensor, "G K"], floor: float = 0.0
@@ -103,7 +106,7 @@ class PairedCodes(nn.Module):
     Args:
         entities: N.
         dim: numbers per vector, even.
-        codes: of the near half; the far half has an eighth as many.
+        codes: of the near half; the far half has half as many.
         visits: entities assigned anew per step.
 
     Raises:
@@ -120,6 +123,7 @@ class PairedCodes(nn.Module):
     upto: Float[Tensor, "N"]
     first: Int[Tensor, "AC"]
     size: Int[Tensor, "AC"]
+    hint: Int[Tensor, "N"]  # where in `order` the first, second, ... of a cell's equal shares begin
     mass: Float[Tensor, "A C"]
     next_cell: Int[Tensor, "N"]
     next_bias: Float[Tensor, "N"]
@@ -133,13 +137,13 @@ class PairedCodes(nn.Module):
                 f"an index has at least one code and visit; got codes={codes}, visits={visits}"
             )
         self.entities, self.visits, self.width, self.place = entities, visits, dim // 2, 0
-        a, c = min(codes, entities), min(max(1, codes // 8), entities)
+        a, c = min(codes, entities), min(max(1, codes // 2), entities)
         for name, codes_of_half in (("near", a), ("far", c)):
             self.register_buffer(name, torch.zeros(codes_of_half, self.width))
             self.register_buffer(f"sum_{name}", torch.zeros(codes_of_half, self.width + 1))
         for name in ("weight", "next_bias"):
             self.register_buffer(name, torch.zeros(entities))
-        for name in ("cell", "next_cell", "order"):
+        for name in ("cell", "next_cell", "order", "hint"):
             self.register_buffer(name, torch.zeros(entities, dtype=torch.long))
         for name in ("first", "size"):
             self.register_buffer(name, torch.zeros(a * c, dtype=torch.long))
@@ -185,6 +189,9 @@ class PairedCodes(nn.Module):
         self.mass.copy_(sums.view_as(self.mass))
         self.size.zero_().index_add_(0, self.cell, torch.ones_like(self.cell))
         self.first.copy_(self.size.cumsum(0) - self.size)
+        cell = self.cell[self.order]
+        turn = torch.arange(self.entities, device=cell.device) - self.first[cell]
+        self.hint.copy_(self._inside(cell, turn.double() / self.size[cell]))
         self.place = 0
 
     def _spaced(self, number: int) -> Int[Tensor, "C"]:
@@ -197,37 +204,37 @@ class PairedCodes(nn.Module):
         row = (far @ self.mass.T).mul_(near)
         return Shares(near, far, row, row.sum(1, keepdim=True))
 
-    def draw(self, shares: Shares, k: int, rng: torch.Generator) -> Int[Tensor, "B k"]:
-        """k entities per query, with replacement."""
-        device = shares.row.device
-        lots = torch.rand(2, len(shares.row), k, generator=rng, device=device) * BELOW
-        inside = torch.rand(lots[0].shape, generator=rng, device=device, dtype=torch.double)
-        if can_loop(lots):
-            ids = torch.empty_like(inside, dtype=torch.long)
-            given = (
-                shares.row,
-                shares.far,
-                self.mass,
-                self.first,
-                self.size,
-                self.upto,
-                self.order,
-            )
-            draw_from_cells(*(one.numpy() for one in (*given, lots, inside, ids)))
-            return ids
-        upto = shares.row.cumsum(1)
-        a = torch.searchsorted(upto, lots[0] * upto[:, -1:], right=True)
-        upto = (self.mass[a] * shares.far.unsqueeze(1)).cumsum(2)
-        b = (upto <= lots[1].unsqueeze(2) * upto[..., -1:]).sum(2)
-        return self._inside(a * len(self.far) + b, inside)
+    def draw(
+        self, shares: Shares, k: int, rng: torch.Generator, floor: float = 0.0
+    ) -> Int[Tensor, "B k"]:
+        """k entities per query, with replacement, where a share `floor` of them is uniform.
 
-    def _inside(self, cell: Int[Tensor, "B K"], lot: Float[Tensor, "B K"]) -> Int[Tensor, "B K"]:
-        """An entity of each cell, in proportion to its weight."""
+        A draw takes one random number: what a choice leaves of it makes the next.
+        """
+        batch, device = len(shares.row), shares.row.device
+        lots = torch.rand(batch, k, generator=rng, device=device, dtype=torch.double)
+        if can_loop(lots):
+            ids = torch.empty_like(lots, dtype=torch.long)
+            cells = (self.first, self.size, self.upto, self.order, self.hint)
+            given = (shares.row, shares.far, self.mass, *cells, lots, ids)
+            draw_from_cells(*(one.numpy() for one in given), floor)
+            return ids
+        a, left = shared_out(shares.row.double(), (lots - floor).clamp(min=0) / (1 - floor))
+        wanted = (self.mass[a] * shares.far.unsqueeze(1)).double()
+        b, left = shared_out(wanted, left.unsqueeze(2))
+        ids = self.order[self._inside(a * len(self.far) + b.squeeze(2), left.squeeze(2))]
+        if not floor:
+            return ids
+        anyone = (lots * (BELOW * self.entities / floor)).long()
+        return torch.where(lots < floor, anyone, ids)
+
+    def _inside(self, cell: Int[Tensor, "..."], lot: Float[Tensor, "..."]) -> Int[Tensor, "..."]:
+        """Where in `order` such shares of the mass of cells lead."""
         first = self.first[cell]
         last = first + self.size[cell] - 1
         before = torch.where(first > 0, self.upto[(first - 1).clamp(min=0)], 0.0)
         spot = torch.searchsorted(self.upto, before + lot * (self.upto[last] - before), right=True)
-        return self.order[torch.minimum(spot, last)]
+        return torch.minimum(spot, last)
 
     def log_prob(
         self, shares: Shares, ids: Int[Tensor, "G K"], floor: float = 0.0
@@ -280,6 +287,17 @@ class PairedCodes(nn.Module):
 def attention(logit: Float[Tensor, "B C"]) -> Float[Tensor, "B C"]:
     """Softmax of each row, and a little more than nothing for everyone."""
     return logit.softmax(1).add_(LITTLE)
+
+
+def shared_out(
+    weight: Float[Tensor, "... n"], lot: Float[Tensor, "... k"]
+) -> tuple[Int[Tensor, "... k"], Float[Tensor, "... k"]]:
+    """Places drawn in proportion to weights, each by one lot, and what they leave of the lots."""
+    upto = weight.cumsum(-1)
+    share = lot * BELOW * upto[..., -1:]
+    place = torch.searchsorted(upto, share, right=True)
+    before = (upto - weight).gather(-1, place)
+    return place, ((share - before) / weight.gather(-1, place)).clamp(0, BELOW)
 
 
 def raised(share: Float[Tensor, "_ K"], floor: float, entities: int) -> Float[Tensor, "_ K"]:

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from sparring.batch import Queries
 from sparring.compiled import compiled
-from sparring.generators.proposal import Proposal
+from sparring.generators.proposal import Proposal, turn
 
 
 def distil(
@@ -33,7 +33,7 @@ def distil(
             density (noise-contrastive estimation with one sum for all of them).
     """
     entity, relation = proposal.entity, proposal.relation
-    if entity.loops() and relation.loops() and not entity.sparse:
+    if entity.loops() and relation.loops():
         return Distil.apply(entity.weight, relation.weight, queries, ids, log_q, target, likelihood)
     student = proposal(queries)
     logits = student(ids) - log_q
@@ -46,42 +46,83 @@ def distil(
 
 
 class Distil(Function):
-    """The same on the processor, for tables that want dense gradients."""
+    """The same on the processor; the gradient for entities is that of the rows in use."""
 
     @staticmethod
     def forward(ctx, entity, relation, queries, ids, log_q, target, likelihood):
-        grads = torch.zeros_like(entity), torch.zeros_like(relation)
+        entity, relation = entity.detach(), relation.detach()
+        asked = (queries.anchor, queries.answer, ids)
+        place = torch.zeros(len(entity), dtype=torch.int32)
+        rows = torch.empty(len(entity), dtype=torch.long)
+        rows = rows[: list_rows(place.numpy(), rows.numpy(), *(one.numpy() for one in asked))]
+        grads = entity.new_zeros(len(rows), entity.shape[1]), torch.zeros_like(relation)
         asked = (queries.anchor, queries.relation, queries.answer, ids, log_q, target)
-        given = (entity.detach(), relation.detach(), *(one.contiguous() for one in asked), *grads)
+        given = (entity, relation, place, *(one.contiguous() for one in asked), *grads)
         loss = pull(*(one.numpy() for one in given), likelihood)
-        ctx.save_for_backward(*grads)
+        ctx.save_for_backward(rows, *grads)
+        ctx.shape = entity.shape
         return entity.new_tensor(loss)
 
     @staticmethod
     @once_differentiable
     def backward(ctx, grad):
-        return *(one.mul_(grad) for one in ctx.saved_tensors), None, None, None, None, None
+        rows, to_entity, to_relation = ctx.saved_tensors
+        # views of its own, which need not be copied to be kept
+        rows, value = rows.unsqueeze(0), to_entity.mul_(grad)[:]
+        sparse = torch.sparse_coo_tensor(rows, value, ctx.shape, check_invariants=False)
+        del rows, value
+        return sparse, to_relation.mul_(grad), None, None, None, None, None
+
+
+@compiled
+def list_rows(place, rows, anchor, answer, ids):
+    """Set `rows` to the entities that are in use, ascending, and `place` to where each is there.
+
+    Gives how many they are. `place` must be 0 throughout.
+    """
+    for row in range(len(anchor)):
+        place[anchor[row]] = place[answer[row]] = 1
+    for group in range(len(ids)):
+        for k in range(ids.shape[1]):
+            place[ids[group, k]] = 1
+    count = 0
+    for entity in range(len(place)):
+        if place[entity]:
+            rows[count], place[entity] = entity, count
+            count += 1
+    return count
 
 
 @compiled
 def pull(
-    entity, relation, anchor, kind, answer, ids, log_q, target, to_entity, to_relation, likelihood
+    entity,
+    relation,
+    place,
+    anchor,
+    kind,
+    answer,
+    ids,
+    log_q,
+    target,
+    to_entity,
+    to_relation,
+    likelihood,
 ):
-    """Add the gradient for both tables to `to_entity` and `to_relation`; gives the loss."""
+    """Add the gradient for both tables to `to_entity` and `to_relation`; gives the loss.
+
+    Args:
+        place: of an entity's gradient in `to_entity`.
+    """
     batch, many = log_q.shape
     dim, share, loss = entity.shape[1] - 1, batch // len(ids), 0.0
     half, number = dim // 2, entity.dtype.type
     likelihood = number(likelihood)
     none, one, few, scale = number(0), number(1), number(np.log(many)), number(1 / batch)
     query, back = np.empty(dim, dtype=entity.dtype), np.empty(dim, dtype=entity.dtype)
-    logit = np.empty(many, dtype=entity.dtype)
+    logit, part = np.empty(many, dtype=entity.dtype), np.empty(many, dtype=entity.dtype)
     for row in range(batch):
         here, there, right, group = anchor[row], kind[row], answer[row], row // share
-        for j in range(half):
-            real, imaginary = entity[here, j], entity[here, j + half]
-            cosine, sine = relation[there, j], relation[there, j + half]
-            query[j] = real * cosine - imaginary * sine + relation[there, j + dim]
-            query[j + half] = real * sine + imaginary * cosine + relation[there, j + half + dim]
+        turn(entity, relation, here, there, query)
         most = number(-np.inf)
         for k in range(many):
             some = ids[group, k]
@@ -92,7 +133,8 @@ def pull(
             most = max(most, total)
         every, wanted = none, none
         for k in range(many):
-            every += np.exp(logit[k] - most)
+            part[k] = np.exp(logit[k] - most)
+            every += part[k]
             wanted += target[row, k]
         everyone = most + np.log(every)
         against = entity[right, dim]
@@ -104,24 +146,25 @@ def pull(
         back[:] = none
         for k in range(many):
             some = ids[group, k]
+            slot = place[some]
             loss += target[row, k] * (everyone - logit[k])
-            weight = np.exp(logit[k] - everyone) * (wanted + doubt) - target[row, k]
-            weight *= scale
+            weight = (part[k] / every * (wanted + doubt) - target[row, k]) * scale
             for j in range(dim):
                 back[j] += weight * entity[some, j]
-                to_entity[some, j] += weight * query[j]
-            to_entity[some, dim] += weight
-        weight = -doubt * scale
+                to_entity[slot, j] += weight * query[j]
+            to_entity[slot, dim] += weight
+        weight, slot = -doubt * scale, place[right]
         for j in range(dim):
             back[j] += weight * entity[right, j]
-            to_entity[right, j] += weight * query[j]
-        to_entity[right, dim] += weight
+            to_entity[slot, j] += weight * query[j]
+        to_entity[slot, dim] += weight
+        slot = place[here]
         for j in range(half):
             real, imaginary = entity[here, j], entity[here, j + half]
             cosine, sine = relation[there, j], relation[there, j + half]
             left, up = back[j], back[j + half]
-            to_entity[here, j] += left * cosine + up * sine
-            to_entity[here, j + half] += up * cosine - left * sine
+            to_entity[slot, j] += left * cosine + up * sine
+            to_entity[slot, j + half] += up * cosine - left * sine
             to_relation[there, j] += left * real + up * imaginary
             to_relation[there, j + half] += up * real - left * imaginary
             to_relation[there, j + dim] += left

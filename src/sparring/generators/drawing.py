@@ -7,44 +7,58 @@ import numpy as np
 
 from sparring.compiled import compiled
 
-BLOCK = 16  # weights that are skipped at once
+BLOCK = 8  # weights that are skipped at once
+BELOW = 1 - 1e-9  # keeps a lot below a sum that rounding may have made smaller
+NEXT = 1 - 2**-50  # leads from a number to one hardly less
 
 
 @compiled
-def draw_from_cells(near, far, mass, first, size, upto, order, lots, inside, ids):
-    """Set `ids[b, k]` to an entity drawn for query b.
+def draw_from_cells(near, far, mass, first, size, upto, order, hint, lots, ids, floor):
+    """Set `ids[b, k]` to an entity drawn for query b: each lot decides all that a draw asks.
+
+    Where it falls tells the row of cells; where in the row's share, the column; where in the
+    cell's, the entity. Lots below `floor` tell any entity instead.
 
     Args:
         near: [B, A], how much each query wants of each row of cells.
         far: [B, C], how much it wants of each column, to be multiplied by the row of `mass`.
         first, size, upto, order: the entities of each cell, and the sums of their mass up to them.
-        lots: [2, B, k], in [0, 1), for row and column.
-        inside: [B, k], for the entity in the cell.
+        hint: where to look for the first, second, ... of a cell's equal shares.
+        lots: [B, k], in [0, 1).
     """
-    (rows, columns), draws = mass.shape, ids.shape[1]
-    sums = np.empty((rows + BLOCK - 1) // BLOCK, dtype=np.float32)
-    spot, lot = np.empty(draws, dtype=np.int64), np.empty(draws, dtype=np.float32)
-    taken = np.empty_like(lot)
-    wanted = np.empty((draws, columns), dtype=np.float32)
-    for query in range(len(ids)):
-        everything = add_up(near[query], sums)
+    (rows, columns), (batch, draws) = mass.shape, ids.shape
+    row_want, column_want = in_blocks(rows), in_blocks(columns)
+    row_sums = np.empty(len(row_want) // BLOCK)
+    column_sums = np.empty(len(column_want) // BLOCK)
+    spot, place = np.empty(draws, dtype=np.int64), np.empty(draws, dtype=np.int64)
+    lot, before = np.empty(draws), np.empty(draws)
+    for query in range(batch):
+        for row in range(rows):
+            row_want[row] = near[query, row]
+        everything = add_up(row_want, row_sums) * BELOW / (1 - floor)
+        count = 0
+        lot[:] = 0.0
         for k in range(draws):
-            lot[k] = lots[0, query, k] * everything
-        skip_blocks(sums, lot, taken, spot)
-        for k in range(draws):
-            start = spot[k] * BLOCK
-            spot[k] = pick(near[query], start, min(start + BLOCK, rows), lot[k])
-        for k in range(draws):
-            row, together = spot[k], np.float32(0.0)
+            if lots[query, k] < floor:
+                ids[query, k] = int(lots[query, k] / floor * BELOW * len(order))
+            else:
+                place[count], lot[count] = k, (lots[query, k] - floor) * everything
+                count += 1
+        skip_blocks(row_sums, lot, before, spot)
+        for k in range(count):
+            row, skipped = pick(row_want, spot[k] * BLOCK, BLOCK, before[k], lot[k])
+            spot[k], lot[k] = row, left(lot[k] - skipped, row_want[row])
+        for k in range(count):
+            row = spot[k]
             for column in range(columns):
-                wanted[k, column] = mass[row, column] * far[query, column]
-            for column in range(columns):
-                together += wanted[k, column]
-            lot[k] = lots[1, query, k] * together
-        for k in range(draws):
-            spot[k] = spot[k] * columns + pick(wanted[k], 0, columns, lot[k])
-        for k in range(draws):
-            ids[query, k] = order[search(first, size, upto, spot[k], inside[query, k])]
+                column_want[column] = mass[row, column] * far[query, column]
+            here = lot[k] * add_up(column_want, column_sums)
+            block, skipped = pick(column_sums, 0, len(column_sums), 0.0, here)
+            column, skipped = pick(column_want, block * BLOCK, BLOCK, skipped, here)
+            spot[k] = row * columns + column
+            lot[k] = left(here - skipped, column_want[column])
+        for k in range(count):
+            ids[query, place[k]] = order[search(first, size, upto, hint, spot[k], lot[k])]
 
 
 @compiled
@@ -75,66 +89,64 @@ def state(near, far, total, cell, weight, ids, stated, floor):
 
 
 @compiled
+def in_blocks(number):
+    """Space for so many weights and, so that all blocks are full, a few of 0."""
+    return np.zeros((number + BLOCK - 1) // BLOCK * BLOCK)
+
+
+@compiled
 def add_up(weight, sums):
     """The sum of all weights; that of each block goes to `sums`."""
-    everything, full = np.float32(0.0), len(weight) // BLOCK
-    for block in range(full):
-        together = np.float32(0.0)
+    everything = 0.0
+    for block in range(len(sums)):
+        together = 0.0
         for place in range(BLOCK):  # as many turns as are known beforehand: added at once
             together += weight[block * BLOCK + place]
         sums[block] = together
         everything += together
-    if full < len(sums):
-        sums[full] = weight[full * BLOCK :].sum()
-        everything += sums[full]
     return everything
 
 
 @compiled
-def skip_blocks(sums, lot, taken, block):
-    """Set the block that each lot falls into; of the lot, leave what is inside the block.
-
-    Args:
-        taken: space for as many numbers as there are lots.
-    """
-    running = np.float32(0.0)
+def skip_blocks(sums, lot, before, block):
+    """Set the block that each lot falls into, and the sum of those before it."""
+    running = 0.0
     for k in range(len(lot)):
-        block[k], taken[k] = 0, 0
-    for before in range(len(sums) - 1):
-        running += sums[before]
+        block[k], before[k] = 0, 0.0
+    for place in range(len(sums) - 1):
+        running += sums[place]
         for k in range(len(lot)):
             beyond = running <= lot[k]
             block[k] += beyond
-            taken[k] = running if beyond else taken[k]
-    for k in range(len(lot)):
-        lot[k] -= taken[k]
-        while sums[block[k]] == 0 and block[k] > 0:  # rounding led beyond the last
-            block[k] -= 1
+            before[k] = running if beyond else before[k]
 
 
 @compiled
-def pick(weight, start, stop, lot):
-    """Where the running sum of weights goes beyond the lot; never at a weight of 0."""
-    running, chosen = np.float32(0.0), start
-    for place in range(start, stop - 1):
+def pick(weight, start, many, running, lot):
+    """Which of so many weights takes the running sum beyond the lot, and the sum before it."""
+    chosen, before = start, running
+    for place in range(start, start + many - 1):
         running += weight[place]
-        chosen += running <= lot
-    while weight[chosen] == 0 and chosen > start:  # rounding led beyond the last
-        chosen -= 1
-    return chosen
+        beyond = running <= lot
+        chosen += beyond
+        before = running if beyond else before
+    return chosen, before
 
 
 @compiled
-def search(first, size, upto, cell, lot):
+def left(lot, weight):
+    """The share of a weight that the rest of a lot makes, whatever rounding did to it."""
+    share = lot / weight
+    return share if 0 <= share < BELOW else BELOW
+
+
+@compiled
+def search(first, size, upto, hint, cell, lot):
     """The place of the entity of a cell that a share of the cell's mass leads to."""
-    low, high = first[cell], first[cell] + size[cell] - 1
-    if low < high:
-        before = upto[low - 1] if low else 0.0
-        lot = before + lot * (upto[high] - before)
-        while low < high:
-            middle = (low + high) >> 1
-            if upto[middle] <= lot:
-                low = middle + 1
-            else:
-                high = middle
-    return low
+    start, many = min(first[cell], len(upto) - 1), size[cell]
+    before, whole = upto[start - 1] if start else 0.0, upto[start + many - 1]
+    share = min(before + lot * (whole - before), whole * NEXT)
+    place = hint[start + int(lot * many)]
+    while upto[place] <= share:
+        place += 1
+    return place

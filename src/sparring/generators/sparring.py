@@ -8,10 +8,11 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from sparring.batch import Feedback, Negatives, Queries, Scorer, other_than
+from sparring.batch import Feedback, Negatives, Queries, Scorer, other_than, scores_of_some
 from sparring.generators.base import NegativeGenerator
 from sparring.generators.codes import PairedCodes, Pool, Shares
 from sparring.generators.distilling import distil
+from sparring.generators.lazy_adam import LazyAdam
 from sparring.generators.missing import Evidence, MissingFacts
 from sparring.generators.proposal import Proposal
 from sparring.graph.knowledge_graph import TrainGraph
@@ -21,11 +22,18 @@ MANY = 50_000  # entities from which on no step touches all of them
 
 @dataclass(frozen=True, eq=False)
 class Glance:
-    """What a draw leaves for learning: the shares it was made by, and scores of a few others."""
+    """What a draw leaves for the lesson about some of its queries: M of B.
 
+    Attributes:
+        batch: B.
+        shares: of the M queries.
+        others: uniform entities, and how the main model scored them.
+    """
+
+    batch: int
     shares: Shares | Pool
     others: Int[Tensor, "1 U"]
-    score: Float[Tensor, "B U"]
+    score: Float[Tensor, "M U"]
 
 
 class SparringGenerator(NegativeGenerator):
@@ -43,14 +51,14 @@ class SparringGenerator(NegativeGenerator):
         shared: give the batch one list, drawn from the mean of its queries' distributions, whose
             density it states. All queries score it in one product, so k may be large.
         dim: numbers per vector of the small model.
-        codes: of the first half of the vectors; the second half has an eighth as many.
+        codes: of the first half of the vectors; the second half has half as many.
         floor: share of draws that are uniform: no importance weight exceeds N / floor.
         temperature: of the target.
         sharpness: factor on the small model's logits when drawing; 1 draws what was learnt.
         difficulty: above 0, the share of counted draws that should score above their answer;
             the sharpness follows. 0 leaves the sharpness alone.
-        others: uniform entities per batch, shared by its queries, that the main model scores
-            without gradient for the small model to learn from.
+        others: uniform entities per lesson, shared by its queries, that the main model scores
+            for these without gradient.
         every: steps from one lesson of the small model to the next.
         learn_from: share of a batch's queries that a lesson is about.
         likelihood: weight of the log-probability of the answers among the candidates.
@@ -61,8 +69,7 @@ class SparringGenerator(NegativeGenerator):
         tolerate: a draw that is a missing fact with a higher probability does not count.
         avoid: lower the target of candidates by it, whoever states it.
         visits: entities whose codes are chosen anew per step.
-        lr: of the generator's own Adam; of its Adagrad, ten times as much, for more than 50,000
-            entities, whose gradients are sparse.
+        lr: of the generator's own optimiser, `LazyAdam`.
 
     Raises:
         ValueError: for a single candidate to learn from, or shares and numbers that are none.
@@ -82,7 +89,7 @@ class SparringGenerator(NegativeGenerator):
         k: int,
         shared: bool = False,
         dim: int = 32,
-        codes: int = 256,
+        codes: int = 128,
         floor: float = 0.1,
         temperature: float = 1.0,
         sharpness: float = 1.0,
@@ -125,21 +132,15 @@ class SparringGenerator(NegativeGenerator):
         self.difficulty = difficulty
         self.others, self.likelihood = others, likelihood
         self.every, self.stride = every, max(1, round(1 / learn_from))
-        self.needs_scores, self.extra_scores = others > 0, -(-others // every)
-        sparse = graph.num_entities > MANY
-        self.proposal = Proposal(graph, dim=dim, sparse=sparse)
+        self.needs_scores, self.extra_scores = others > 0, -(-others // (every * self.stride))
+        self.proposal = Proposal(graph, dim=dim, sparse=graph.num_entities > MANY)
         self.codes = PairedCodes(graph.num_entities, dim=dim, codes=codes, visits=visits)
         self.codes.restart(self.proposal.vectors, self.proposal.bias)
         self.register_buffer("sharpness", torch.tensor(float(sharpness)))
         self.register_buffer("lesson", torch.zeros(()))
         self.missing = MissingFacts(graph, missing=missing) if missing else None
         self.weigh, self.tolerate, self.avoid = weigh, tolerate, avoid
-        parameters = list(self.parameters())
-        if sparse:
-            torch.sparse.check_sparse_tensor_invariants.disable()
-            self.optimizer = torch.optim.Adagrad(parameters, 10 * lr)
-        else:
-            self.optimizer = torch.optim.Adam(parameters, lr, fused=True)
+        self.optimizer = LazyAdam(self.parameters(), lr)
         self.steps = 0
         self.glance: Glance | None = None
         self.evidence: Evidence | None = None
@@ -167,14 +168,13 @@ class SparringGenerator(NegativeGenerator):
     @torch.no_grad()
     def sample(self, queries, score, rng):
         shares = self.shares(queries)
-        ids = shares.draw(self.codes, self.k, rng)
-        anyone = torch.randint(self.num_entities, ids.shape, generator=rng, device=ids.device)
-        flat = torch.rand(ids.shape, generator=rng, device=ids.device) < self.floor
-        ids = torch.where(flat, anyone, ids)
+        ids = shares.draw(self.codes, self.k, rng, self.floor)
         if self.training and self.others and self._lesson():
             shape = (1, self.others)
             some = torch.randint(self.num_entities, shape, generator=rng, device=ids.device)
-            self.glance = Glance(shares, some, score(some).float())
+            rows = self._pupils(len(queries))
+            told = scores_of_some(score, rows, some).float()
+            self.glance = Glance(len(queries), shares[rows], some, told)
         known = self.known.contains(queries, ids)
         log_q = self.density(shares, ids).masked_fill(known, -torch.inf)
         answer = self.density(shares, queries.answer.unsqueeze(1)).squeeze(1)
@@ -215,6 +215,11 @@ class SparringGenerator(NegativeGenerator):
         """Whether the small model learns in this step."""
         return self.steps % self.every == 0
 
+    def _pupils(self, batch: int) -> slice:
+        """The queries of a batch that this step's lesson is about."""
+        turn = self.steps // self.every % self.stride
+        return slice(turn % batch, None, self.stride)
+
     def observe(self, feedback):
         counted, evidence = feedback.negatives.mask, self.evidence
         if self._lesson():
@@ -236,42 +241,40 @@ class SparringGenerator(NegativeGenerator):
 
     def _apart(self, feedback: Feedback) -> Float[Tensor, ""]:
         """How far the small model is from its target on some of the queries."""
-        turn = self.steps // self.every % self.stride
-        rows = slice(turn % len(feedback.queries), None, self.stride)
+        rows = self._pupils(len(feedback.queries))
         queries, glance = feedback.queries[rows], self.glance
         self.glance = None
         ids = feedback.negatives.ids
         ids = ids[rows] if len(ids) == len(feedback.queries) else ids
         score, counted = feedback.negative[rows].float(), feedback.negatives.mask[rows]
-        trust = 1 - feedback.negatives.false_negative[rows]
-        if glance is None or len(glance.score) != len(feedback.queries):
+        doubt = feedback.negatives.false_negative[rows]
+        if glance is None or glance.batch != len(feedback.queries):
             log_q = self.density(self.shares(queries), ids)
         else:
-            some, shares = glance.others, glance.shares[rows]
+            some, shares = glance.others, glance.shares
             wrong = other_than(queries.answer, some) & ~self.known.contains(queries, some)
             ids = torch.cat([ids, some.expand(len(ids), -1)], 1)
-            score = torch.cat([score, glance.score[rows]], 1)
+            score = torch.cat([score, glance.score], 1)
             counted = torch.cat([counted, wrong], 1)
-            trust = torch.cat([trust, self._trust(queries, shares, some)], 1)
+            doubt = torch.cat([doubt, self._doubt(queries, shares, some)], 1)
             # of draws and others together (the balance heuristic: Veach & Guibas, 1995)
             log_q = self.density(shares, ids, some.shape[1] / ids.shape[1])
         # known answers are candidates that the target avoids
         wanted = (score / self.temperature - log_q).masked_fill(~counted, -torch.inf)
         if self.avoid:
-            wanted = wanted + trust.log()
+            wanted[:, : doubt.shape[1]] += (1 - doubt).log()
         target = wanted.softmax(1).nan_to_num(0.0)
         return distil(self.proposal, queries, ids, log_q, target, self.likelihood)
 
     @torch.no_grad()
-    def _trust(
+    def _doubt(
         self, queries: Queries, shares: Shares | Pool, ids: Int[Tensor, "1 U"]
-    ) -> Float[Tensor, "B U"]:
-        """Probability that uniform entities are wrong."""
+    ) -> Float[Tensor, "B _"]:
+        """Probability that uniform entities are missing facts; no column where none is told."""
         if self.missing is None:
-            return queries.weight.new_ones(()).expand(len(queries), ids.shape[1])
+            return queries.weight.new_empty(len(queries), 0)
         stated = [self.density(shares, some) for some in (ids, queries.answer.unsqueeze(1))]
-        seen = self.missing.look(queries, ids, stated[0], stated[1].squeeze(1))
-        return 1 - self.missing(seen)
+        return self.missing(self.missing.look(queries, ids, stated[0], stated[1].squeeze(1)))
 
     def get_extra_state(self) -> dict[str, Any]:
         return {**super().get_extra_state(), "steps": self.steps}

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import fields, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import torch
@@ -177,21 +177,7 @@ class Bridge:
 
     def scorer(self, queries: Queries) -> Scorer:
         """The host model's scores of candidates for these queries."""
-
-        def score(ids: Int[Tensor, "G K"]) -> Float[Tensor, "B K"]:
-            if self.judge is None:
-                raise RuntimeError(
-                    "this sampler asks for the main model's scores, which it cannot have here; "
-                    "use the training loop of sparring.hosts for this library, or a sampler that "
-                    "ignores scores"
-                )
-            triples = answered(queries, ids, self.sides.num_relations)
-            head = self.heads(queries).unsqueeze(1).expand(triples.shape[:2])
-            both = zip(triples.flatten(0, 1).split(AT_ONCE), head.flatten().split(AT_ONCE))
-            parts = [self.judge(some, asked) for some, asked in both]
-            return torch.cat(parts).view(triples.shape[:2]).to(ids.device)
-
-        return score
+        return HostScorer(self, queries)
 
     def state_dict(self) -> dict[str, Any]:
         """Sampler and random stream; what was heard is digested first."""
@@ -207,6 +193,36 @@ class Bridge:
         elif state:
             self.sampler.load_state_dict(state["sampler"])
             self.rng.set_state(state["rng"])
+
+
+@dataclass(frozen=True, eq=False)
+class HostScorer:
+    """The host model's scores, without gradients; each candidate is a triple of its own.
+
+    Raises:
+        RuntimeError: when called, if the bridge does not know the model.
+    """
+
+    bridge: Bridge
+    queries: Queries
+
+    def __call__(self, ids: Int[Tensor, "G K"]) -> Float[Tensor, "B K"]:
+        judge = self.bridge.judge
+        if judge is None:
+            raise RuntimeError(
+                "this sampler asks for the main model's scores, which it cannot have here; "
+                "use the training loop of sparring.hosts for this library, or a sampler that "
+                "ignores scores"
+            )
+        triples = answered(self.queries, ids, self.bridge.sides.num_relations)
+        head = self.bridge.heads(self.queries).unsqueeze(1).expand(triples.shape[:2])
+        both = zip(triples.flatten(0, 1).split(AT_ONCE), head.flatten().split(AT_ONCE))
+        parts = [judge(some, asked) for some, asked in both]
+        return torch.cat(parts).view(triples.shape[:2]).to(ids.device)
+
+    def __getitem__(self, rows: slice) -> "HostScorer":
+        """The scorer of the chosen queries."""
+        return HostScorer(self.bridge, self.queries[rows])
 
 
 class HostModel(MainModel):

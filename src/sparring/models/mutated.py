@@ -1,6 +1,6 @@
 """A main model that is trained against mutants of wrong answers."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float, Int
@@ -28,6 +28,10 @@ class MutatedScorer:
         answer = self.vectors(self.answer.unsqueeze(1))
         judge = torch.no_grad()(self.scorer.at)
         return self.scorer.at(self.mutator(answer, candidate, judge))
+
+    def __getitem__(self, rows: slice) -> "MutatedScorer":
+        """The scorer of the chosen queries."""
+        return replace(self, scorer=self.scorer[rows], answer=self.answer[rows])
 
     def vectors(self, ids: Int[Tensor, "G K"]) -> Float[Tensor, "G K d"]:
         """The vectors of candidates, before any mutation."""

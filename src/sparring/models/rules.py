@@ -1,6 +1,6 @@
 """A main model that is a book of rules."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -25,6 +25,10 @@ class RuleScorer:
     def __call__(self, ids: Int[Tensor, "G K"]) -> Float[Tensor, "B K"]:
         believed = self.book.believed(self.queries, ids)
         return self.sharpness * (believed + 1 / self.book.num_entities).log()
+
+    def __getitem__(self, rows: slice) -> "RuleScorer":
+        """The scorer of the chosen queries."""
+        return replace(self, queries=self.queries[rows])
 
 
 class RuleModel(MainModel):

@@ -18,3 +18,7 @@ class TableScorer:
         rows = grouped(self.table, len(ids))
         wanted = by_query(ids, len(self.table))
         return rows.gather(2, wanted).flatten(0, 1)
+
+    def __getitem__(self, rows: slice) -> "TableScorer":
+        """The scorer of the chosen queries."""
+        return TableScorer(self.table[rows])

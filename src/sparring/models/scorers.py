@@ -50,6 +50,10 @@ class LookupScorer(ABC):
             return table.compare(how, self.query, ids)
         return self.spelled_out(ids)
 
+    def __getitem__(self, rows: slice) -> "LookupScorer":
+        """The scorer of the chosen queries."""
+        return replace(self, query=self.query[rows])
+
     @abstractmethod
     def spelled_out(self, ids: Int[Tensor, "G K"]) -> Float[Tensor, "B K"]:
         """The scores, by way of candidates' vectors."""
@@ -112,6 +116,10 @@ class ShiftedScorer:
         length = (axis**2).sum(2, keepdim=True)
         far = _squared_distance(query, candidate) - 2 * slide * toward + slide**2 * length
         return -_root(far).flatten(0, 1)
+
+    def __getitem__(self, rows: slice) -> "ShiftedScorer":
+        """The scorer of the chosen queries."""
+        return replace(self, query=self.query[rows], axis=self.axis[rows])
 
 
 @dataclass(frozen=True, eq=False)

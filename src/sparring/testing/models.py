@@ -6,7 +6,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from sparring.batch import Queries
+from sparring.batch import Queries, scores_of_some
 from sparring.graph.knowledge_graph import TrainGraph
 from sparring.models.base import MainModel
 from sparring.testing.worlds import (
@@ -45,6 +45,9 @@ def check_model(make: Callable[[TrainGraph], MainModel], device: str = "cpu") ->
         same = close(score(ids), table_scorer(table)(ids))
         assert same, f"{groups} candidate lists for {len(queries)} queries change the scores"
     assert close(model(queries[5:7])(everyone), table[5:7]), "queries influence each other"
+    some = slice(1, None, 3)
+    same = close(scores_of_some(score, some, everyone), table[some])
+    assert same, "the scorer tells other scores when asked for some queries alone"
     other = replace(queries, answer=(queries.answer + 1) % graph.num_entities)
     assert close(model(other)(everyone), table), "the answer leaks into the scores"
 

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from sparring.compiled import can_loop, compiled, in_parts
-from sparring.training.gradients import by_row
+from sparring.models.rows import by_row
 from sparring.training.sparse import Adagrad, Adam
 
 
