@@ -78,8 +78,8 @@ class Contestant:
             start = time.process_time()
             sampler.codes._take_effect(sampler.proposal.vectors)
             times.append(time.process_time() - start)
-        rounds = -(-sampler.num_entities // sampler.codes.visits)
-        return statistics.median(times) / rounds * 1e3
+        steps = sampler.every * -(-sampler.num_entities // sampler.codes.visits)
+        return statistics.median(times) / steps * 1e3
 
 
 def uniform(graph, k=K):

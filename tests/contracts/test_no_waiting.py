@@ -16,7 +16,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from zoo import COUNT_ANSWERS, LOSSES, MODELS, SAMPLERS, SIDES, step_of
 
 from sparring import batch
-from sparring.generators import codes
+from sparring.generators import codes, lazy_adam
 from sparring.graph import facts
 from sparring.losses import base, hinge
 from sparring.models import table
@@ -38,7 +38,17 @@ WAITS = {name: {"repeat_interleave"} for name in COUNT_ANSWERS}
 # how many walks rules take is not known before they are taken
 WALKS = {*VALUES, *SIZES, "tolist", "index by mask"}
 MODELS_WAIT = {"rules": WALKS}
-MAY_WAIT = (base, batch, codes, facts, hinge, lists, optimizers, table)  # on the processor
+MAY_WAIT = (
+    base,
+    batch,
+    codes,
+    facts,
+    hinge,
+    lazy_adam,
+    lists,
+    optimizers,
+    table,
+)  # on the processor
 
 
 class Watch(TorchDispatchMode):

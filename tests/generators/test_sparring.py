@@ -30,7 +30,9 @@ def world(queries=6, entities=N, seed=0):
 def trained(graph, queries, table, steps, *, copies=8, **options):
     """A generator that has listened to fixed scores, at a rate that falls to nothing."""
     torch.manual_seed(0)
-    generator = SparringGenerator(graph, **{"k": 8, "learn_from": 1.0, "lr": 0.05, **options})
+    generator = SparringGenerator(
+        graph, **{"k": 8, "every": 1, "learn_from": 1.0, "lr": 0.05, **options}
+    )
     many = queries[torch.arange(len(queries)).repeat(copies)]
     scorer = table_scorer(table.repeat(copies, 1))
     rng = torch.Generator().manual_seed(1)
@@ -71,7 +73,7 @@ def test_it_comes_to_draw_less_of_what_may_be_missing():
     torch.manual_seed(0)
     generator = SparringGenerator(
         graph, k=32, dim=32, codes=8 * N, floor=0.0, visits=N, likelihood=0.0, others=0,
-        learn_from=1.0, lr=0.05,
+        every=1, learn_from=1.0, lr=0.05,
     )  # fmt: skip
     scorer, rng = table_scorer(table.repeat(8, 1)), torch.Generator().manual_seed(1)
     many = queries[torch.arange(len(queries)).repeat(8)]
@@ -111,7 +113,9 @@ def gradient_of(generator, queries, scorer, rng):
 
 def test_it_has_nothing_to_learn_once_it_knows_the_scores():
     graph, queries, table = world()
-    generator = SparringGenerator(graph, k=64, dim=8, others=0, learn_from=1.0, likelihood=0.0)
+    generator = SparringGenerator(
+        graph, k=64, dim=8, others=0, every=1, learn_from=1.0, likelihood=0.0
+    )
     with torch.no_grad():
         generator.proposal.entity.weight[N - 1, -1] = -50.0  # the answer, which never counts
     generator.codes.restart(generator.proposal.vectors, generator.proposal.bias)
@@ -151,7 +155,7 @@ def test_a_few_uniform_others_teach_it_what_it_does_not_draw():
 
 def test_it_learns_from_its_share_of_the_queries_in_turn():
     graph, queries, table = world()
-    generator = SparringGenerator(graph, k=4, learn_from=1 / 3)
+    generator = SparringGenerator(graph, k=4, every=1, learn_from=1 / 3)
     for step in range(3):
         before = generator.proposal.entity.weight.detach().clone()
         drawn = generator.sample(queries, table_scorer(table), torch.Generator().manual_seed(0))
@@ -166,7 +170,7 @@ def test_it_learns_from_its_share_of_the_queries_in_turn():
 
 def test_others_are_scored_for_the_queries_of_the_lesson():
     graph, queries, table = world()
-    generator = SparringGenerator(graph, k=4, others=6, learn_from=1 / 3)
+    generator = SparringGenerator(graph, k=4, others=6, every=1, learn_from=1 / 3)
     asked = []
 
     @dataclass(frozen=True, eq=False)
@@ -210,7 +214,7 @@ def test_between_lessons_it_neither_asks_nor_learns():
 def test_the_sharpness_follows_the_difficulty():
     graph, queries, table = world()
     for difficulty, harder in ((0.9, True), (0.01, False)):
-        generator = SparringGenerator(graph, k=4, difficulty=difficulty)
+        generator = SparringGenerator(graph, k=4, every=1, difficulty=difficulty)
         for _ in range(5):
             drawn = generator.sample(queries, table_scorer(table), torch.Generator().manual_seed(0))
             negative = torch.zeros(drawn.mask.shape)

@@ -59,7 +59,7 @@ class SparringGenerator(NegativeGenerator):
             the sharpness follows. 0 leaves the sharpness alone.
         others: uniform entities per lesson, shared by its queries, that the main model scores
             for these without gradient.
-        every: steps from one lesson of the small model to the next.
+        every: steps from one lesson of the small model to the next, when codes are chosen too.
         learn_from: share of a batch's queries that a lesson is about.
         likelihood: weight of the log-probability of the answers among the candidates.
         missing: above 0, the share of all true facts that the graph is thought to lack. Then
@@ -81,6 +81,7 @@ class SparringGenerator(NegativeGenerator):
     )
     sharpness: Float[Tensor, ""]
     lesson: Float[Tensor, ""]  # the loss of the last one
+    hardness: Float[Tensor, ""]  # share of counted draws that scored above their answer then
 
     def __init__(
         self,
@@ -95,8 +96,8 @@ class SparringGenerator(NegativeGenerator):
         sharpness: float = 1.0,
         difficulty: float = 0.0,
         others: int = 16,
-        every: int = 1,
-        learn_from: float = 0.25,
+        every: int = 2,
+        learn_from: float = 0.5,
         likelihood: float = 0.1,
         missing: float = 0.0,
         weigh: bool = True,
@@ -134,10 +135,12 @@ class SparringGenerator(NegativeGenerator):
         self.every, self.stride = every, max(1, round(1 / learn_from))
         self.needs_scores, self.extra_scores = others > 0, -(-others // (every * self.stride))
         self.proposal = Proposal(graph, dim=dim, sparse=graph.num_entities > MANY)
-        self.codes = PairedCodes(graph.num_entities, dim=dim, codes=codes, visits=visits)
+        some = every * visits  # each lesson makes up for the steps without
+        self.codes = PairedCodes(graph.num_entities, dim=dim, codes=codes, visits=some)
         self.codes.restart(self.proposal.vectors, self.proposal.bias)
         self.register_buffer("sharpness", torch.tensor(float(sharpness)))
-        self.register_buffer("lesson", torch.zeros(()))
+        for name in ("lesson", "hardness"):
+            self.register_buffer(name, torch.zeros(()))
         self.missing = MissingFacts(graph, missing=missing) if missing else None
         self.weigh, self.tolerate, self.avoid = weigh, tolerate, avoid
         self.optimizer = LazyAdam(self.parameters(), lr)
@@ -221,23 +224,26 @@ class SparringGenerator(NegativeGenerator):
         return slice(turn % batch, None, self.stride)
 
     def observe(self, feedback):
-        counted, evidence = feedback.negatives.mask, self.evidence
         if self._lesson():
-            loss = self._apart(feedback)
-            if self.missing is not None and evidence:
-                loss = loss + self.missing.loss(evidence)
-            self.learn(loss)
-            self.lesson.copy_(loss.detach())
+            self._teach(feedback)
         self.evidence = None
         self.steps += 1
+        return {"generator_loss": self.lesson.clone(), "difficulty": self.hardness.clone()}
+
+    def _teach(self, feedback: Feedback) -> None:
+        loss = self._apart(feedback)
+        if self.missing is not None and self.evidence:
+            loss = loss + self.missing.loss(self.evidence)
+        self.learn(loss)
+        self.lesson.copy_(loss.detach())
         self.codes.visit(self.proposal.vectors, self.proposal.bias)
+        counted = feedback.negatives.mask
         above = (feedback.negative > feedback.positive.unsqueeze(1)) & counted
-        difficulty = above.count_nonzero() / counted.count_nonzero().clamp(min=1)
+        self.hardness.copy_(above.count_nonzero() / counted.count_nonzero().clamp(min=1))
         if self.difficulty:
-            # a hundredth of the way in logarithm, a step
-            self.sharpness *= (0.01 * (1 - difficulty / self.difficulty).clamp(-1, 1)).exp()
+            # a hundredth of the way in logarithm, a lesson
+            self.sharpness *= (0.01 * (1 - self.hardness / self.difficulty).clamp(-1, 1)).exp()
             self.sharpness.clamp_(0.05, 20.0)
-        return {"generator_loss": self.lesson.clone(), "difficulty": difficulty}
 
     def _apart(self, feedback: Feedback) -> Float[Tensor, ""]:
         """How far the small model is from its target on some of the queries."""
