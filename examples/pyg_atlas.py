@@ -12,7 +12,7 @@ from sparring.losses import Softmax
 from sparring.samplers import UniformUnknown
 
 graph, loss = load_embedded(), Softmax(correction="both")
-few, many = (lambda graph, k=k: UniformUnknown(graph, k=k) for k in (8, 12))
+few, many = (lambda graph, k=k: UniformUnknown(graph, k=k) for k in (8, 10))
 for make in (few, many, lambda graph: SparringGenerator(graph, k=8)):
     torch.manual_seed(0)
     model = bridged(ComplEx, link := Bridge(make, loss=loss))(len(graph.entities), 40, 32)

@@ -95,7 +95,7 @@ class SparringGenerator(NegativeGenerator):
         temperature: float = 1.0,
         sharpness: float = 1.0,
         difficulty: float = 0.0,
-        others: int = 16,
+        others: int = 8,
         every: int = 2,
         learn_from: float = 0.5,
         likelihood: float = 0.1,
