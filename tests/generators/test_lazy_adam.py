@@ -75,7 +75,7 @@ def test_parameters_need_not_be_tables(shape, loops, monkeypatch):
         one = torch.nn.Parameter(torch.ones(shape))
         optimizer = make([one], 0.1)
         for step in (1.0, -3.0):
-            one.grad = torch.full(shape, step)
+            one.grad = torch.tensor(step).expand(shape)
             optimizer.step()
         got.append(one.detach())
     torch.testing.assert_close(*got)

@@ -67,11 +67,10 @@ class Distil(Function):
     @once_differentiable
     def backward(ctx, grad):
         rows, to_entity, to_relation = ctx.saved_tensors
-        # views of its own, which need not be copied to be kept
-        rows, value = rows.unsqueeze(0), to_entity.mul_(grad)[:]
-        sparse = torch.sparse_coo_tensor(rows, value, ctx.shape, check_invariants=False)
-        del rows, value
-        return sparse, to_relation.mul_(grad), None, None, None, None, None
+        to_entity = torch.sparse_coo_tensor(
+            rows.unsqueeze(0), to_entity.mul_(grad), ctx.shape, check_invariants=False
+        )
+        return to_entity, to_relation.mul_(grad), None, None, None, None, None
 
 
 @compiled

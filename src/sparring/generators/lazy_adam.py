@@ -38,6 +38,8 @@ class LazyAdam(torch.optim.Optimizer):
     ):
         if lr <= 0:
             raise ValueError(f"the learning rate must be above 0; got {lr}")
+        # the default, stated: PyTorch warns of sparse gradients where nothing is said
+        torch.sparse.check_sparse_tensor_invariants.disable()
         super().__init__(params, {"lr": lr, "beta1": beta1, "beta2": beta2, "eps": eps})
 
     @torch.no_grad()
@@ -63,7 +65,7 @@ class LazyAdam(torch.optim.Optimizer):
         if grad.is_sparse:
             row, grad = by_row(grad)
         else:
-            row, grad = torch.arange(len(tables[0])), _as_rows(grad)
+            row, grad = torch.arange(len(tables[0])), _as_rows(grad.contiguous())
         given = (row, grad, torch.tensor(rates, dtype=parameter.dtype), *tables)
         move_rows(*(one.numpy() for one in given))
 
@@ -99,7 +101,7 @@ def _move_spelled_out(
     if grad.is_sparse:
         grad = grad.coalesce()
         row, grad = grad.indices()[0], grad.values()
-    grad = _as_rows(grad)
+    grad = _as_rows(grad.contiguous())
     mean, square, parameter = old = [one[row] for one in tables]
     mean, square = mean.lerp(grad, fresh), square.lerp(grad**2, add)
     parameter = parameter - length * mean / (scale * square.sqrt() + eps)
@@ -109,4 +111,4 @@ def _move_spelled_out(
 
 
 def _as_rows(whole: Tensor) -> Float[Tensor, "n d"]:
-    return whole.reshape(whole.shape[0] if whole.dim() else 1, math.prod(whole.shape[1:]))
+    return whole.view(whole.shape[0] if whole.dim() else 1, math.prod(whole.shape[1:]))
