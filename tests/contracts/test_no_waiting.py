@@ -16,13 +16,14 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from zoo import COUNT_ANSWERS, LOSSES, MODELS, SAMPLERS, SIDES, step_of
 
 from sparring import batch
-from sparring.generators import codes, lazy_adam
+from sparring.generators import codes
 from sparring.graph import facts
 from sparring.losses import base, hinge
 from sparring.models import table
+from sparring.optimizers import rowwise, sparse
 from sparring.samplers import lists
 from sparring.testing import tiny_graph
-from sparring.training import RowwiseAdagrad, optimizers
+from sparring.training import RowwiseAdagrad
 
 VALUES = {"_local_scalar_dense", "equal", "is_nonzero"}
 SIZES = {
@@ -38,17 +39,7 @@ WAITS = {name: {"repeat_interleave"} for name in COUNT_ANSWERS}
 # how many walks rules take is not known before they are taken
 WALKS = {*VALUES, *SIZES, "tolist", "index by mask"}
 MODELS_WAIT = {"rules": WALKS}
-MAY_WAIT = (
-    base,
-    batch,
-    codes,
-    facts,
-    hinge,
-    lazy_adam,
-    lists,
-    optimizers,
-    table,
-)  # on the processor
+MAY_WAIT = (base, batch, codes, facts, hinge, lists, rowwise, sparse, table)  # on the processor
 
 
 class Watch(TorchDispatchMode):

@@ -5,8 +5,8 @@ import torch
 from torch import nn
 
 from sparring import compiled
-from sparring.training import OPTIMIZERS, RowwiseAdagrad
-from sparring.training import sparse as module
+from sparring.optimizers import OPTIMIZERS, RowwiseAdagrad
+from sparring.optimizers import sparse as module
 
 LR, EPS = 0.1, 1e-8
 ROWS, DIM = 5, 3

@@ -12,10 +12,10 @@ from sparring.batch import Feedback, Negatives, Queries, Scorer, other_than, sco
 from sparring.generators.base import NegativeGenerator
 from sparring.generators.codes import PairedCodes, Pool, Shares
 from sparring.generators.distilling import distil
-from sparring.generators.lazy_adam import LazyAdam
 from sparring.generators.missing import Evidence, MissingFacts
 from sparring.generators.proposal import Proposal
 from sparring.graph.knowledge_graph import TrainGraph
+from sparring.optimizers import Adagrad, Adam
 
 MANY = 50_000  # entities from which on no step touches all of them
 
@@ -69,7 +69,8 @@ class SparringGenerator(NegativeGenerator):
         tolerate: a draw that is a missing fact with a higher probability does not count.
         avoid: lower the target of candidates by it, whoever states it.
         visits: entities whose codes are chosen anew per step.
-        lr: of the generator's own optimiser, `LazyAdam`.
+        lr: of the generator's own Adam; of its Adagrad, ten times as much, for more than 50,000
+            entities.
 
     Raises:
         ValueError: for a single candidate to learn from, or shares and numbers that are none.
@@ -134,7 +135,8 @@ class SparringGenerator(NegativeGenerator):
         self.others, self.likelihood = others, likelihood
         self.every, self.stride = every, max(1, round(1 / learn_from))
         self.needs_scores, self.extra_scores = others > 0, -(-others // (every * self.stride))
-        self.proposal = Proposal(graph, dim=dim, sparse=graph.num_entities > MANY)
+        many = graph.num_entities > MANY
+        self.proposal = Proposal(graph, dim=dim, sparse=many)
         some = every * visits  # each lesson makes up for the steps without
         self.codes = PairedCodes(graph.num_entities, dim=dim, codes=codes, visits=some)
         self.codes.restart(self.proposal.vectors, self.proposal.bias)
@@ -143,7 +145,8 @@ class SparringGenerator(NegativeGenerator):
             self.register_buffer(name, torch.zeros(()))
         self.missing = MissingFacts(graph, missing=missing) if missing else None
         self.weigh, self.tolerate, self.avoid = weigh, tolerate, avoid
-        self.optimizer = LazyAdam(self.parameters(), lr)
+        parameters = list(self.parameters())
+        self.optimizer = Adagrad(parameters, lr=10 * lr) if many else Adam(parameters, lr=lr)
         self.steps = 0
         self.glance: Glance | None = None
         self.evidence: Evidence | None = None

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from sparring.compiled import can_loop, compiled, in_parts
-from sparring.models.rows import by_row
+from sparring.optimizers.gradients import by_row
 
 
 @compiled

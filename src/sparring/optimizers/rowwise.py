@@ -1,4 +1,4 @@
-"""Optimisers by name, and the one that touches only the rows of the batch."""
+"""Adagrad with one number per row, which touches only the rows of the batch."""
 
 from collections.abc import Iterable
 
@@ -7,8 +7,7 @@ import torch
 from torch import nn
 
 from sparring.compiled import can_loop, compiled, in_parts
-from sparring.models.rows import by_row
-from sparring.training.sparse import Adagrad, Adam
+from sparring.optimizers.gradients import by_row
 
 
 @compiled
@@ -85,11 +84,3 @@ def _row_mean(squared: torch.Tensor) -> torch.Tensor:
 
 def _as_rows(scale: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
     return scale.reshape(scale.shape + (1,) * (like.dim() - scale.dim()))
-
-
-def rowwise_adagrad(params: list[nn.Parameter], *, lr: float = 0.1) -> torch.optim.Optimizer:
-    """Adagrad with one accumulator per row; for big tables, with `sparse` models."""
-    return RowwiseAdagrad(params, lr=lr)
-
-
-OPTIMIZERS = {"adagrad": Adagrad, "adam": Adam, "rowwise-adagrad": rowwise_adagrad}
