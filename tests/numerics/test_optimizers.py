@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from sparring import compiled
+from sparring import compiled, optimizers
 from sparring.optimizers import OPTIMIZERS, RowwiseAdagrad
 from sparring.optimizers import sparse as module
 
@@ -189,3 +189,9 @@ def test_betas_are_heeded_with_sparse_gradients():
     want = trained(dense, torch.optim.Adam(dense.parameters(), lr=LR, betas=(0.5, 0.8)))
     given = {"lr": LR, "beta1": 0.5, "beta2": 0.8}
     torch.testing.assert_close(trained(sparse, OPTIMIZERS["adam"]([sparse.weight], **given)), want)
+
+
+def test_no_optimizer_bears_a_name_of_torchs():
+    """PyKEEN registers every subclass of torch's by its name, and refuses two of one name."""
+    ours = {one for one in vars(optimizers).values() if isinstance(one, type)}
+    assert ours and not {one.__name__ for one in ours} & set(dir(torch.optim))

@@ -15,7 +15,7 @@ from sparring.generators.distilling import distil
 from sparring.generators.missing import Evidence, MissingFacts
 from sparring.generators.proposal import Proposal
 from sparring.graph.knowledge_graph import TrainGraph
-from sparring.optimizers import Adagrad, Adam
+from sparring.optimizers import TableAdagrad, TableAdam
 
 MANY = 50_000  # entities from which on no step touches all of them
 
@@ -146,7 +146,9 @@ class SparringGenerator(NegativeGenerator):
         self.missing = MissingFacts(graph, missing=missing) if missing else None
         self.weigh, self.tolerate, self.avoid = weigh, tolerate, avoid
         parameters = list(self.parameters())
-        self.optimizer = Adagrad(parameters, lr=10 * lr) if many else Adam(parameters, lr=lr)
+        self.optimizer = (
+            TableAdagrad(parameters, lr=10 * lr) if many else TableAdam(parameters, lr=lr)
+        )
         self.steps = 0
         self.glance: Glance | None = None
         self.evidence: Evidence | None = None

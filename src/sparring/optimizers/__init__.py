@@ -4,7 +4,7 @@ import torch
 from torch import nn
 
 from sparring.optimizers.rowwise import RowwiseAdagrad
-from sparring.optimizers.sparse import Adagrad, Adam
+from sparring.optimizers.sparse import TableAdagrad, TableAdam
 
 
 def rowwise_adagrad(params: list[nn.Parameter], *, lr: float = 0.1) -> torch.optim.Optimizer:
@@ -12,6 +12,6 @@ def rowwise_adagrad(params: list[nn.Parameter], *, lr: float = 0.1) -> torch.opt
     return RowwiseAdagrad(params, lr=lr)
 
 
-OPTIMIZERS = {"adagrad": Adagrad, "adam": Adam, "rowwise-adagrad": rowwise_adagrad}
+OPTIMIZERS = {"adagrad": TableAdagrad, "adam": TableAdam, "rowwise-adagrad": rowwise_adagrad}
 
-__all__ = ["OPTIMIZERS", "Adagrad", "Adam", "RowwiseAdagrad"]
+__all__ = ["OPTIMIZERS", "RowwiseAdagrad", "TableAdagrad", "TableAdam"]

@@ -1,4 +1,7 @@
-"""Adam and Adagrad for gradients that name the rows in which they are not zero."""
+"""Adam and Adagrad for gradients that name the rows in which they are not zero.
+
+They bear other names than PyTorch's, since PyKEEN finds all optimisers that there are by name.
+"""
 
 import math
 from abc import abstractmethod
@@ -92,7 +95,7 @@ def _is_table(parameter: nn.Parameter) -> bool:
     return can_loop(parameter) and parameter.dim() == 2
 
 
-class Adam(RowLoops, torch.optim.Adam):
+class TableAdam(RowLoops, torch.optim.Adam):
     """Adam, which takes sparse gradients too (Kingma & Ba, 2015).
 
     All rows move in every step, as if zeros were written out: this is no lazy Adam. On the
@@ -125,7 +128,7 @@ class Adam(RowLoops, torch.optim.Adam):
         in_parts(move_rows, len(parameter), parameter.numel(), *given, parameter.detach())
 
 
-class Adagrad(RowLoops, torch.optim.Adagrad):
+class TableAdagrad(RowLoops, torch.optim.Adagrad):
     """Adagrad with one accumulator per number (Duchi et al., 2011).
 
     Rows without a gradient stay where they are, so sparse gradients cost what they touch.
