@@ -314,6 +314,8 @@ def test_what_its_optimizer_remembers_moves_along(many, monkeypatch):
     monkeypatch.setattr("sparring.generators.sparring.MANY", many)
     graph, queries, table = world()
     generator = trained(graph, queries, table, 2).double()
-    for state in generator.optimizer.state.values():
+    states = generator.optimizer.state.values()
+    assert states
+    for state in states:
         kept = [one for name, one in state.items() if name != "step"]
         assert kept and all(one.dtype == torch.double for one in kept)

@@ -17,7 +17,7 @@ from sparring.generators.proposal import Proposal
 from sparring.graph.knowledge_graph import TrainGraph
 from sparring.optimizers import TableAdagrad, TableAdam
 
-MANY = 50_000  # entities from which on no step touches all of them
+MANY = 50_000  # entities from which on no step goes through the vectors of all
 
 
 @dataclass(frozen=True, eq=False)
