@@ -95,3 +95,10 @@ def test_a_width_is_a_multiple_of_k():
     study = curve.Study(ROOT / "studies" / "fb15k-237.toml")
     sampler = study.settings("transe", "hardest-of-4K", 0, 8)["sampler"]
     assert (sampler["k"], sampler["inner"]["k"]) == (8, 32)
+
+
+def test_on_wn18rr_only_methods_that_say_so_are_penalised():
+    study = curve.Study(ROOT / "studies" / "wn18rr.toml")
+    penalty = lambda method: study.settings("complex", method, 0, 8)["model"]["n3"]
+    assert [penalty(method) for method in ("self-adversarial", "nscaching")] == [0, 0]
+    assert [penalty(method) for method in ("generator", "nscaching-n3")] == [0.02, 0.02]
