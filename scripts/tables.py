@@ -98,7 +98,7 @@ def settings(run: dict) -> str:
 
 
 def trials(studies: str) -> str:
-    """Validation MRR and training time of every trial of studies of one method."""
+    """Validation MRR and training time of every trial of studies."""
     runs = [
         (one, run) for study in studies.split() for one in studied(study) for run in one["runs"]
     ]
@@ -106,6 +106,7 @@ def trials(studies: str) -> str:
         [
             run["dataset"],
             one["model"],
+            run["method"],
             settings(run),
             f"{run['valid_mrr']:.4f}",
             f"{run['cpu_seconds']:,.0f}",
@@ -113,7 +114,7 @@ def trials(studies: str) -> str:
         for one, run in runs
         if run["split"] == "valid"
     ]
-    return markdown([["data set", "model", "settings", "validation MRR", "CPU s"], *rows])
+    return markdown([["data set", "model", "method", "settings", "validation MRR", "CPU s"], *rows])
 
 
 def chosen(by_k: dict[int, dict]) -> str:
