@@ -7,11 +7,13 @@ For each model and method of the file, every trial trains at `tuned_at` negative
 validation; the best one's settings train at every K, and these runs are judged on test. Where
 `tuned_at` lists several numbers, each holds from there to the next. A method may have `ks` of its
 own, and a model or a method `tuned_at`. Each run is written to results/curve/<file>-<model>.json as
-it ends, and one that is there is not made again: an interrupted study goes on where it stopped.
+it ends, and one that is there is not made again unless the study has other settings for it by now:
+an interrupted study goes on where it stopped.
 `cpu_seconds` are those of training.
 """
 
 import argparse
+import hashlib
 import json
 import sys
 import tempfile
@@ -84,6 +86,19 @@ class Study:
             override_value(tables, f"{path}={k * factor}")
         return tables
 
+    def digest(self, model: str, method: str, trial: int, k: int) -> str:
+        """What tells the settings of one run from others."""
+        settings = json.dumps(self.settings(model, method, trial, k), sort_keys=True)
+        return hashlib.sha256(settings.encode()).hexdigest()[:12]
+
+    def asks_for(self, model: str, row: dict) -> bool:
+        """Whether the study has a run's settings still; old records do not tell, and stay."""
+        method, trial = row["method"], row["trial"]
+        if trial >= len(self.trials(model, method)):
+            return False
+        now = self.digest(model, method, trial, row["k"])
+        return row.get("settings", now) == now
+
     def train(self, model: str, method: str, trial: int, k: int, split: str) -> dict:
         """One run, and what is kept of it."""
         config = check_config(
@@ -96,6 +111,7 @@ class Study:
                 sys.exit("stopped; start again to go on")
             overall = Run(made).parts().rows[0]
         about = {"method": method, "k": k, "trial": trial, "split": split}
+        about["settings"] = self.digest(model, method, trial, k)
         changed = self.trials(model, method)[trial]
         interval = {"mrr_low": overall.mrr_low, "mrr_high": overall.mrr_high}
         return {**about, "changed": changed, **{name: result[name] for name in KEPT}, **interval}
@@ -111,6 +127,7 @@ def finish(study: Study, model: str, method: str) -> None:
     """Make the runs of one line that there are not yet."""
     path = RESULTS / f"{study.name}-{model}.json"
     rows = json.loads(path.read_text())["runs"] if path.exists() else []
+    rows = [row for row in rows if row["method"] != method or study.asks_for(model, row)]
     done = {(row["method"], row["k"], row["trial"], row["split"]) for row in rows}
 
     def ensure(k: int, trial: int, split: str) -> None:

@@ -23,6 +23,7 @@ def made(tmp_path, monkeypatch):
     def train(study, model, method, trial, k, split):
         asked.append((model, method, trial, k, split))
         row = dict.fromkeys(curve.KEPT, 0) | {"valid_mrr": 0.3 if trial == 1 else 0.2}
+        row["settings"] = study.digest(model, method, trial, k)
         return {"method": method, "k": k, "trial": trial, "split": split, "changed": {}, **row}
 
     monkeypatch.setattr(curve, "RESULTS", tmp_path)
@@ -70,6 +71,33 @@ def test_an_interrupted_study_goes_on_where_it_stopped(made, tmp_path):
     made.clear()
     curve.finish(study, "transe", "uniform")
     assert made == [("transe", "uniform", 1, study.ks[-1], "test")]
+
+
+def test_what_was_run_with_other_settings_is_run_anew(made, tmp_path):
+    study = curve.Study(ROOT / "studies" / "fb15k-237.toml")
+    curve.finish(study, "transe", "uniform")
+    curve.finish(study, "transe", "self-adversarial")
+    before = list(made)
+    made.clear()
+    study.methods["uniform"]["loss"] = {"name": "logistic"}
+    curve.finish(study, "transe", "uniform")
+    curve.finish(study, "transe", "self-adversarial")
+    assert made == [run for run in before if run[1] == "uniform"]
+    rows = json.loads((tmp_path / "fb15k-237-transe.json").read_text())["runs"]
+    assert len(rows) == len(before)
+
+
+def test_a_record_that_does_not_tell_its_settings_stays(made, tmp_path):
+    study = curve.Study(ROOT / "studies" / "fb15k-237.toml")
+    curve.finish(study, "transe", "uniform")
+    path = tmp_path / "fb15k-237-transe.json"
+    found = json.loads(path.read_text())
+    for row in found["runs"]:
+        del row["settings"]
+    path.write_text(json.dumps(found))
+    made.clear()
+    curve.finish(study, "transe", "uniform")
+    assert made == []
 
 
 @pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.stem)
