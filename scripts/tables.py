@@ -107,6 +107,7 @@ def trials(studies: str) -> str:
             run["dataset"],
             one["model"],
             run["method"],
+            str(run["k"]),
             settings(run),
             f"{run['valid_mrr']:.4f}",
             f"{run['cpu_seconds']:,.0f}",
@@ -114,7 +115,9 @@ def trials(studies: str) -> str:
         for one, run in runs
         if run["split"] == "valid"
     ]
-    return markdown([["data set", "model", "method", "settings", "validation MRR", "CPU s"], *rows])
+    return markdown(
+        [["data set", "model", "method", "K", "settings", "validation MRR", "CPU s"], *rows]
+    )
 
 
 def chosen(by_k: dict[int, dict]) -> str:

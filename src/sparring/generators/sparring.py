@@ -281,8 +281,8 @@ class SparringGenerator(NegativeGenerator):
     def _doubt(
         self, queries: Queries, shares: Shares | Pool, ids: Int[Tensor, "1 U"]
     ) -> Float[Tensor, "B _"]:
-        """Probability that uniform entities are missing facts; no column where none is told."""
-        if self.missing is None:
+        """Probability that uniform entities are missing facts; no column where none is of use."""
+        if self.missing is None or not self.avoid:
             return queries.weight.new_empty(len(queries), 0)
         stated = [self.density(shares, some) for some in (ids, queries.answer.unsqueeze(1))]
         return self.missing(self.missing.look(queries, ids, stated[0], stated[1].squeeze(1)))
