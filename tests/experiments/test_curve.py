@@ -42,9 +42,9 @@ def test_the_best_trial_on_validation_goes_on_to_every_k(made):
 def test_settings_chosen_at_several_k_hold_from_there_to_the_next(made):
     study = curve.Study(ROOT / "studies" / "fb15k-237.toml")
     curve.finish(study, "complex", "uniform")
-    assert [k for *_, k, split in made if split == "valid"] == [8] * 4 + [64] * 4
+    assert [k for *_, k, split in made if split == "valid"] == [8] * 4 + [16] * 4 + [64] * 4
     held = {k: study.tuned_at("complex", "uniform", k) for k in (1, 8, 32, 64, 256)}
-    assert held == {1: 8, 8: 8, 32: 8, 64: 64, 256: 64}
+    assert held == {1: 8, 8: 8, 32: 16, 64: 64, 256: 64}
     made.clear()
     curve.finish(study, "complex", "kbgan")
     assert [k for *_, k, split in made if split == "valid"] == [8] * 4
