@@ -110,8 +110,8 @@ class Study:
             if result is None:
                 sys.exit("stopped; start again to go on")
             overall = Run(made).parts().rows[0]
-        about = {"method": method, "k": k, "trial": trial, "split": split}
-        about["settings"] = self.digest(model, method, trial, k)
+        settings = self.digest(model, method, trial, k)
+        about = {"method": method, "k": k, "trial": trial, "split": split, "settings": settings}
         changed = self.trials(model, method)[trial]
         interval = {"mrr_low": overall.mrr_low, "mrr_high": overall.mrr_high}
         return {**about, "changed": changed, **{name: result[name] for name in KEPT}, **interval}

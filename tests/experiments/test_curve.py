@@ -129,4 +129,5 @@ def test_on_wn18rr_only_methods_that_say_so_are_penalised():
     study = curve.Study(ROOT / "studies" / "wn18rr.toml")
     penalty = lambda method: study.settings("complex", method, 0, 8)["model"]["n3"]
     assert [penalty(method) for method in ("self-adversarial", "nscaching")] == [0, 0]
+    assert penalty("generator-self-adversarial") == 0
     assert [penalty(method) for method in ("generator", "nscaching-n3")] == [0.02, 0.02]
