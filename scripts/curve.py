@@ -92,9 +92,10 @@ class Study:
         return hashlib.sha256(settings.encode()).hexdigest()[:12]
 
     def asks_for(self, model: str, row: dict) -> bool:
-        """Whether the study has a run's settings still; old records do not tell, and stay."""
+        """Whether a run has the study's settings; old records tell only what its trial changed."""
         method, trial = row["method"], row["trial"]
-        if trial >= len(self.trials(model, method)):
+        trials = self.trials(model, method)
+        if trial >= len(trials) or row["changed"] != trials[trial]:
             return False
         now = self.digest(model, method, trial, row["k"])
         return row.get("settings", now) == now

@@ -24,7 +24,8 @@ def made(tmp_path, monkeypatch):
         asked.append((model, method, trial, k, split))
         row = dict.fromkeys(curve.KEPT, 0) | {"valid_mrr": 0.3 if trial == 1 else 0.2}
         row["settings"] = study.digest(model, method, trial, k)
-        return {"method": method, "k": k, "trial": trial, "split": split, "changed": {}, **row}
+        row["changed"] = study.trials(model, method)[trial]
+        return {"method": method, "k": k, "trial": trial, "split": split, **row}
 
     monkeypatch.setattr(curve, "RESULTS", tmp_path)
     monkeypatch.setattr(curve.Study, "train", train)
@@ -87,7 +88,7 @@ def test_what_was_run_with_other_settings_is_run_anew(made, tmp_path):
     assert len(rows) == len(before)
 
 
-def test_a_record_that_does_not_tell_its_settings_stays(made, tmp_path):
+def test_an_old_record_stays_but_for_trials_that_changed(made, tmp_path):
     study = curve.Study(ROOT / "studies" / "fb15k-237.toml")
     curve.finish(study, "transe", "uniform")
     path = tmp_path / "fb15k-237-transe.json"
@@ -98,6 +99,9 @@ def test_a_record_that_does_not_tell_its_settings_stays(made, tmp_path):
     made.clear()
     curve.finish(study, "transe", "uniform")
     assert made == []
+    study.models["transe"]["trials"][0]["optimizer.lr"] = 1e-3
+    curve.finish(study, "transe", "uniform")
+    assert made == [("transe", "uniform", 0, 8, "valid")]
 
 
 @pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.stem)
