@@ -36,6 +36,7 @@ KEPT = (
     "cpu_seconds",
     "scored_per_query",
     "commit",
+    "cpu",
 )
 PLANNED = ("width", "trials", "ks", "tuned_at")  # what is said about runs, not to them
 SHOWN = ("method", "k", "changed", "split", "valid_mrr", "mrr", "cpu_seconds")
