@@ -28,9 +28,9 @@ class Sparring:
     def __init__(self, arrays):
         import torch
 
-        from sparring.experiments.host import keep_freed_memory
-        from sparring.graph.facts import FactIndex
-        from sparring.graph.knowledge_graph import TrainGraph
+        from sparring.data.graph import TrainGraph
+        from sparring.data.index import FactIndex
+        from sparring.experiments.environment import keep_freed_memory
 
         keep_freed_memory()
         self.torch, sizes = torch, arrays["sizes"].tolist()
@@ -45,7 +45,7 @@ class Sparring:
         return cls(self.graph, dim=dim, init=0.1, sparse=sparse)
 
     def train(self, name, dim, k, optimizer="adam", shared=False):
-        from sparring.graph.sides import ChosenSide
+        from sparring.corruption import ChosenSide
         from sparring.losses import MarginRanking
         from sparring.samplers import Uniform
         from sparring.training import OPTIMIZERS, TrainingStep
@@ -69,7 +69,7 @@ class Sparring:
         return some
 
     def evaluate(self, name, dim, rows):
-        from sparring.evaluation import evaluate
+        from sparring.evaluation.ranking import evaluate
 
         model, some = self.model(name, dim), self.test[:rows]
 

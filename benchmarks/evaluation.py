@@ -19,12 +19,12 @@ import torch
 from record import load, words, write
 from sampler_peers import settle
 
-from sparring.evaluation import PRECISIONS, evaluate, fitting
-from sparring.experiments.host import keep_freed_memory, provenance
-from sparring.graph.facts import FactIndex
-from sparring.graph.knowledge_graph import TrainGraph
-from sparring.graph.read import read_graph
-from sparring.graph.sides import BothSides
+from sparring.corruption import BothSides
+from sparring.data.graph import TrainGraph
+from sparring.data.index import FactIndex
+from sparring.data.read import read_graph
+from sparring.evaluation.ranking import PRECISIONS, evaluate, fitting
+from sparring.experiments.environment import keep_freed_memory, provenance
 from sparring.losses import Softmax
 from sparring.models import ComplEx, TransE
 from sparring.samplers import HideKnown, Uniform

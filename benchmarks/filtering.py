@@ -12,7 +12,7 @@ import torch
 from sampler_peers import settle
 from samplers import CANDIDATES, QUERIES, RESULTS, SAMPLERS, SIZES, every_sampler, random_graph
 
-from sparring.experiments.host import provenance
+from sparring.experiments.environment import provenance
 
 NAMES = ("hide-known", "hide-known, one list shared", "uniform-unknown", "redraw-known")
 

@@ -16,10 +16,10 @@ from pathlib import Path
 
 import torch
 
-from sparring.experiments.host import keep_freed_memory, provenance
+from sparring.corruption import BothSides
+from sparring.data.graph import TrainGraph
+from sparring.experiments.environment import keep_freed_memory, provenance
 from sparring.generators import SparringGenerator
-from sparring.graph.knowledge_graph import TrainGraph
-from sparring.graph.sides import BothSides
 from sparring.losses import Softmax
 from sparring.models import TransE
 from sparring.samplers import HideKnown, Uniform

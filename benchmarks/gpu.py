@@ -28,10 +28,10 @@ from generator import (
 )
 
 from sparring.batch import Feedback
-from sparring.evaluation import evaluate
-from sparring.experiments.host import provenance
+from sparring.corruption import BothSides, both_queries
+from sparring.evaluation.ranking import evaluate
+from sparring.experiments.environment import provenance
 from sparring.generators import SparringGenerator
-from sparring.graph.sides import BothSides, both_queries
 from sparring.losses import Softmax
 from sparring.models import ComplEx, TransE
 from sparring.training import OPTIMIZERS, TrainingStep

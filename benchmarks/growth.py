@@ -15,9 +15,9 @@ import torch
 from generator import BATCH, Contestant, Timed, generator, random_graph, take_turns, uniform
 from record import load, write
 
-from sparring.experiments.host import keep_freed_memory, provenance
+from sparring.corruption import BothSides
+from sparring.experiments.environment import keep_freed_memory, provenance
 from sparring.generators import SparringGenerator
-from sparring.graph.sides import BothSides
 from sparring.losses import Softmax
 from sparring.models import ComplEx
 from sparring.training import OPTIMIZERS, TrainingStep

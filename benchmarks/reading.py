@@ -41,8 +41,8 @@ def write_triples(path: Path, rows: int) -> None:
 
 
 def read_with_sparring(path: Path) -> int:
-    from sparring.graph.read import read_graph
-    from sparring.graph.split import SplitRule
+    from sparring.data.read import read_graph
+    from sparring.data.split import SplitRule
 
     graph = read_graph(path, split=SplitRule(valid=0.0, test=0.0))
     return len(graph.train) + graph.notes.get("duplicate triples in train", 0)

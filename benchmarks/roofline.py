@@ -15,8 +15,8 @@ import torch
 from contestants import BATCH, Sparring, arrays_of
 from record import load, words, write
 
-from sparring.experiments.host import provenance
-from sparring.graph.read import read_graph
+from sparring.data.read import read_graph
+from sparring.experiments.environment import provenance
 
 ROUNDS, NEAR, FAR, SIDE = 9, 6_000_000, 100_000_000, 1024  # numbers of 4 bytes
 CASES = {

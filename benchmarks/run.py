@@ -18,8 +18,8 @@ from contestants import BATCH, Contestant, arrays_of
 from record import load, words, write
 from sampler_peers import environment
 
-from sparring.experiments.host import provenance
-from sparring.graph.read import read_graph
+from sparring.data.read import read_graph
+from sparring.experiments.environment import provenance
 
 ROOT = Path(__file__).parents[1]
 PEERS = ("pykeen", "torchkge", "libkge")

@@ -17,10 +17,10 @@ import torch
 from sampler_peers import Peer, environment, in_turns, measured, settle
 
 from sparring.batch import per_query
-from sparring.experiments.host import provenance
+from sparring.corruption import BernoulliSide, ChosenSide, PooledSide, both_queries
+from sparring.data.graph import TrainGraph
+from sparring.experiments.environment import provenance
 from sparring.generators import KBGAN, AdversarialTree, MultiIndex
-from sparring.graph.knowledge_graph import TrainGraph
-from sparring.graph.sides import BernoulliSide, ChosenSide, PooledSide, both_queries
 from sparring.models import DistMult
 from sparring.samplers import (
     AllEntities,
@@ -51,8 +51,8 @@ from sparring.samplers import (
     WalkEnds,
     WithoutReplacement,
 )
-from sparring.samplers.nearest import NearMisses
-from sparring.samplers.seen import SeenQueries
+from sparring.samplers.base import SeenQueries
+from sparring.samplers.pretrained import NearMisses
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "results" / "benchmarks" / "samplers.json"

@@ -16,10 +16,10 @@ from pathlib import Path
 import torch
 from record import words
 
-from sparring.evaluation import evaluate
-from sparring.experiments.host import keep_freed_memory, provenance
-from sparring.graph.read import read_graph
-from sparring.graph.sides import BothSides
+from sparring.corruption import BothSides
+from sparring.data.read import read_graph
+from sparring.evaluation.ranking import evaluate
+from sparring.experiments.environment import keep_freed_memory, provenance
 from sparring.losses import Softmax
 from sparring.models import ComplEx
 from sparring.samplers import HideKnown, Uniform

@@ -4,10 +4,11 @@ from tempfile import mkdtemp
 
 from kge import Config
 
-from sparring.datasets.embedded import load_embedded
+from sparring.corruption import BothSides
+from sparring.data.datasets import load_embedded
 from sparring.generators import SparringGenerator
-from sparring.graph.sides import BothSides
-from sparring.hosts import bridge, libkge
+from sparring.integrations import adapter as bridge
+from sparring.integrations import libkge
 from sparring.losses import Softmax
 from sparring.samplers import UniformUnknown
 

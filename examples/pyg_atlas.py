@@ -3,11 +3,11 @@
 import torch
 from torch_geometric.nn.kge import ComplEx
 
-from sparring.datasets.embedded import load_embedded
-from sparring.evaluation import evaluate
+from sparring.data.datasets import load_embedded
+from sparring.evaluation.ranking import evaluate
 from sparring.generators import SparringGenerator
-from sparring.hosts.bridge import Bridge, HostModel
-from sparring.hosts.pyg import bridged
+from sparring.integrations.adapter import Bridge, HostModel
+from sparring.integrations.pyg import bridged
 from sparring.losses import Softmax
 from sparring.samplers import UniformUnknown
 

@@ -4,9 +4,10 @@ from pykeen.pipeline import pipeline
 from pykeen.triples import CoreTriplesFactory
 from torch.nn.init import normal_
 
-from sparring.datasets.embedded import load_embedded
+from sparring.data.datasets import load_embedded
 from sparring.generators import SparringGenerator
-from sparring.hosts import bridge, pykeen
+from sparring.integrations import adapter as bridge
+from sparring.integrations import pykeen
 from sparring.losses import Softmax
 from sparring.samplers import UniformUnknown
 

@@ -3,9 +3,10 @@
 import torch
 from torchkge import ComplExModel, LinkPredictionEvaluator, MarginLoss, utils
 
-from sparring.datasets.embedded import load_embedded
+from sparring.data.datasets import load_embedded
 from sparring.generators import SparringGenerator
-from sparring.hosts import bridge, torchkge
+from sparring.integrations import adapter as bridge
+from sparring.integrations import torchkge
 from sparring.losses import Softmax
 from sparring.samplers import UniformUnknown
 

@@ -17,13 +17,12 @@ from pathlib import Path
 
 import torch
 
-from sparring.audit import audit
-from sparring.experiments.build import build
-from sparring.experiments.config import ALL_SAMPLERS, read_config
-from sparring.experiments.graphs import load_graph
-from sparring.experiments.host import keep_freed_memory, provenance
+from sparring.corruption import both_queries
+from sparring.evaluation.audit import audit
+from sparring.experiments.config import ALL_SAMPLERS, load_graph, read_config
+from sparring.experiments.environment import keep_freed_memory, provenance
 from sparring.experiments.run import Run, run
-from sparring.graph.sides import both_queries
+from sparring.registry import build
 from sparring.samplers import Cached
 from sparring.seeds import Seeds
 

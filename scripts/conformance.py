@@ -62,14 +62,14 @@ def ours(host: str) -> list:
     from sparring.generators import SparringGenerator
     from sparring.samplers import UniformUnknown
 
-    adapted = importlib.import_module(f"sparring.hosts.{host}").adapted
+    adapted = importlib.import_module(f"sparring.integrations.{host}").adapted
     return [adapted(made) for made in (UniformUnknown, SparringGenerator)]
 
 
 def judgements(host: str) -> dict:
     """Everything about one host; runs in its environment."""
     from sparring.experiments.conformance import Judged, judged
-    from sparring.experiments.host import provenance
+    from sparring.experiments.environment import provenance
     from sparring.testing import judge
 
     found = [

@@ -21,9 +21,14 @@ from copy import deepcopy
 from functools import cache
 from pathlib import Path
 
-from sparring.experiments.config import check_config, merged, override_value, read_tables
-from sparring.experiments.graphs import load_graph
-from sparring.experiments.host import provenance
+from sparring.experiments.config import (
+    check_config,
+    load_graph,
+    merged,
+    override_value,
+    read_tables,
+)
+from sparring.experiments.environment import provenance
 from sparring.experiments.run import Run, run, write_json
 
 RESULTS = Path(__file__).parents[1] / "results" / "curve"

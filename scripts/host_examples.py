@@ -14,7 +14,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from sparring.experiments.host import provenance
+from sparring.experiments.environment import provenance
 
 ROOT = Path(__file__).parents[1]
 EXAMPLES = {

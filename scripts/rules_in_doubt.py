@@ -21,12 +21,12 @@ import torch
 from torch import Tensor, nn
 from withheld import trained
 
-from sparring.experiments.host import keep_freed_memory, provenance
-from sparring.generators.missing import layers, surprise
-from sparring.graph.facts import FactIndex
-from sparring.graph.mining import mined
-from sparring.graph.rules import RuleBook
-from sparring.graph.sides import both_queries
+from sparring.corruption import both_queries
+from sparring.data.index import FactIndex
+from sparring.experiments.environment import keep_freed_memory, provenance
+from sparring.generators.false_negatives import layers, surprise
+from sparring.models.rule_mining import mined
+from sparring.models.rules import RuleBook
 
 ROOT = Path(__file__).parents[1]
 RESULT = ROOT / "results" / "withheld" / "fb15k-237-rules.json"

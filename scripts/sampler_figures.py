@@ -5,9 +5,9 @@ import re
 from functools import cache
 from pathlib import Path
 
-from sparring.experiments.build import options_of
 from sparring.generators import GENERATORS
 from sparring.losses import LOSSES
+from sparring.registry import options_of
 from sparring.samplers import SAMPLERS
 
 RESULTS = Path(__file__).parents[1] / "results"

@@ -60,7 +60,7 @@ for name in "${hosts[@]}"; do
         left_out+=("$name: left out, it could not be installed: $(tail -n 1 ".cache/hosts/$name.log")")
     elif [ -z "${INSTALL_ONLY:-}" ]; then
         echo "$name:"
-        ".cache/hosts/$name/bin/python" -m pytest -q tests/hosts || failed+=("$name: tests failed")
+        ".cache/hosts/$name/bin/python" -m pytest -q tests/integrations || failed+=("$name: tests failed")
     fi
 done
 for words in ${left_out[@]+"${left_out[@]}"} ${failed[@]+"${failed[@]}"}; do echo "$words"; done

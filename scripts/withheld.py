@@ -21,12 +21,11 @@ from typing import Any
 
 import torch
 
-from sparring.audit import audit
-from sparring.experiments.config import Config, read_config
-from sparring.experiments.graphs import load_graph
-from sparring.experiments.host import keep_freed_memory, provenance
+from sparring.data.graph import KnowledgeGraph
+from sparring.evaluation.audit import audit
+from sparring.experiments.config import Config, load_graph, read_config
+from sparring.experiments.environment import keep_freed_memory, provenance
 from sparring.experiments.run import Run, run
-from sparring.graph.knowledge_graph import KnowledgeGraph
 from sparring.samplers import HardestOf, UniformUnknown
 from sparring.training import TrainingStep
 

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from sparring.batch import Feedback, Negatives, Queries, per_query
-from sparring.graph.knowledge_graph import TrainGraph
+from sparring.data.graph import TrainGraph
 
 # of four slots, two belong to entity 0: rows over all slots are draws from (1/2, 1/4, 1/4)
 SLOTS = (0, 0, 1, 2)

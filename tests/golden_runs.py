@@ -4,8 +4,8 @@ import dataclasses
 
 import torch
 
-from sparring.graph.facts import FactIndex
-from sparring.graph.sides import ChosenSide
+from sparring.corruption import ChosenSide
+from sparring.data.index import FactIndex
 from sparring.losses import Softmax
 from sparring.models import ComplEx
 from sparring.samplers import HideKnown, Uniform

@@ -7,6 +7,14 @@ import polars as pl
 import torch
 from samplers import instances
 
+from sparring.corruption import (
+    BernoulliSide,
+    BothSides,
+    ChosenSide,
+    OneSide,
+    PooledSide,
+    SharpenedSide,
+)
 from sparring.generators import (
     KBGAN,
     AdversarialTree,
@@ -15,14 +23,6 @@ from sparring.generators import (
     NeuralGAN,
     SoftmaxGenerator,
     SparringGenerator,
-)
-from sparring.graph.sides import (
-    BernoulliSide,
-    BothSides,
-    ChosenSide,
-    OneSide,
-    PooledSide,
-    SharpenedSide,
 )
 from sparring.losses import (
     NCE,

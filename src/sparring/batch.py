@@ -1,8 +1,7 @@
 """What travels through one training step.
 
 Dimension names used everywhere: B queries, K candidates per query, G candidate lists in a
-batch (G divides B), N entities, R relations, T triples, d embedding width.
-"""
+batch (G divides B), N entities, R relations, T triples, d embedding width."""
 
 import inspect
 from dataclasses import dataclass, replace
@@ -12,7 +11,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from sparring.compiled import can_loop, compiled, in_parts
+from sparring.kernels.runtime import can_loop, compiled, in_parts
 
 
 @dataclass(frozen=True, eq=False)

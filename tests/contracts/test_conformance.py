@@ -9,12 +9,11 @@ import torch
 from samplers.worlds import graph_of
 from zoo import SAMPLERS
 
-from sparring.graph.sides import answered, both_queries
+from sparring.corruption import answered, both_queries
 from sparring.samplers import HideKnown, Popular, Uniform
 from sparring.testing import Contestant, Report, judge, judge_sampler, tiny_graph
-from sparring.testing.corruptions import chi_square
-from sparring.testing.judge import drawing
-from sparring.testing.report import time_limit
+from sparring.testing.external import chi_square, drawing
+from sparring.testing.fixtures import time_limit
 
 
 def uniform(graph, width, seed):

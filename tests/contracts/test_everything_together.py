@@ -10,7 +10,7 @@ import pytest
 import torch
 from zoo import LOSSES, MODELS, OPTIMIZERS, SAMPLERS, SCHEDULES, SIDES
 
-from sparring.graph.sides import BothSides
+from sparring.corruption import BothSides
 from sparring.losses import Logistic, Softmax
 from sparring.models import DistMult
 from sparring.samplers import KvsAll, Uniform

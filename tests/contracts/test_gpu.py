@@ -106,7 +106,7 @@ def test_sides_do_not_wait(name):
 
 
 def test_a_generator_for_many_entities_learns(monkeypatch):
-    monkeypatch.setattr("sparring.generators.sparring.MANY", 5)
+    monkeypatch.setattr("sparring.generators.ns_generator.MANY", 5)
     assert prepared(sampler="sparring")()["generator_loss"].isfinite()
 
 

@@ -2,7 +2,7 @@ import pytest
 import torch
 from zoo import DERIVING_MODELS, EMBEDDING_MODELS, MODELS, NETWORKS
 
-from sparring.graph.sides import ask, both_queries
+from sparring.corruption import ask, both_queries
 from sparring.models import MODELS as REGISTERED
 from sparring.models import RESCAL, ComplEx, DistMult, MainModel, RotatE, TransE
 from sparring.testing import check_model, tiny_graph, tiny_queries

@@ -16,12 +16,14 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from zoo import COUNT_ANSWERS, LOSSES, MODELS, SAMPLERS, SIDES, step_of
 
 from sparring import batch
-from sparring.generators import codes
-from sparring.graph import facts
-from sparring.losses import base, hinge
-from sparring.models import table
-from sparring.optimizers import rowwise, sparse
-from sparring.samplers import lists
+from sparring import embedding as table
+from sparring import optim as rowwise
+from sparring import optim as sparse
+from sparring.data import index as facts
+from sparring.generators import multi_index as codes
+from sparring.losses import base
+from sparring.losses import margin as hinge
+from sparring.data import index as lists
 from sparring.testing import tiny_graph
 from sparring.training import RowwiseAdagrad
 

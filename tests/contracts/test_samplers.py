@@ -5,9 +5,7 @@ import torch
 from zoo import EXACT_SAMPLERS, SAMPLERS
 
 from sparring.batch import Feedback, Negatives
-from sparring.samplers import (
-    SAMPLERS as REGISTERED,
-)
+from sparring.samplers import SAMPLERS as REGISTERED
 from sparring.samplers import (
     HideKnown,
     InBatch,

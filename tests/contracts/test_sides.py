@@ -2,7 +2,7 @@ import pytest
 import torch
 from zoo import SIDES
 
-from sparring.graph.sides import SIDES as REGISTERED
+from sparring.corruption import SIDES as REGISTERED
 from sparring.testing import tiny_graph
 
 

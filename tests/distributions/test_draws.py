@@ -6,16 +6,9 @@ import pytest
 import torch
 
 from sparring.batch import Queries, per_query
-from sparring.graph import facts
-from sparring.graph.sides import both_queries
-from sparring.samplers import (
-    HideKnown,
-    InBatch,
-    Popular,
-    RedrawKnown,
-    Uniform,
-    UniformUnknown,
-)
+from sparring.corruption import both_queries
+from sparring.data import index as facts
+from sparring.samplers import HideKnown, InBatch, Popular, RedrawKnown, Uniform, UniformUnknown
 from sparring.testing import tiny_graph
 
 BATCH, K = 300, 60

@@ -2,15 +2,7 @@ import sys
 
 import pytest
 
-from sparring.experiments.build import (
-    ConfigError,
-    Family,
-    build,
-    checked,
-    in_words,
-    options_of,
-    resolve,
-)
+from sparring.registry import ConfigError, Family, build, checked, in_words, options_of, resolve
 
 
 class Engine:

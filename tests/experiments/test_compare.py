@@ -5,14 +5,9 @@ from dataclasses import replace
 
 import pytest
 
-from sparring.experiments.build import ConfigError
-from sparring.experiments.compare import (
-    check_comparison,
-    compare,
-    over_seeds,
-    read_comparison,
-)
+from sparring.experiments.compare import check_comparison, compare, over_seeds, read_comparison
 from sparring.experiments.run import Run, RunError
+from sparring.registry import ConfigError
 
 
 def two_samplers(small):
@@ -246,7 +241,7 @@ def test_the_command_prints_a_row_per_variant(told):
 
 def test_the_command_tells_how_to_go_on(command, both, write, monkeypatch):
     watch = lambda fit, *rest, **options: [Stop(fit)]
-    monkeypatch.setattr("sparring.experiments.listeners.watchers", watch)
+    monkeypatch.setattr("sparring.experiments.callbacks.watchers", watch)
     told = command("compare", write(both, "two.toml"), "--set", "seed=4")
     assert told.exit_code == 130
     assert "stopped; to go on: sparring compare " in told.stderr

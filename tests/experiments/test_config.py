@@ -3,7 +3,6 @@ from pathlib import Path
 
 import pytest
 
-from sparring.experiments.build import ConfigError
 from sparring.experiments.compare import check_comparison
 from sparring.experiments.config import (
     check_config,
@@ -12,6 +11,7 @@ from sparring.experiments.config import (
     read_config,
     read_tables,
 )
+from sparring.registry import ConfigError
 
 REPOSITORY = Path(__file__).parents[2]
 EXPERIMENTS = sorted((REPOSITORY / "experiments").rglob("*.toml"))

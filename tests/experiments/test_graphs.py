@@ -1,6 +1,6 @@
 import pytest
 
-from sparring.experiments.graphs import GraphSource, load_graph
+from sparring.experiments.config import GraphSource, load_graph
 
 
 def test_a_folder_is_read_with_its_own_splits(circle):

@@ -5,8 +5,8 @@ import threading
 
 import pytest
 
-from sparring.experiments import host
-from sparring.experiments.host import provenance, stopped_by_signals
+from sparring.experiments import environment as host
+from sparring.experiments.environment import provenance, stopped_by_signals
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -4,7 +4,7 @@ import json
 from rich.console import Console
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from sparring.experiments.listeners import Bar, JsonLines, TensorBoard
+from sparring.experiments.callbacks import Bar, JsonLines, TensorBoard
 from sparring.training import Record
 
 

@@ -1,6 +1,6 @@
 import pytest
 
-from sparring.experiments.listing import FAMILIES, parts
+from sparring.experiments.commands.listing import FAMILIES, parts
 
 
 @pytest.mark.parametrize("family", FAMILIES)

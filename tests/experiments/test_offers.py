@@ -1,10 +1,10 @@
 import pytest
 import torch
 
+from sparring.corruption import both_queries
+from sparring.experiments.audit_run import MARKS, audited, examples, marks
 from sparring.experiments.config import check_config
-from sparring.experiments.offers import MARKS, audited, examples, marks
 from sparring.experiments.run import assemble
-from sparring.graph.sides import both_queries
 
 
 def offered(tables, graph, **parts):

@@ -3,7 +3,6 @@ import json
 import pytest
 import torch
 
-from sparring.experiments.build import ConfigError
 from sparring.experiments.config import check_config
 from sparring.experiments.run import (
     RECORDED,
@@ -15,6 +14,7 @@ from sparring.experiments.run import (
     prepare,
     run,
 )
+from sparring.registry import ConfigError
 from sparring.training import CheckpointError, DivergedError, checkpoint
 
 

@@ -135,6 +135,6 @@ def test_a_second_interrupt_leaves_the_last_checkpoint_and_tells_the_same(comman
         return []
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("sparring.experiments.listeners.watchers", lambda fit, *_, **__: twice(fit))
+        patch.setattr("sparring.experiments.callbacks.watchers", lambda fit, *_, **__: twice(fit))
         told = command("run", write(tables))
     assert told.exit_code == 130 and "stopped; to go on: sparring run" in told.stderr

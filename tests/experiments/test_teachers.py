@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from sparring.experiments.build import ConfigError, build
 from sparring.experiments.config import ALL_SAMPLERS, check_config
 from sparring.experiments.run import run
+from sparring.registry import ConfigError, build
 from sparring.samplers import NearestNeighbour, NearMiss
 
 

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import torch
 
-from sparring.breakdown import breakdown
-from sparring.evaluation import Evaluation
+from sparring.corruption import both_queries
+from sparring.data.graph import KnowledgeGraph
+from sparring.data.vocabulary import Vocabulary
+from sparring.evaluation.breakdown import breakdown
+from sparring.evaluation.ranking import Evaluation
 from sparring.experiments.compare import Comparison, check_comparison
 from sparring.experiments.run import Run, measures, write_json
-from sparring.graph.knowledge_graph import KnowledgeGraph
-from sparring.graph.sides import both_queries
-from sparring.graph.vocabulary import Vocabulary
 from sparring.training import checkpoint
 
 PLACES = (

@@ -4,12 +4,13 @@ from dataclasses import replace
 import pytest
 from experiments_report.fake import RELATIONS, fake_comparison
 
-from sparring.experiments.report.canvas import Axis, shortened
 from sparring.experiments.report.figures import (
     FREQUENT,
+    Axis,
     by_group,
     by_relation,
     learning_curves,
+    shortened,
 )
 from sparring.experiments.report.hardness import hardness
 from sparring.experiments.report.records import variants

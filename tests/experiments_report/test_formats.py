@@ -1,6 +1,6 @@
 import pytest
 
-from sparring.experiments.report.formats import (
+from sparring.experiments.report.records import (
     between,
     count,
     duration,

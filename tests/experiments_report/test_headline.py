@@ -1,6 +1,5 @@
-from sparring.breakdown import Difference
-from sparring.experiments.report.headline import headline
-from sparring.experiments.report.records import Estimate, Group, Variant
+from sparring.evaluation.breakdown import Difference
+from sparring.experiments.report.records import Estimate, Group, Variant, headline
 
 
 def variant(label, mrr, *, seeds=3, cpu_seconds=100.0, interval=None):

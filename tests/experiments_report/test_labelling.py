@@ -1,4 +1,4 @@
-from sparring.experiments.report.labelling import label_positions
+from sparring.experiments.report.hardness import label_positions
 
 
 def test_a_label_goes_above_its_point():

@@ -1,6 +1,6 @@
 import pytest
 
-from sparring.experiments.report.marks import MARKS, band, colour, outline, size, symbol
+from sparring.experiments.report.figures import MARKS, band, colour, outline, size, symbol
 
 
 def test_colour_and_mark_together_tell_56_variants_apart():

@@ -1,16 +1,16 @@
 import pytest
 from experiments_report.fake import RELATIONS, fake_comparison
 
-from sparring.experiments.report.examples import examples
-from sparring.experiments.report.records import variants
-from sparring.experiments.report.tables import (
+from sparring.experiments.report.page import (
     Scale,
     audit_rows,
+    examples,
     facts,
     origin,
     relation_rows,
     result_rows,
 )
+from sparring.experiments.report.records import variants
 
 LABELS = {f"P{i}": label for i, label in enumerate(RELATIONS)}
 

@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from sparring.generators import codes as codes_module
-from sparring.generators.codes import DEEPEST, PairedCodes, Pool
-from sparring.generators.drawing import BELOW, draw_from_cells, left, search
+from sparring.generators import multi_index as codes_module
+from sparring.generators.multi_index import DEEPEST, PairedCodes, Pool
+from sparring.kernels.multi_index import BELOW, draw_from_cells, left, search
 
 N, DIM = 40, 6
 

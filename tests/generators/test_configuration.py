@@ -3,10 +3,10 @@
 import pytest
 from zoo import GENERATORS as ZOO
 
-from sparring.experiments.build import ConfigError, build, resolve
 from sparring.experiments.config import PARTS
 from sparring.generators import GENERATORS
 from sparring.models import TransE
+from sparring.registry import ConfigError, build, resolve
 from sparring.testing import tiny_graph
 
 FAMILY = PARTS["sampler"][0]

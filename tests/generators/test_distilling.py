@@ -3,10 +3,9 @@
 import pytest
 import torch
 
+from sparring import embedding as table
 from sparring.batch import Queries
-from sparring.generators.distilling import distil
-from sparring.generators.proposal import Proposal
-from sparring.models import table
+from sparring.generators.student import Proposal, distil
 from sparring.testing import tiny_graph
 
 BATCH, MANY = 6, 5

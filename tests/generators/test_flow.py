@@ -6,8 +6,8 @@ import pytest
 import torch
 from generator_cases import heard, offer, same_query, small_graph
 
+from sparring.data.graph import TrainGraph
 from sparring.generators import FlowGenerator
-from sparring.graph.knowledge_graph import TrainGraph
 from sparring.testing import tiny_graph, tiny_queries
 
 SCORE = torch.randn(8, generator=torch.Generator().manual_seed(3))

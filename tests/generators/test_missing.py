@@ -4,14 +4,14 @@ import pytest
 import torch
 
 from sparring.batch import Queries
+from sparring.corruption import BothSides, both_queries
+from sparring.data.index import FactIndex
 from sparring.generators import SparringGenerator
-from sparring.generators.missing import Evidence, MissingFacts
-from sparring.graph.facts import FactIndex
-from sparring.graph.sides import BothSides, both_queries
-from sparring.graph.synthetic import synthetic_world
+from sparring.generators.false_negatives import Evidence, MissingFacts
 from sparring.losses import Softmax
 from sparring.models import ComplEx
 from sparring.testing import tiny_graph
+from sparring.testing.synthetic import synthetic_world
 from sparring.training import OPTIMIZERS, TrainingStep
 
 WITHHELD = 0.2

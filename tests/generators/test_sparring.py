@@ -8,10 +8,10 @@ import torch
 from generator_cases import heard, same_query, small_graph
 
 from sparring.batch import Feedback, Negatives, Queries, per_query
+from sparring.data.graph import TrainGraph
 from sparring.generators import SparringGenerator
-from sparring.generators.proposal import Proposal
-from sparring.graph.knowledge_graph import TrainGraph
-from sparring.models.scored import TableScorer
+from sparring.generators.student import Proposal
+from sparring.models.scorers import TableScorer
 from sparring.testing import table_scorer, tiny_graph, tiny_queries
 
 N = 20
@@ -311,7 +311,7 @@ def test_no_weight_exceeds_what_the_floor_allows():
 
 @pytest.mark.parametrize("many", [5, 50_000])
 def test_what_its_optimizer_remembers_moves_along(many, monkeypatch):
-    monkeypatch.setattr("sparring.generators.sparring.MANY", many)
+    monkeypatch.setattr("sparring.generators.ns_generator.MANY", many)
     graph, queries, table = world()
     generator = trained(graph, queries, table, 2).double()
     states = generator.optimizer.state.values()

@@ -4,8 +4,8 @@ import pytest
 import torch
 from zoo import GENERATORS
 
+from sparring.corruption import BothSides
 from sparring.generators import MultiIndex, NegativeGenerator
-from sparring.graph.sides import BothSides
 from sparring.losses import Logistic
 from sparring.models import DistMult
 from sparring.testing import tiny_graph, tiny_queries

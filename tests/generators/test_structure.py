@@ -2,11 +2,10 @@
 
 import torch
 
-from sparring.generators.clusters import cluster
-from sparring.generators.features import slot_features
-from sparring.generators.halving import halve
-from sparring.graph.knowledge_graph import TrainGraph
-from sparring.graph.sides import both_queries
+from sparring.corruption import both_queries
+from sparring.data.graph import TrainGraph
+from sparring.generators.base import halve, slot_features
+from sparring.generators.multi_index import cluster
 from sparring.testing import tiny_graph
 
 

@@ -7,9 +7,9 @@ import torch
 from generator_cases import heard, same_query, small_graph
 
 from sparring.batch import per_query
+from sparring.corruption import both_queries
 from sparring.generators import AdversarialTree
 from sparring.generators.tree import forks, means
-from sparring.graph.sides import both_queries
 from sparring.testing import tiny_graph, tiny_queries
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from golden_runs import fit_of, numbers, state, step_of, train
 
-from sparring.graph.sides import BothSides
+from sparring.corruption import BothSides
 from sparring.losses import Logistic, Loss
 from sparring.models import DistMult
 from sparring.samplers import Uniform
@@ -105,7 +105,7 @@ class Scripted:
 
 
 def scripted(monkeypatch, folder, *mrr, **options):
-    monkeypatch.setattr("sparring.training.fit.evaluate", Scripted(*mrr))
+    monkeypatch.setattr("sparring.training.trainer.evaluate", Scripted(*mrr))
     return fit_of(folder, validate_every=1, **options)
 
 

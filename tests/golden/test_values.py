@@ -8,7 +8,7 @@ import pytest
 import torch
 from zoo import LOSSES, MODELS, SAMPLERS
 
-from sparring.graph.sides import BothSides
+from sparring.corruption import BothSides
 from sparring.seeds import Seeds
 from sparring.testing import tiny_graph
 from sparring.training import OPTIMIZERS, TrainingStep

@@ -9,7 +9,7 @@ from loss_cases import offered, ones, scores
 from torch.nn import functional as F
 
 from sparring.batch import Queries
-from sparring.graph.sides import BothSides
+from sparring.corruption import BothSides
 from sparring.losses import (
     NCE,
     DoubleMargin,

@@ -6,14 +6,7 @@ import pytest
 import torch
 from loss_cases import centred, minimum, offered, ones
 
-from sparring.losses import (
-    NCE,
-    Emu,
-    Logistic,
-    Softmax,
-    SummedLogistic,
-    TrueNegativeSoftmax,
-)
+from sparring.losses import NCE, Emu, Logistic, Softmax, SummedLogistic, TrueNegativeSoftmax
 
 P = torch.tensor([0.4, 0.3, 0.15, 0.1, 0.05], dtype=torch.double)
 Q = torch.tensor([0.05, 0.5, 0.1, 0.25, 0.1], dtype=torch.double)

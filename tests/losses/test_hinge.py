@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from sparring.losses import hinge as module
-from sparring.losses.hinge import hinge
+from sparring.losses import margin as module
+from sparring.losses.margin import hinge
 
 
 @pytest.fixture(params=["loops", "vectors"], autouse=True)

@@ -8,7 +8,7 @@ import torch
 from loss_cases import offered, ones, scores
 from torch.nn import functional as F
 
-from sparring.graph.sides import BothSides
+from sparring.corruption import BothSides
 from sparring.losses import Softmax, TrueNegativeSoftmax
 from sparring.samplers import AllEntities
 from sparring.testing import tiny_graph

@@ -4,15 +4,15 @@ import sys
 
 import pytest
 import torch
+from evaluation.worlds import random_graph
 from golden_runs import fit_of, state, train
-from judging.worlds import random_graph
 
-from sparring.evaluation import evaluate
-from sparring.experiments.build import ConfigError, build
+from sparring.corruption import BothSides, both_queries
+from sparring.data.graph import TrainGraph
+from sparring.evaluation.predict import Question, predict
+from sparring.evaluation.ranking import evaluate
 from sparring.experiments.config import PARTS
 from sparring.generators import SparringGenerator
-from sparring.graph.knowledge_graph import TrainGraph
-from sparring.graph.sides import BothSides, both_queries
 from sparring.losses import Softmax
 from sparring.models import (
     RGCN,
@@ -23,8 +23,8 @@ from sparring.models import (
     EncodedModel,
     TransEDecoder,
 )
-from sparring.models.messages import MessageGraph
-from sparring.predict import Question, predict
+from sparring.models.convolutions import MessageGraph
+from sparring.registry import ConfigError, build
 from sparring.samplers import AllEntities, Uniform
 from sparring.testing import check_model, tiny_graph
 from sparring.training import TrainingStep

@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from sparring.graph.knowledge_graph import TrainGraph
-from sparring.graph.sides import ask, both_queries
-from sparring.models.messages import MessageGraph
+from sparring.corruption import ask, both_queries
+from sparring.data.graph import TrainGraph
+from sparring.models.convolutions import MessageGraph
 from sparring.testing import tiny_graph
 
 GRAPH = tiny_graph()

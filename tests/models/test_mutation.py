@@ -5,7 +5,6 @@ import torch
 from torch.nn import functional as F
 
 from sparring.batch import Negatives
-from sparring.experiments.build import build
 from sparring.experiments.config import PARTS
 from sparring.losses import Emu, Softmax
 from sparring.models import (
@@ -21,6 +20,7 @@ from sparring.models import (
     TransD,
     TransE,
 )
+from sparring.registry import build
 from sparring.testing import tiny_graph, tiny_queries
 
 GRAPH = tiny_graph()

@@ -6,11 +6,11 @@ import pytest
 import torch
 from torch import nn
 
-from sparring.experiments.build import build
+from sparring.corruption import BothSides, both_queries
 from sparring.experiments.config import PARTS
-from sparring.graph.sides import BothSides, both_queries
 from sparring.losses import Softmax, SummedLogistic
 from sparring.models import ConvE, ConvEDecoder, TuckER
+from sparring.registry import build
 from sparring.samplers import AllEntities, KvsAll, Uniform
 from sparring.testing import check_model, tiny_graph, tiny_queries
 from sparring.training import TrainingStep

@@ -4,13 +4,14 @@ import pytest
 import torch
 from golden_runs import fit_of, state, train
 
-from sparring.experiments.build import build
+from sparring.corruption import BothSides, both_queries
+from sparring.data.graph import TrainGraph
 from sparring.experiments.config import PARTS
 from sparring.generators import SparringGenerator
-from sparring.graph.knowledge_graph import TrainGraph
-from sparring.graph.sides import BothSides, both_queries
 from sparring.losses import Softmax
-from sparring.models import NBFNet, paths
+from sparring.models import NBFNet
+from sparring.models import nbfnet as paths
+from sparring.registry import build
 from sparring.samplers import AllEntities
 from sparring.testing import tiny_graph
 from sparring.training import TrainingStep

@@ -2,17 +2,17 @@
 
 import pytest
 import torch
-from judging.worlds import random_graph
+from evaluation.worlds import random_graph
 
-from sparring.evaluation import evaluate
-from sparring.experiments.build import build
+from sparring.corruption import BothSides, both_queries
+from sparring.data.graph import TrainGraph
+from sparring.evaluation.predict import Question, predict
+from sparring.evaluation.ranking import evaluate
 from sparring.experiments.config import PARTS
 from sparring.generators import SparringGenerator
-from sparring.graph.knowledge_graph import TrainGraph
-from sparring.graph.sides import BothSides, both_queries
 from sparring.losses import Softmax
 from sparring.models import RuleModel
-from sparring.predict import Question, predict
+from sparring.registry import build
 from sparring.testing import tiny_graph
 from sparring.training import TrainingStep
 

@@ -6,11 +6,10 @@ import pickle
 import pytest
 import torch
 
-from sparring import compiled
-from sparring.models import table
-from sparring.models.rows import runs_of
+from sparring import embedding as table
+from sparring.embedding import Table, runs_of
+from sparring.kernels import runtime as compiled
 from sparring.models.scorers import CityBlockScorer, DotScorer, EuclideanScorer, ModuliScorer
-from sparring.models.table import Table
 
 SCORERS = {
     "product": DotScorer,

@@ -6,16 +6,16 @@ from types import SimpleNamespace
 import polars as pl
 import pytest
 import torch
-from judging.worlds import random_graph
+from evaluation.worlds import random_graph
 from zoo import labelled
 
-from sparring.experiments.build import build
+from sparring.corruption import BothSides
+from sparring.evaluation.predict import Question, predict
 from sparring.experiments.config import PARTS
-from sparring.graph.sides import BothSides
 from sparring.losses import Softmax
 from sparring.models import TextModel, Trigrams
-from sparring.models.text_encoders import MiniLM
-from sparring.predict import Question, predict
+from sparring.models.text import MiniLM
+from sparring.registry import build
 from sparring.samplers import AllEntities
 from sparring.testing import tiny_graph, tiny_queries
 from sparring.training import TrainingStep

@@ -5,7 +5,7 @@ import threading
 import pytest
 import torch
 
-from sparring.compiled import WORTH_A_THREAD, Threads, in_parts
+from sparring.kernels.runtime import WORTH_A_THREAD, Threads, in_parts
 
 
 def mark(start, stop, out):

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from sparring.batch import Queries
-from sparring.graph.sides import ask
+from sparring.corruption import ask
 from sparring.models import RESCAL, ComplEx, DistMult, RotatE, TransD, TransE, TransH
 from sparring.testing import tiny_graph, tiny_queries
 

@@ -4,9 +4,10 @@ import pytest
 import torch
 from torch import nn
 
-from sparring import compiled, optimizers
-from sparring.optimizers import OPTIMIZERS, RowwiseAdagrad
-from sparring.optimizers import sparse as module
+from sparring import optim as module
+from sparring import optim as optimizers
+from sparring.kernels import runtime as compiled
+from sparring.optim import OPTIMIZERS, RowwiseAdagrad
 
 LR, EPS = 0.1, 1e-8
 ROWS, DIM = 5, 3

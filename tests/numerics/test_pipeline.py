@@ -8,7 +8,7 @@ import torch
 from torch.nn import functional as F
 
 from sparring.batch import Negatives, Queries
-from sparring.graph.sides import both_queries
+from sparring.corruption import both_queries
 from sparring.losses import NCE, Logistic, Softmax, SummedLogistic
 from sparring.samplers import AllEntities, KvsAll, Popular, RedrawKnown, Uniform, UniformUnknown
 from sparring.testing import table_scorer, tiny_graph

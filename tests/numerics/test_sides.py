@@ -5,8 +5,8 @@ import math
 import pytest
 import torch
 
-from sparring.graph.knowledge_graph import TrainGraph
-from sparring.graph.sides import BernoulliSide, BothSides, ChosenSide
+from sparring.corruption import BernoulliSide, BothSides, ChosenSide
+from sparring.data.graph import TrainGraph
 
 # relation 0 leads from one head to nine tails, relation 1 from one head to one tail,
 # relation 2 from two heads to two tails each; relation 3 has no fact

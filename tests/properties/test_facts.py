@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sparring.batch import Queries
-from sparring.graph.facts import FactIndex
+from sparring.data.index import FactIndex
 
 ENTITIES, RELATIONS = 5, 2
 

@@ -25,7 +25,7 @@ from sparring.samplers import (
     WalkEnds,
     WithoutReplacement,
 )
-from sparring.samplers.cardinality import CardinalityDoubt
+from sparring.samplers.false_negatives import CardinalityDoubt
 
 
 def opinion(queries):

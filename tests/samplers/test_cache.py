@@ -6,9 +6,9 @@ import torch
 from samplers.worlds import ask, chi_square, draw, graph_of, rng, scores_of
 
 from sparring.batch import Queries
-from sparring.graph.sides import both_queries
+from sparring.corruption import both_queries
 from sparring.samplers import HideKnown
-from sparring.samplers.cache import Cached, write_once
+from sparring.samplers.adaptive import Cached, write_once
 
 WORLD = graph_of((0, 0, 1), (0, 0, 2), (3, 1, 4))
 QUERY = ask(0, 0, 1)

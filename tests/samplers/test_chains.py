@@ -3,7 +3,7 @@ import torch
 from samplers.worlds import ask, chi_square, draw, graph_of, rng, scores_of
 
 from sparring.samplers import HardestOf, HideKnown, KHop, MetropolisHastings, Popular, Uniform
-from sparring.samplers.combine import RedrawKnown
+from sparring.samplers.wrappers import RedrawKnown
 
 N = 9
 WORLD = graph_of((0, 0, 8), (0, 0, 1), (1, 0, 2), (2, 1, 3), (5, 1, 0), num_entities=N)

@@ -5,7 +5,7 @@ import torch
 from samplers.worlds import ask, draw, graph_of
 
 from sparring.samplers import AllEntities, Discount, HideKnown, ShowKnown, Uniform
-from sparring.samplers.cardinality import CardinalityDoubt
+from sparring.samplers.false_negatives import CardinalityDoubt
 
 # one head with three tails, and two heads of tail 1
 WORLD = graph_of((0, 0, 1), (0, 0, 2), (0, 0, 3), (4, 0, 1), num_entities=6)

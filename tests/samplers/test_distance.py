@@ -2,9 +2,9 @@ import pytest
 import torch
 from samplers.worlds import ask, draw, graph_of
 
-from sparring.experiments.build import build
 from sparring.experiments.config import ALL_SAMPLERS
 from sparring.losses import HaSa
+from sparring.registry import build
 from sparring.samplers import DistanceDoubt
 
 # 0 -> 1 -> 2 -> 3, and 4 -> 1; 5 is alone

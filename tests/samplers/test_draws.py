@@ -1,6 +1,6 @@
 import torch
 
-from sparring.samplers.draws import gumbel, repeated
+from sparring.samplers.base import gumbel, repeated
 
 
 def test_repetitions_are_found():

@@ -2,8 +2,8 @@ import pytest
 import torch
 from samplers.worlds import ask, draw, graph_of, misfit, support
 
-from sparring.samplers import khop
-from sparring.samplers.khop import KHop, RandomWalk, WalkEnds
+from sparring.samplers import structural as khop
+from sparring.samplers.structural import KHop, RandomWalk, WalkEnds
 
 A, B, C, D, ALONE = range(5)
 PATH = graph_of((A, 0, B), (C, 1, B), (C, 0, D), num_entities=5)

@@ -2,7 +2,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sparring.samplers.lists import Lists
+from sparring.data.index import Lists
 
 PAIRS = st.lists(st.tuples(st.integers(0, 4), st.integers(0, 20)), max_size=60)
 

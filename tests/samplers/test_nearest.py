@@ -4,8 +4,8 @@ from samplers.worlds import ask, counted, draw, graph_of, misfit, scores_of, sup
 
 from sparring.models import DistMult, TransE
 from sparring.samplers import HideKnown
-from sparring.samplers.nearest import NearestNeighbour, NearMiss, near_misses
-from sparring.samplers.vectors import entity_vectors
+from sparring.samplers.base import entity_vectors
+from sparring.samplers.pretrained import NearestNeighbour, NearMiss, near_misses
 
 # 0 -0-> 1 and 5; the teacher ranks 5 4 3 2 1 0 for every query
 WORLD = graph_of((0, 0, 1), (0, 0, 5), (2, 0, 3))
@@ -110,7 +110,7 @@ def test_the_teacher_is_not_trained_along():
 
 def test_rankings_are_taken_in_pieces(monkeypatch):
     whole = near_misses(WORLD, teacher, 4)
-    monkeypatch.setattr("sparring.samplers.nearest.AT_ONCE", 6)
+    monkeypatch.setattr("sparring.samplers.pretrained.AT_ONCE", 6)
     pieces = near_misses(WORLD, teacher, 4)
     assert all(torch.equal(a, b) for a, b in zip(vars(whole).values(), vars(pieces).values()))
 
@@ -133,7 +133,7 @@ def test_neighbours_may_be_facts_that_a_wrapper_hides():
 
 def test_neighbours_in_pieces_are_the_same(monkeypatch):
     whole = NearestNeighbour(WORLD, k=2, vectors=LINE).entity
-    monkeypatch.setattr("sparring.samplers.nearest.AT_ONCE", 6)
+    monkeypatch.setattr("sparring.samplers.pretrained.AT_ONCE", 6)
     assert torch.equal(NearestNeighbour(WORLD, k=2, vectors=LINE).entity, whole)
 
 

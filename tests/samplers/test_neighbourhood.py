@@ -3,11 +3,11 @@ import torch
 from samplers.worlds import ask, draw, graph_of, misfit, rng, support
 
 from sparring.batch import Queries
-from sparring.graph.sides import BothSides
+from sparring.corruption import BothSides
 from sparring.losses import Logistic
 from sparring.models import TransE
 from sparring.samplers import HideKnown
-from sparring.samplers.neighbourhood import Neighbourhood, chained, k_means, log_share_on_ring
+from sparring.samplers.pretrained import Neighbourhood, chained, k_means, log_share_on_ring
 from sparring.training import TrainingStep
 
 N = 12
@@ -91,7 +91,7 @@ def test_clusters_are_found():
 
 def test_clustering_in_pieces_is_the_same(monkeypatch):
     whole = k_means(POSITION, 3, 20, rng(1))[1]
-    monkeypatch.setattr("sparring.samplers.neighbourhood.AT_ONCE", 6)
+    monkeypatch.setattr("sparring.samplers.pretrained.AT_ONCE", 6)
     assert torch.equal(k_means(POSITION, 3, 20, rng(1))[1], whole)
 
 

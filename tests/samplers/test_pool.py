@@ -5,7 +5,7 @@ import torch
 from samplers.worlds import ask, counted, draw, graph_of, scores_of
 
 from sparring.samplers import AllEntities, HideKnown, NegativeSampler, Uniform
-from sparring.samplers.pool import HardestOf, UntilWrong
+from sparring.samplers.adaptive import HardestOf, UntilWrong
 
 WORLD = graph_of((0, 0, 1), (0, 0, 2), num_entities=8)
 SCORES = (0.0, 3.0, 7.0, 6.0, 1.0, 5.0, 2.0, 4.0)  # the answer, 1, scores 3

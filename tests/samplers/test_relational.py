@@ -2,7 +2,7 @@ import pytest
 import torch
 from samplers.worlds import ask, draw, graph_of, misfit, support
 
-from sparring.samplers.relational import Relational
+from sparring.samplers.structural import Relational
 
 KNOWS, LIKES = 0, 1
 WORLD = graph_of(

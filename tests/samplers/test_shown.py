@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from sparring.batch import Feedback
-from sparring.graph.sides import BothSides
+from sparring.corruption import BothSides
 from sparring.samplers import KvsAll, ShowKnown, Uniform
 from sparring.testing import tiny_graph, tiny_queries
 

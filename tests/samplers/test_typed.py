@@ -2,8 +2,9 @@ import pytest
 import torch
 from samplers.worlds import ask, draw, graph_of, misfit, support
 
-from sparring.samplers import RedrawKnown, lists
-from sparring.samplers.typed import Positional, Typed
+from sparring.data import index as lists
+from sparring.samplers import RedrawKnown
+from sparring.samplers.structural import Positional, Typed
 
 # 0, 1, 2 are people, 3 and 4 towns, 2 is a saint too; 5 has no type
 TYPES = [(0, 0), (1, 0), (2, 0), (2, 2), (3, 1), (4, 1)]

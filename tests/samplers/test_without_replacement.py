@@ -20,8 +20,8 @@ from sparring.samplers import (
     UniformUnknown,
     WithoutReplacement,
 )
-from sparring.samplers.draws import times
-from sparring.samplers.without_replacement import above_the_bar, log_chance_above
+from sparring.samplers.base import times
+from sparring.samplers.frequency import above_the_bar, log_chance_above
 
 WORLD = graph_of((0, 0, 1), (0, 0, 2), (3, 0, 1), (4, 0, 2), (0, 1, 5))
 QUERY = ask(0, 0, 1)

@@ -5,7 +5,7 @@ import math
 import torch
 
 from sparring.batch import Queries, per_query
-from sparring.graph.knowledge_graph import TrainGraph
+from sparring.data.graph import TrainGraph
 
 
 def graph_of(*triples, num_entities=6, num_relations=2, entity_type=None):

@@ -1,7 +1,6 @@
 """The `sparring` command; each subcommand is a file in `commands`.
 
-Nothing here imports PyTorch, so that `sparring --help` answers at once.
-"""
+Nothing here imports PyTorch, so that `sparring --help` answers at once."""
 
 import logging
 import os
@@ -12,19 +11,9 @@ from typing import Annotated
 import typer
 from rich.logging import RichHandler
 
-from sparring.experiments.commands import (
-    audit,
-    check,
-    compare,
-    data,
-    evaluate,
-    export,
-    listing,
-    predict,
-    run,
-)
-from sparring.experiments.commands.console import err, line
-from sparring.experiments.commands.failures import Commands
+from sparring.experiments.commands import audit, check, compare, data, export, listing, predict, run
+from sparring.experiments.commands import run as evaluate
+from sparring.experiments.console import Commands, err, line
 
 app = typer.Typer(
     cls=Commands,

@@ -10,12 +10,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from sparring.breakdown import paired_difference
-from sparring.experiments.build import ConfigError, checked, refuse_unknown
-from sparring.experiments.config import PARTS, Config, check_config, merged, read_tables
-from sparring.experiments.graphs import load_graph
-from sparring.experiments.listeners import Listener
-from sparring.experiments.offers import audited, examples
+from sparring.data.graph import KnowledgeGraph
+from sparring.data.read import read_triples
+from sparring.evaluation.breakdown import paired_difference
+from sparring.experiments.audit_run import audited, examples
+from sparring.experiments.callbacks import Listener
+from sparring.experiments.config import PARTS, Config, check_config, load_graph, merged, read_tables
 from sparring.experiments.run import (
     Run,
     RunError,
@@ -25,8 +25,7 @@ from sparring.experiments.run import (
     run,
     write_json,
 )
-from sparring.graph.knowledge_graph import KnowledgeGraph
-from sparring.graph.read import read_triples
+from sparring.registry import ConfigError, checked, refuse_unknown
 from sparring.seeds import Seeds
 from sparring.training import Fit
 

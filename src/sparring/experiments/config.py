@@ -1,27 +1,126 @@
-"""One TOML file per experiment, checked before anything is built."""
+"""Which graph an experiment is about.
+
+Main models by name, fresh or as a finished run left them.
+
+One TOML file per experiment, checked before anything is built."""
 
 import dataclasses
+import json
+import os
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from sparring.experiments.build import (
-    ConfigError,
-    Family,
-    Table,
-    checked,
-    refuse_unknown,
-    resolve,
-)
-from sparring.experiments.graphs import GraphSource
-from sparring.experiments.teachers import MAIN_MODELS, TEACHERS
+import torch
+
+from sparring.corruption import SIDES
+from sparring.data.datasets import downloads, load_benchmark, load_embedded
+from sparring.data.graph import KnowledgeGraph, TrainGraph
+from sparring.data.read import read_graph
+from sparring.data.split import SplitRule
+from sparring.data.validation import Unseen
 from sparring.generators import GENERATORS
-from sparring.graph.sides import SIDES
 from sparring.losses import LOSSES
+from sparring.models import DECODERS, MODELS, MUTATORS, TEXT_ENCODERS
+from sparring.models.base import MainModel
+from sparring.registry import ConfigError, Family, Table, build, checked, refuse_unknown, resolve
 from sparring.samplers import DOUBTS, SAMPLERS
-from sparring.training import OPTIMIZERS, SCHEDULES, FitOptions
+from sparring.training import OPTIMIZERS, SCHEDULES, FitOptions, checkpoint
+
+
+@dataclass(frozen=True)
+class GraphSource:
+    """A graph by name or by path.
+
+    Attributes:
+        name: "atlas" for the graph that comes with the package, or a known benchmark.
+        path: a folder with train, valid and test, or one file of triples, as seen from the
+            working directory; stands before `name`.
+        unseen: what to do with triples of valid and test whose names train lacks.
+        valid, test: shares split off where `path` is a single file.
+        split_seed: seed of that split.
+        hold_out: share of the training facts that is not trained on, by which a generator
+            calibrates its estimate of what is missing; 0 unless it asks for some.
+    """
+
+    name: str = ""
+    path: str = ""
+    unseen: Unseen = "keep"
+    valid: float = 0.05
+    test: float = 0.05
+    split_seed: int = 0
+    hold_out: float = 0.0
+
+    def __post_init__(self):
+        if not (self.name or self.path):
+            raise ValueError('say which graph: name = "atlas" or path = "folder"')
+
+
+def load_graph(source: GraphSource) -> KnowledgeGraph:
+    """The graph that a source speaks of."""
+    return replace(_whole(source), hold_out=source.hold_out)
+
+
+def _whole(source: GraphSource) -> KnowledgeGraph:
+    if source.path:
+        rule = SplitRule(valid=source.valid, test=source.test, seed=source.split_seed)
+        path = Path(source.path)
+        return read_graph(path, unseen=source.unseen, split=rule if path.is_file() else None)
+    if source.name == "atlas":
+        return load_embedded()
+    return load_benchmark(source.name)
+
+
+def known_graphs() -> dict[str, str]:
+    """Where each graph that can be named comes from; SPARRING_DATA stands before the network."""
+    root = os.environ.get("SPARRING_DATA")
+    folders = (
+        {path.name: str(path) for path in Path(root).iterdir() if path.is_dir()} if root else {}
+    )
+    remote = {name: f"downloaded from {about['repository']}" for name, about in downloads().items()}
+    return {"atlas": "comes with sparring", **dict(sorted({**remote, **folders}.items()))}
+
+
+MAIN_MODELS = Family(MODELS, decoder=DECODERS, encoder=TEXT_ENCODERS, mutator=MUTATORS)
+
+
+def trained_model(graph: TrainGraph, *, folder: str) -> MainModel:
+    """The model of a finished run, as its best epoch left it; it learns no more.
+
+    Args:
+        folder: that of the run, as seen from the working directory.
+
+    Raises:
+        ValueError: if there is no finished run, or its training graph was another one.
+        CheckpointError: if the checkpoint is missing or altered.
+    """
+    place = Path(folder)
+    if not (place / "result.json").exists():
+        raise ValueError(
+            f"{folder} is no folder of a finished run: it has no result.json; train the model "
+            "first, with `sparring run`"
+        )
+    about = json.loads((place / "graph.json").read_text())
+    if about.get("training_hash") != graph.content_hash:
+        raise ValueError(
+            f"{folder} was trained on another graph, {about['name']}; train the model on the "
+            "graph of this experiment"
+        )
+    with torch.random.fork_rng():  # what is drawn to initialise it is overwritten
+        spec = json.loads((place / "config.json").read_text())["model"]
+        model = build(spec, MAIN_MODELS, "model", graph=graph)
+    name = "best" if checkpoint.exists(place, "best") else "last"
+    state = checkpoint.load(place, name)["step"]
+    lead = "model."
+    own = {key.removeprefix(lead): state[key] for key in state if key.startswith(lead)}
+    model.load_state_dict(own)
+    return model.to(graph.triples.device).eval().requires_grad_(False)
+
+
+TEACHERS = {"run": trained_model}
+
 
 Split = Literal["test", "valid"]
 

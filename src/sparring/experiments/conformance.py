@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sparring.experiments.build import ConfigError, build, find
 from sparring.experiments.config import ALL_SAMPLERS
-from sparring.hosts import HOSTS
+from sparring.integrations import HOSTS
+from sparring.registry import ConfigError, build, find
 from sparring.samplers import NegativeSampler
 from sparring.testing import Contestant, Report, judge, judge_sampler, tiny_graph
 

@@ -8,16 +8,15 @@ from typing import Any
 
 import torch
 
-from sparring.breakdown import Breakdown, Row, breakdown
-from sparring.evaluation import Evaluation, evaluate
-from sparring.experiments.build import ConfigError, build
-from sparring.experiments.config import PARTS, Config, check_config, override_value
-from sparring.experiments.graphs import load_graph
-from sparring.experiments.host import keep_freed_memory, provenance, stopped_by_signals
-from sparring.experiments.listeners import JsonLines, Listener
-from sparring.graph.knowledge_graph import SPLITS, KnowledgeGraph
-from sparring.guided import Guided, as_guide
+from sparring.data.graph import SPLITS, KnowledgeGraph
+from sparring.evaluation.breakdown import Breakdown, Row, breakdown
+from sparring.evaluation.predict import Guided, as_guide
+from sparring.evaluation.ranking import Evaluation, evaluate
+from sparring.experiments.callbacks import JsonLines, Listener
+from sparring.experiments.config import PARTS, Config, check_config, load_graph, override_value
+from sparring.experiments.environment import keep_freed_memory, provenance, stopped_by_signals
 from sparring.models.base import MainModel
+from sparring.registry import ConfigError, build
 from sparring.seeds import Seeds
 from sparring.training import Fit, TrainingStep, checkpoint
 from sparring.training.checkpoint import write_atomically

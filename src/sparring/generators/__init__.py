@@ -1,12 +1,10 @@
 """Samplers that learn what to offer, or rebuild themselves from what the main model knows."""
 
 from sparring.generators.base import NegativeGenerator
-from sparring.generators.dense import DenseGenerator, SoftmaxGenerator
-from sparring.generators.flow import FlowGenerator
-from sparring.generators.kbgan import KBGAN
+from sparring.generators.gan import KBGAN, NeuralGAN
 from sparring.generators.midx import MultiIndex
-from sparring.generators.neural import NeuralGAN
-from sparring.generators.sparring import SparringGenerator
+from sparring.generators.ns_generator import SparringGenerator
+from sparring.generators.softmax import DenseGenerator, FlowGenerator, SoftmaxGenerator
 from sparring.generators.tree import AdversarialTree
 
 GENERATORS = {

@@ -9,10 +9,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from sparring.batch import Negatives, Scorer, VectorScorer
-from sparring.generators.base import draw
-from sparring.generators.clusters import cluster
-from sparring.generators.features import slot_features
-from sparring.graph.knowledge_graph import TrainGraph
+from sparring.data.graph import TrainGraph
+from sparring.generators.base import draw, slot_features
+from sparring.generators.multi_index import cluster
 from sparring.samplers.base import NegativeSampler
 
 

@@ -6,11 +6,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sparring.batch import Negatives, Queries, grouped
-from sparring.generators.base import NegativeGenerator
-from sparring.generators.features import slot_features
-from sparring.generators.halving import halve
-from sparring.graph.knowledge_graph import TrainGraph
-from sparring.graph.sides import both_queries
+from sparring.corruption import both_queries
+from sparring.data.graph import TrainGraph
+from sparring.generators.base import NegativeGenerator, halve, slot_features
 
 
 class AdversarialTree(NegativeGenerator):

@@ -1,15 +1,25 @@
 """How wrong answers should score against right ones."""
 
-from sparring.losses.adaptive import Tans
 from sparring.losses.base import Loss, attention, average
-from sparring.losses.debiased import Debiased, HardDebiased, HaSa
-from sparring.losses.logistic import Logistic, SelfAdversarial, SummedLogistic
 from sparring.losses.margin import DoubleMargin, MarginRanking, PairwiseLogistic
-from sparring.losses.nce import NCE
-from sparring.losses.smoothed import Emu, SmoothedLogistic, SmoothedSoftmax
-from sparring.losses.softmax import Softmax
-from sparring.losses.true_negatives import TrueNegativeSoftmax
-from sparring.losses.unlabeled import NonNegative
+from sparring.losses.pointwise import (
+    NCE,
+    Logistic,
+    NonNegative,
+    SelfAdversarial,
+    SmoothedLogistic,
+    SummedLogistic,
+    Tans,
+)
+from sparring.losses.softmax import (
+    Debiased,
+    Emu,
+    HardDebiased,
+    HaSa,
+    SmoothedSoftmax,
+    Softmax,
+    TrueNegativeSoftmax,
+)
 
 LOSSES = {
     "debiased": Debiased,

@@ -1,5 +1,6 @@
 """What a loss is, and the sums that losses share."""
 
+import math
 from abc import ABC, abstractmethod
 
 import torch
@@ -9,7 +10,7 @@ from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
 from sparring.batch import Negatives
-from sparring.compiled import can_loop, compiled, in_parts
+from sparring.kernels.runtime import can_loop, compiled, in_parts
 
 
 class Loss(nn.Module, ABC):
@@ -167,3 +168,54 @@ def stated(density: Float[Tensor, "..."] | None, what: str, instead: str) -> Flo
     if density is None:
         raise ValueError(f"{what}, which this sampler does not state; {instead}")
     return density
+
+
+def lowered(share: Float[Tensor, "B K"], log_q: Float[Tensor, "B K"]) -> Float[Tensor, "B K"]:
+    """Log of share / q; -inf where nothing counts, whatever the density there."""
+    return share.log() - log_q.clamp(min=torch.finfo(log_q.dtype).min)
+
+
+def density(negatives: Negatives) -> Float[Tensor, "B K"]:
+    """Log-density of the candidates."""
+    return stated(
+        negatives.log_q,
+        "a correction needs log_q",
+        'use a sampler that does, or a loss without (softmax with correction = "none")',
+    )
+
+
+def density_at_answer(negatives: Negatives) -> Float[Tensor, "B"]:
+    """Log-density of the answers."""
+    return stated(
+        negatives.answer_log_q,
+        "correcting the answer needs its log_q",
+        "use a sampler that does, or correct only the negatives (softmax with correction = "
+        '"negatives")',
+    )
+
+
+def log_or_lowest(prior: float) -> float:
+    """Log of the prior; -inf for a prior of 0."""
+    return math.log(prior) if prior else -torch.inf
+
+
+def below_one(prior: float) -> float:
+    """The prior, if it is a share that leaves something.
+
+    Raises:
+        ValueError: if it is below 0, or 1 or above.
+    """
+    if not 0 <= prior < 1:
+        raise ValueError(f"the prior of a false negative is a share below 1; got {prior}")
+    return prior
+
+
+def share_of_one(smoothing: float) -> float:
+    """The smoothing, if it is a share.
+
+    Raises:
+        ValueError: if it is below 0, or 1 or above.
+    """
+    if not 0 <= smoothing < 1:
+        raise ValueError(f"label smoothing is a share below 1; got {smoothing}")
+    return smoothing

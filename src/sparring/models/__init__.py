@@ -8,9 +8,7 @@ from sparring.models.decoders import (
     DistMultDecoder,
     TransEDecoder,
 )
-from sparring.models.encoded import EncodedModel
-from sparring.models.graph_networks import RGCN, CompGCN
-from sparring.models.mutated import Mutated
+from sparring.models.gnn import RGCN, CompGCN, EncodedModel
 from sparring.models.mutation import (
     MUTATORS,
     CoordinateMask,
@@ -18,13 +16,13 @@ from sparring.models.mutation import (
     MixByDoubt,
     MixHard,
     MixWithAnswer,
+    Mutated,
 )
+from sparring.models.nbfnet import NBFNet
 from sparring.models.neural import ConvE, TuckER
-from sparring.models.paths import NBFNet
 from sparring.models.rules import RuleModel
-from sparring.models.text import TextModel
-from sparring.models.text_encoders import TEXT_ENCODERS, MiniLM, TextEncoder, Trigrams
-from sparring.models.translation import RotatE, TransD, TransE, TransH
+from sparring.models.text import TEXT_ENCODERS, MiniLM, TextEncoder, TextModel, Trigrams
+from sparring.models.translational import RotatE, TransD, TransE, TransH
 
 MODELS = {
     "compgcn": CompGCN,

@@ -7,8 +7,8 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from sparring.batch import Queries, Scorer
-from sparring.graph.knowledge_graph import TrainGraph
-from sparring.models.table import Table
+from sparring.data.graph import TrainGraph
+from sparring.embedding import Table
 
 
 class MainModel(nn.Module, ABC):

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from sparring.batch import Scorer
 from sparring.models.scorers import CityBlockScorer, DotScorer, EuclideanScorer, Lookup
-from sparring.models.translation import one_of_two
+from sparring.models.translational import one_of_two
 
 
 class Decoder(nn.Module, ABC):

@@ -5,7 +5,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from sparring.graph.knowledge_graph import TrainGraph
+from sparring.data.graph import TrainGraph
 from sparring.models.base import EmbeddingModel
 from sparring.models.decoders import ConvEDecoder, refuse_single
 from sparring.models.scorers import DotScorer

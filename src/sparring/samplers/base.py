@@ -1,12 +1,19 @@
-"""A negative sampler offers wrong answers to queries, and may learn from how they fared."""
+"""A negative sampler offers wrong answers to queries, and may learn from how they fared.
+
+Drawing without replacement, and what to make of draws that repeat themselves.
+
+Where to find a model's vector of each entity.
+
+The distinct queries of the training graph, as rows of a table."""
 
 from abc import ABC, abstractmethod
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from sparring.batch import Feedback, Negatives, Queries, Scorer
+from sparring.data.graph import TrainGraph
 
 
 class NegativeSampler(nn.Module, ABC):
@@ -95,3 +102,68 @@ class SamplerWrapper(NegativeSampler, ABC):
 
     def watch(self, model):
         self.inner.watch(model)
+
+
+def gumbel(like: Float[Tensor, "B C"], rng: torch.Generator) -> Float[Tensor, "B C"]:
+    """Noise whose addition to log-weights makes the order one of drawing without replacement."""
+    lot = torch.empty_like(like).exponential_(generator=rng)
+    return -lot.clamp(min=torch.finfo(like.dtype).tiny).log()
+
+
+def repeated(ids: Int[Tensor, "B C"]) -> Bool[Tensor, "B C"]:
+    """True where an id stands further left in its row already."""
+    ascending, order = ids.sort(stable=True)
+    again = torch.zeros_like(ids, dtype=torch.bool)
+    again[:, 1:] = ascending[:, 1:] == ascending[:, :-1]
+    return torch.zeros_like(again).scatter(1, order, again)
+
+
+def times(ids: Int[Tensor, "B C"], mask: Bool[Tensor, "B C"]) -> Int[Tensor, "B C"]:
+    """How often each id is masked True in its row."""
+    ascending, order = ids.sort(stable=True)
+    run = torch.zeros_like(ids)
+    run[:, 1:] = (ascending[:, 1:] != ascending[:, :-1]).cumsum(1)
+    run = torch.zeros_like(ids).scatter(1, order, run)
+    return torch.zeros_like(ids).scatter_add(1, run, mask.long()).gather(1, run)
+
+
+def entity_vectors(model: nn.Module) -> Float[Tensor, "N d"]:
+    """The rows of the model's table `entity`, as they are now and without gradients.
+
+    Raises:
+        ValueError: if the model has no such table.
+    """
+    table = getattr(model, "entity", None)
+    if not isinstance(table, nn.Embedding):
+        raise ValueError(
+            f"{type(model).__name__} has no embedding table `entity`, whose rows tell which "
+            "entities are alike; use another model, or a sampler that goes by scores"
+        )
+    return table.weight.detach()
+
+
+class SeenQueries(nn.Module):
+    """Numbers the distinct (anchor, relation) of the training graph, on both sides together."""
+
+    key: Int[Tensor, "Q"]
+
+    def __init__(self, graph: TrainGraph):
+        super().__init__()
+        self.slots = 2 * graph.num_relations
+        key = (graph.known.facts // graph.num_entities).unique_consecutive()
+        self.register_buffer("key", key, persistent=False)
+
+    def __len__(self) -> int:
+        return len(self.key)
+
+    def row(self, queries: Queries) -> Int[Tensor, "B"]:
+        """The number of each query; Q for one that is not in the training graph."""
+        wanted = queries.anchor * self.slots + queries.relation
+        place = torch.searchsorted(self.key, wanted).clamp(max=len(self.key) - 1)
+        return torch.where(self.key[place] == wanted, place, len(self.key))
+
+    def queries(self, rows: Int[Tensor, "M"]) -> Queries:
+        """The queries of these numbers. They have no answer of their own; the anchor stands in."""
+        anchor = self.key[rows] // self.slots
+        ones = torch.ones(len(rows), device=anchor.device)
+        return Queries(anchor, self.key[rows] % self.slots, anchor, ones)

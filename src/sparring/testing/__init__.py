@@ -5,14 +5,10 @@ Each `check_*` raises an AssertionError that names the broken promises; `judge` 
 fixed, so a check that passes once passes always.
 """
 
-from sparring.testing.corruptions import Contestant
-from sparring.testing.density import check_density
-from sparring.testing.judge import judge, judge_sampler
-from sparring.testing.losses import check_loss
-from sparring.testing.models import check_model
-from sparring.testing.report import Fault, Report
-from sparring.testing.samplers import check_sampler
-from sparring.testing.worlds import table_scorer, tiny_graph, tiny_queries
+from sparring.testing.contracts import check_loss, check_model
+from sparring.testing.external import Contestant, judge, judge_sampler
+from sparring.testing.fixtures import Fault, Report, table_scorer, tiny_graph, tiny_queries
+from sparring.testing.samplers import check_density, check_sampler
 
 __all__ = [
     "Contestant",

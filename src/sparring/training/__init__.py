@@ -1,8 +1,8 @@
-from sparring.optimizers import OPTIMIZERS, RowwiseAdagrad
+from sparring.optim import OPTIMIZERS, RowwiseAdagrad
 from sparring.training.checkpoint import CheckpointError
-from sparring.training.fit import DivergedError, Fit, FitOptions, Record
 from sparring.training.schedules import SCHEDULES
 from sparring.training.step import TrainingStep
+from sparring.training.trainer import DivergedError, Fit, FitOptions, Record
 
 __all__ = [
     "OPTIMIZERS",

@@ -1,8 +1,7 @@
 """A state on disk: safetensors for the numbers, JSON for the rest, refused if altered.
 
 `last.json` names its tensor file by content, so replacing the JSON is the one atomic step: a
-crash at any moment leaves the old checkpoint or the new one, never a mixture.
-"""
+crash at any moment leaves the old checkpoint or the new one, never a mixture."""
 
 import hashlib
 import json

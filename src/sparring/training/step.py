@@ -5,7 +5,7 @@ from jaxtyping import Int
 from torch import Tensor, nn
 
 from sparring.batch import Feedback
-from sparring.graph.sides import Sides
+from sparring.corruption import Sides
 from sparring.losses import Loss
 from sparring.models.base import MainModel
 from sparring.samplers.base import NegativeSampler

@@ -5,8 +5,7 @@ from typing import Annotated
 
 import typer
 
-from sparring.experiments.commands.console import as_json, table
-from sparring.experiments.commands.options import Json, Overrides
+from sparring.experiments.console import Json, Overrides, as_json, table
 
 SHARES = {
     "known_drawn": "training facts, drawn",
@@ -51,11 +50,10 @@ def audit(
     opposite of the truth. The uniform sampler beside it, with as many candidates for the same
     queries, shows what chance would do.
     """
-    from sparring.experiments.config import read_config
-    from sparring.experiments.graphs import load_graph
-    from sparring.experiments.offers import audited
+    from sparring.data.read import read_triples
+    from sparring.experiments.audit_run import audited
+    from sparring.experiments.config import load_graph, read_config
     from sparring.experiments.run import Run, assemble
-    from sparring.graph.read import read_triples
 
     run = Run(place) if place.is_dir() else None
     config = run.config(overrides or []) if run else read_config(place, overrides or [])

@@ -5,9 +5,7 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from sparring.experiments.commands.console import as_json, line, out
-from sparring.experiments.commands.failures import FAILED
-from sparring.experiments.commands.options import Json
+from sparring.experiments.console import FAILED, Json, as_json, line, out
 
 
 def check(

@@ -7,9 +7,7 @@ from typing import Annotated
 
 import typer
 
-from sparring.experiments.commands.console import err, line, table
-from sparring.experiments.commands.failures import STOPPED
-from sparring.experiments.commands.options import Overrides, Quiet
+from sparring.experiments.console import STOPPED, Overrides, Quiet, err, line, table
 
 
 def compare(
@@ -45,9 +43,9 @@ def compare(
     The report is one HTML page that needs no network. Runs that are finished are kept, so the
     same command goes on after **Ctrl-C**, which saves and leaves with exit code 130.
     """
+    from sparring.experiments.callbacks import watchers
     from sparring.experiments.compare import compare as train_all
     from sparring.experiments.compare import read_comparison
-    from sparring.experiments.listeners import watchers
     from sparring.experiments.report import write_report
 
     path = config or Path(str(files("sparring.experiments") / "atlas.toml"))

@@ -6,9 +6,7 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from sparring.experiments.commands.console import as_json, line, out, table
-from sparring.experiments.commands.failures import FAILED
-from sparring.experiments.commands.options import Json
+from sparring.experiments.console import FAILED, Json, as_json, line, out, table
 
 data = typer.Typer(no_args_is_help=True, help="List, describe and check graphs.")
 
@@ -20,7 +18,7 @@ def list_graphs(json: Json = False):
     A folder of graphs is named by the environment variable `SPARRING_DATA`. Any other graph is
     given by its path.
     """
-    from sparring.experiments.graphs import known_graphs
+    from sparring.experiments.config import known_graphs
 
     known = known_graphs()
     if json:
@@ -51,8 +49,8 @@ def describe(
     """
     from dataclasses import asdict
 
-    from sparring.experiments.graphs import GraphSource, load_graph
-    from sparring.graph.describe import describe as summarize
+    from sparring.data.statistics import describe as summarize
+    from sparring.experiments.config import GraphSource, load_graph
 
     known = GraphSource(path=source) if Path(source).exists() else GraphSource(name=source)
     found = summarize(load_graph(known))
@@ -113,7 +111,7 @@ def check(
     """
     from dataclasses import asdict
 
-    from sparring.graph.read import check_folder
+    from sparring.data.read import check_folder
 
     findings = check_folder(path)
     errors = sum(finding.severity == "error" for finding in findings)

@@ -5,8 +5,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from sparring.experiments.commands.console import line
-from sparring.experiments.commands.options import Overrides
+from sparring.experiments.console import Overrides, line
 
 
 def export(
@@ -36,11 +35,10 @@ def export(
     import numpy as np
     import torch
 
-    from sparring.experiments.config import read_config
-    from sparring.experiments.graphs import load_graph
-    from sparring.experiments.offers import step_device
+    from sparring.experiments.audit_run import step_device
+    from sparring.experiments.config import load_graph, read_config
     from sparring.experiments.run import Run, assemble
-    from sparring.hosts import arrays
+    from sparring.integrations import export as arrays
     from sparring.seeds import Seeds
 
     run = Run(place) if place.is_dir() else None

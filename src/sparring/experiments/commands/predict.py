@@ -5,8 +5,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from sparring.experiments.commands.console import line, out
-from sparring.experiments.commands.options import GuideWeight, Overrides, RunFolder
+from sparring.experiments.console import GuideWeight, Overrides, RunFolder, line, out
 
 
 def predict(
@@ -54,12 +53,11 @@ def predict(
 
     Example: `sparring predict runs/atlas/uniform/seed-0 --head Iceland --relation currency`
     """
-    from sparring.experiments.graphs import load_graph
+    from sparring.data.graph import SPLITS
+    from sparring.evaluation.predict import Question, as_guide, read_questions
+    from sparring.evaluation.predict import predict as answer
+    from sparring.experiments.config import load_graph
     from sparring.experiments.run import Run, guided
-    from sparring.graph.knowledge_graph import SPLITS
-    from sparring.guided import as_guide
-    from sparring.predict import Question, read_questions
-    from sparring.predict import predict as answer
 
     asked = [word for word in (head, relation, tail) if word is not None]
     if queries and asked:

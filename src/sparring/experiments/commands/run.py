@@ -1,15 +1,53 @@
-"""`sparring run`: train and judge one experiment."""
+"""Tables of how well queries are answered.
+
+`sparring run`: train and judge one experiment.
+
+`sparring evaluate`: rank again with a trained model."""
 
 import os
 import shlex
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from sparring.experiments.commands.console import err, line
-from sparring.experiments.commands.failures import STOPPED
-from sparring.experiments.commands.options import Overrides, Quiet
+from sparring.experiments.console import (
+    STOPPED,
+    GuideWeight,
+    Json,
+    Overrides,
+    Quiet,
+    RunFolder,
+    as_json,
+    err,
+    line,
+    table,
+)
+
+if TYPE_CHECKING:
+    from sparring.evaluation.breakdown import Breakdown, Row
+
+GROUPS = ("overall", "side", "cardinality", "degree")
+
+
+def show(parts: Breakdown, title: str, relations: int = 0) -> None:
+    """Print the coarse groups, then the relations with the most queries."""
+    often = sorted(
+        (row for row in parts.rows if row.group == "relation"), key=lambda row: -row.queries
+    )
+    rows = [row for row in parts.rows if row.group in GROUPS] + often[:relations]
+    columns = ("", "queries", "MRR", f"{parts.level:.0%} interval", "H@1", "H@3", "H@10", "MR")
+    table(title, columns, map(cells, rows))
+    if 0 < relations < len(often):
+        line(f"and {len(often) - relations} relations with fewer queries; see --relations")
+
+
+def cells(row: Row) -> tuple[str, ...]:
+    """One line of the table."""
+    name = f"degree {row.name}" if row.group == "degree" else row.name
+    interval = "" if row.mrr_low is None else f"{row.mrr_low:.3f}-{row.mrr_high:.3f}"
+    shares = (f"{share:.3f}" for share in (row.hits1, row.hits3, row.hits10))
+    return (name, f"{row.queries:,}", f"{row.mrr:.4f}", interval, *shares, f"{row.mr:,.1f}")
 
 
 def run(
@@ -45,9 +83,8 @@ def run(
     goes on, and the result is bit for bit that of an unbroken run.
     """
     from sparring.experiments import run as runs
-    from sparring.experiments.commands.ranks import show
+    from sparring.experiments.callbacks import watchers
     from sparring.experiments.config import read_config
-    from sparring.experiments.listeners import watchers
 
     folder = folder or Path("runs") / config.stem
     experiment = read_config(config, overrides or [])
@@ -69,3 +106,37 @@ def run(
         runs.write_json(record, runs.as_record(result, os.path.relpath(config), overrides or []))
     show(runs.Run(folder).parts(), f"{config.stem} on {result['dataset']} ({result['split']})")
     line(f"best epoch {result['best_epoch']}, {result['cpu_seconds']} CPU seconds, in {folder}")
+
+
+def evaluate(
+    run: RunFolder,
+    split: Annotated[
+        Literal["test", "valid"] | None,
+        typer.Option(help="The split to rank; by default the run's own.", show_default=False),
+    ] = None,
+    relations: Annotated[
+        int, typer.Option(min=0, help="How many relations to list, those with most queries first.")
+    ] = 10,
+    guide: GuideWeight = 0.0,
+    overrides: Overrides = None,
+    json: Json = False,
+):
+    """Rank the facts of a split with the best checkpoint of a run.
+
+    Metrics are filtered and shown by side, cardinality of the relation, training degree of the
+    answer, and relation. Intervals come from resampled triples.
+    """
+    from sparring.experiments.config import load_graph
+    from sparring.experiments.run import Run, guided, in_parts, judge, measures
+
+    place = Run(run)
+    asked = [*(overrides or []), *([f"evaluate.split={split}"] if split else [])]
+    config = place.config(asked)
+    graph = load_graph(config.graph)
+    ranks = judge(guided(place.trained(config, graph), guide), graph, config)
+    parts = in_parts(ranks, graph, config)
+    if json:
+        about = {"run": str(run), "dataset": graph.name, "split": config.evaluate.split}
+        as_json({**about, **measures(ranks), **parts.to_dict()})
+    else:
+        show(parts, f"{run} on {graph.name} ({config.evaluate.split})", relations)

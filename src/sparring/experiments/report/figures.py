@@ -1,23 +1,158 @@
-"""Learning curves, and MRR by kind of query and by relation."""
+"""One colour and one mark per variant, the same on the whole page.
 
+What all figures share. Colours are CSS variables, which the page fills in for its theme.
+
+Learning curves, and MRR by kind of query and by relation."""
+
+import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from html import escape
+from typing import Any, NamedTuple
 
 import plotly.graph_objects as go
 
-from sparring.experiments.report.canvas import (
-    Axis,
-    View,
-    blank,
-    hover,
-    marker,
-    plain,
-    shortened,
-    view,
+from sparring.experiments.report.records import Estimate, Group, Variant, count, score
+
+COLOURS = 8
+MARKS = (  # 7, so that colour and mark repeat together only after 56 variants
+    ("circle", "M8 2.5a5.5 5.5 0 1 0 0 11a5.5 5.5 0 1 0 0-11Z"),
+    ("diamond", "M8 1.2 14.8 8 8 14.8 1.2 8Z"),
+    ("square", "M3 3h10v10H3Z"),
+    ("triangle-up", "M8 1.8 15 13.8H1Z"),
+    ("cross", "M5.8 1.5h4.4v4.3h4.3v4.4h-4.3v4.3H5.8v-4.3H1.5V5.8h4.3Z"),
+    ("triangle-down", "M1 2.2h14L8 14.2Z"),
+    ("star", "M8 1l2.1 4.7 5.1.5-3.9 3.4 1.2 5.1L8 12l-4.5 2.7 1.2-5.1L.8 6.2l5.1-.5Z"),
 )
-from sparring.experiments.report.formats import count, score
-from sparring.experiments.report.marks import band, colour
-from sparring.experiments.report.records import Estimate, Group, Variant
+
+
+def colour(place: int) -> str:
+    """The CSS variable that holds the colour of the variant at a place."""
+    return f"var(--v{place % COLOURS})"
+
+
+def band(place: int) -> str:
+    """The same colour, nearly transparent."""
+    return f"var(--v{place % COLOURS}-band)"
+
+
+def symbol(place: int) -> str:
+    """Plotly's name for the mark."""
+    return MARKS[place % len(MARKS)][0]
+
+
+def size(place: int, pixels: int) -> float:
+    """Plotly's size of the mark, so that all marks look equally large."""
+    return round(pixels * (1.3 if "triangle" in symbol(place) else 1.0), 1)
+
+
+def outline(place: int) -> str:
+    """The mark as an SVG path in a box of 16 by 16."""
+    return MARKS[place % len(MARKS)][1]
+
+
+AXIS = {
+    "gridcolor": "var(--grid)",
+    "linecolor": "var(--line)",
+    "zeroline": False,
+    "automargin": True,
+    "title": {"font": {"color": "var(--soft)", "size": 13}, "standoff": 12},
+    "fixedrange": True,
+    "tickfont": {"color": "var(--soft)"},
+}
+TEMPLATE = go.layout.Template(
+    layout={
+        "font": {"family": "var(--font)", "color": "var(--faint)", "size": 12.5},
+        "paper_bgcolor": "rgba(0,0,0,0)",
+        "plot_bgcolor": "rgba(0,0,0,0)",
+        "margin": {"l": 12, "r": 16, "t": 12, "b": 12},
+        "showlegend": False,
+        "dragmode": False,
+        "hovermode": "closest",
+        "hoverlabel": {
+            "bgcolor": "var(--card)",
+            "bordercolor": "var(--line)",
+            "font": {"family": "var(--font)", "color": "var(--ink)", "size": 13},
+            "align": "left",
+        },
+        "xaxis": AXIS,
+        "yaxis": AXIS,
+    }
+)
+
+
+class View(NamedTuple):
+    """One of the figures that share a place on the page.
+
+    Attributes:
+        tab: what the reader chooses it by.
+        figure: data and layout as Plotly's JSON.
+    """
+
+    tab: str
+    figure: dict[str, Any]
+
+
+def blank(*, height: int, x: str, y: str) -> go.Figure:
+    """A figure without data, with the titles of its axes."""
+    figure = go.Figure(layout={"template": TEMPLATE, "height": height})
+    figure.update_xaxes(title_text=x)
+    figure.update_yaxes(title_text=y)
+    return figure
+
+
+def view(tab: str, figure: go.Figure) -> View:
+    """A finished figure and the name of its tab."""
+    return View(tab, json.loads(str(figure.to_json())))
+
+
+def plain(name: str) -> str:
+    """A name as Plotly shows it letter by letter, for it reads some HTML in texts."""
+    return escape(name, quote=False)
+
+
+def marker(variant: Variant, pixels: int) -> dict[str, Any]:
+    """The mark of a variant, in its colour."""
+    place = variant.place
+    return {"symbol": symbol(place), "size": size(place, pixels), "color": colour(place)}
+
+
+def hover(variant: Variant, texts: Iterable[str]) -> dict[str, Any]:
+    """What is said of each point; names come as data, where Plotly looks for no placeholders."""
+    said = [f"<b>{plain(variant.label)}</b><br>{text}" for text in texts]
+    return {"customdata": said, "hovertemplate": "%{customdata}<extra></extra>"}
+
+
+def shortened(label: str, most: int = 28) -> str:
+    """A label that fits beside a figure."""
+    return label if len(label) <= most else f"{label[: most - 1].rstrip()}…"
+
+
+class Axis:
+    """From the lowest value to the highest with room at both ends; logarithmic if it can be.
+
+    Args:
+        room: at each end, as a share of the distance between the two.
+    """
+
+    def __init__(self, values: Sequence[float], room: float = 0.14, logarithmic: bool = False):
+        self.logarithmic = logarithmic and min(values) > 0
+        ends = [self._scaled(value) for value in (min(values), max(values))]
+        free = max(room * (ends[1] - ends[0]), 0.15 if self.logarithmic else 0.02)
+        self.low, self.high = ends[0] - free, ends[1] + free
+
+    def __call__(self, value: float) -> float:
+        """Place on the axis, from 0 to 1."""
+        return (self._scaled(value) - self.low) / (self.high - self.low)
+
+    def layout(self) -> dict[str, Any]:
+        """The range and its steps, as Plotly wants them."""
+        steps = {"type": "log", "dtick": "D2"} if self.logarithmic else {}
+        return {"range": [self.low, self.high], **steps}
+
+    def _scaled(self, value: float) -> float:
+        return math.log10(value) if self.logarithmic else value
+
 
 FREQUENT = 15  # relations shown in the figure; the table has them all
 

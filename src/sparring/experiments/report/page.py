@@ -1,9 +1,15 @@
-"""A comparison as one HTML page that needs no network."""
+"""Negatives drawn for a few queries, variant by variant.
+
+The rows of the page's tables, as text.
+
+A comparison as one HTML page that needs no network."""
 
 import base64
 import hashlib
+import json
+import math
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import version
 from importlib.resources import files
 from pathlib import Path
@@ -13,15 +19,246 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
-from sparring.breakdown import Difference, paired_difference
+from sparring.data.graph import KnowledgeGraph
+from sparring.evaluation.breakdown import Difference, paired_difference
 from sparring.experiments.compare import Comparison, ComparisonPlan, read_comparison
-from sparring.experiments.report import figures, marks, tables
-from sparring.experiments.report.examples import examples
+from sparring.experiments.report import figures
+from sparring.experiments.report import figures as marks
 from sparring.experiments.report.hardness import hardness
-from sparring.experiments.report.headline import Gap, headline
-from sparring.experiments.report.records import Variant, variants
+from sparring.experiments.report.records import (
+    DASH,
+    MEASURES,
+    MINUS,
+    Gap,
+    Group,
+    Variant,
+    between,
+    count,
+    duration,
+    headline,
+    percent,
+    score,
+    signed,
+    span,
+    variants,
+)
 from sparring.seeds import Seeds
 from sparring.training.checkpoint import write_atomically
+
+QUERY = ("anchor", "relation", "answer", "asked")
+SAYINGS = {
+    "withheld": "in truth a fact, withheld from training",
+    "known": "a training fact",
+    "answer": "the answer itself",
+    "": "nothing known",
+}
+
+
+def examples(variants: Sequence[Variant]) -> list[dict[str, Any]]:
+    """One entry per query, with what each variant offered for it."""
+    drawn: dict[tuple, list[dict[str, Any]]] = {}
+    for variant in variants:
+        for query in variant.negatives:
+            key = tuple(query[name] for name in QUERY)
+            drawn.setdefault(key, []).append(_draw(variant, query))
+    return [{**dict(zip(QUERY, key)), "draws": draws} for key, draws in drawn.items()]
+
+
+def _draw(variant: Variant, query: Mapping[str, Any]) -> dict[str, Any]:
+    told = [f"{count(query['drawn'])} drawn"]
+    told += [f"{count(query[name])} {name}" for name in ("withheld", "known") if query[name]]
+    return {"variant": variant, "told": ", ".join(told), "chips": _chips(query["candidates"])}
+
+
+def _chips(candidates: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Candidates in their order, repeats as one."""
+    times: dict[tuple, int] = {}
+    for one in candidates:
+        key = (one["entity"], one["mark"], one["counts"], one["score"])
+        times[key] = times.get(key, 0) + 1
+    return [
+        {
+            "label": label,
+            "kind": f"{mark}{'' if counts else ' hidden'}".strip(),
+            "times": repeats,
+            "said": f"{SAYINGS[mark]}{'' if counts else ', not counted'}; "
+            f"score {score:.2f}".replace("-", MINUS),
+        }
+        for (label, mark, counts, score), repeats in times.items()
+    ]
+
+
+STRIP, MARGIN = 128, 8  # width of the drawn strip, and of its free ends
+
+
+class Scale:
+    """Where an MRR lies on the strips of the result table, which share one axis."""
+
+    def __init__(self, variants: Sequence[Variant]):
+        marks = [
+            value for v in variants for value in (*v.numbers["mrr"]["each"], *(v.mrr.ends or ()))
+        ]
+        self.low, self.high = min(marks), max(marks)
+        self.ends = score(self.low), score(self.high)
+
+    def __call__(self, mrr: float) -> float:
+        width = self.high - self.low
+        share = (mrr - self.low) / width if width else 0.5
+        return round(MARGIN + share * (STRIP - 2 * MARGIN), 2)
+
+
+def result_rows(variants: Sequence[Variant], scale: Scale) -> list[dict[str, Any]]:
+    """One row per variant of the result table."""
+    best = {name: max(variant.mean(name) for variant in variants) for name in MEASURES}
+    return [_result_row(variant, scale, best) for variant in variants]
+
+
+def _result_row(variant: Variant, scale: Scale, best: Mapping[str, float]) -> dict[str, Any]:
+    ends, gap = variant.mrr.ends, variant.difference
+    return {
+        "variant": variant,
+        "at": scale(variant.mean("mrr")),
+        "whisker": ends and [scale(end) for end in ends],
+        "seeds": [scale(mrr) for mrr in variant.numbers["mrr"]["each"]],
+        "interval": ends and f"{score(ends[0])} to {score(ends[1])}",
+        "best": {name for name in MEASURES if variant.mean(name) == best[name]},
+        **{name: score(variant.mean(name)) for name in MEASURES},
+        "difference": gap and signed(gap.difference),
+        "direction": gap and _direction(gap),
+        "difference_interval": gap and between(gap.low, gap.high),
+        "k": count(variant.numbers["k"]),
+        "scored": count(variant.numbers["scored_per_query"]),
+        "cpu": count(variant.mean("cpu_seconds")),
+        "best_epoch": span([result["best_epoch"] for result in variant.results]),
+    }
+
+
+def _direction(gap: Difference) -> str:
+    if gap.low > 0:
+        return "up"
+    return "down" if gap.high < 0 else "even"
+
+
+def relation_rows(variants: Sequence[Variant], labels: Mapping[str, str]) -> list[dict[str, Any]]:
+    """One row per relation that has queries, those with the most first."""
+    rows: dict[str, dict[int, Group]] = {}
+    for variant in variants:
+        for group in variant.groups:
+            if group.title == "relation":
+                rows.setdefault(group.name, {})[variant.place] = group
+    table = []
+    for name, found in rows.items():
+        best = max(group.mrr.value for group in found.values())
+        cells = [
+            {
+                "text": score(found[v.place].mrr.value) if v.place in found else "",
+                "best": v.place in found and found[v.place].mrr.value == best,
+            }
+            for v in variants
+        ]
+        queries = next(iter(found.values())).queries
+        table.append((-queries, labels[name], count(queries), cells))
+    return [
+        {"label": label, "queries": queries, "cells": cells}
+        for _, label, queries, cells in sorted(table, key=lambda row: row[:2])
+    ]
+
+
+AUDITED = {
+    "Withheld\nfacts": "withheld_counted",
+    "Score lower\n(hardness)": "percentile",
+    "Above the\nanswer": "above",
+    "Training facts\ndrawn": "known_drawn",
+    "Answer\ndrawn": "answer_drawn",
+    "Distinct\nper query": "distinct",
+    "Entities\ncovered": "coverage",
+}
+
+
+def audit_rows(variants: Sequence[Variant]) -> list[dict[str, Any]]:
+    """One row per audited variant, and one for uniform draws beside the first of them."""
+    audited = [variant for variant in variants if "own" in variant.offers]
+    rows = [(variant, variant.label, variant.offers["own"]) for variant in audited]
+    uniform = [variant.offers["uniform"] for variant in audited if "uniform" in variant.offers]
+    rows += [(None, "Uniform draws, to compare", offer) for offer in uniform[:1]]
+    return [
+        {
+            "variant": variant,
+            "label": label,
+            "cells": [_share(getattr(offer, field)) for field in AUDITED.values()],
+        }
+        for variant, label, offer in rows
+    ]
+
+
+def _share(value: float | None) -> str:
+    return DASH if value is None else percent(value)
+
+
+def facts(
+    variants: Sequence[Variant], graph: KnowledgeGraph, numbers: Mapping[str, Any]
+) -> list[dict[str, str]]:
+    """What the comparison was about and what it took, as name, value and detail."""
+    results = [result for variant in variants for result in variant.results]
+    seconds = math.fsum(result["cpu_seconds"] for result in results)
+    dims = _distinct(result["dim"] for result in results if result["dim"] is not None)
+    losses = _distinct(result["loss"] for result in results)
+    seeds = numbers["seeds"]
+    judged = len(getattr(graph, numbers["split"]))
+    sizes = f"{count(len(graph.entities))} entities, {count(len(graph.relations))} relations, "
+    return [
+        {
+            "name": "Data set",
+            "value": graph.name,
+            "detail": f"{sizes}{count(len(graph.train))} training facts",
+        },
+        {
+            "name": "Main model",
+            "value": _distinct(result["model"] for result in results),
+            "detail": f"{dims} dimensions, {losses} loss" if dims else f"{losses} loss",
+        },
+        {
+            "name": "Judged on",
+            "value": f"{count(2 * judged)} queries",
+            "detail": f"both sides of {count(judged)} {numbers['split']} facts",
+        },
+        {
+            "name": "Seeds",
+            "value": str(len(seeds)),
+            "detail": f"{', '.join(map(str, seeds))}; {len(results)} runs in all",
+        },
+        {
+            "name": "CPU time",
+            "value": duration(seconds),
+            "detail": f"{duration(seconds / len(results))} per run on average",
+        },
+    ]
+
+
+def origin(results: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
+    """Which code ran where."""
+    versions = {name: _distinct(r["versions"][name] for r in results) for name in VERSIONS}
+    rows = [
+        ("Versions", ", ".join(f"{name} {version}" for name, version in versions.items())),
+        ("Commit", _distinct(result["commit"] or "unknown" for result in results)),
+        ("Processor", _distinct(result["cpu"] for result in results)),
+        ("Threads", _distinct(result["threads"] for result in results)),
+        ("Graph", _distinct(result["content_hash"] for result in results)),
+    ]
+    return [(name, value) for name, value in rows if value]
+
+
+VERSIONS = ("sparring", "torch", "python")
+
+
+def configuration(variant: Variant) -> str:
+    """The resolved configuration of a variant's first seed."""
+    return json.dumps(variant.results[0]["resolved"], indent=2, ensure_ascii=False)
+
+
+def _distinct(values: Iterable[Any]) -> str:
+    return ", ".join(dict.fromkeys(map(str, values)))
+
 
 HERE = "sparring.experiments.report"
 
@@ -42,7 +279,7 @@ def page(comparison: Comparison) -> str:
     numbers = comparison.numbers()
     found = variants(comparison, numbers)
     labels = dict(zip(comparison.graph.relations.names, comparison.graph.relations.labels))
-    scale = tables.Scale(found)
+    scale = Scale(found)
     scripts = {"theme": _text("theme.js"), "plotly": get_plotlyjs(), "page": _text("page.js")}
     environment = Environment(
         loader=PackageLoader(HERE, ""), autoescape=True, undefined=StrictUndefined
@@ -55,17 +292,17 @@ def page(comparison: Comparison) -> str:
         numbers=numbers,
         variants=found,
         headline=headline(found, numbers["dataset"], _gap(comparison)),
-        facts=tables.facts(found, comparison.graph, numbers),
+        facts=facts(found, comparison.graph, numbers),
         scale=scale,
-        rows=tables.result_rows(found, scale),
+        rows=result_rows(found, scale),
         figures=_figures(found, labels),
-        relation_rows=tables.relation_rows(found, labels),
+        relation_rows=relation_rows(found, labels),
         shown_relations=figures.FREQUENT,
-        audit_columns=tables.AUDITED,
-        audit_rows=tables.audit_rows(found),
+        audit_columns=AUDITED,
+        audit_rows=audit_rows(found),
         examples=examples(found),
-        origin=tables.origin([result for variant in found for result in variant.results]),
-        configurations=[tables.configuration(variant) for variant in found],
+        origin=origin([result for variant in found for result in variant.results]),
+        configurations=[configuration(variant) for variant in found],
         command=command(comparison.plan),
         version=version("sparring"),
     )

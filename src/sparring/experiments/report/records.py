@@ -1,15 +1,69 @@
-"""What the runs of a comparison left behind, gathered by variant."""
+"""Numbers as people read them.
+
+What the runs of a comparison left behind, gathered by variant.
+
+What was found, in plain words, and how sure one may be of it."""
 
 import json
 import statistics
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from sparring.breakdown import Difference
+from sparring.evaluation.breakdown import Difference
 from sparring.experiments.compare import Comparison
 from sparring.experiments.run import Run
+
+THIN = "\N{NARROW NO-BREAK SPACE}"
+MINUS = "\N{MINUS SIGN}"
+DASH = "\N{EN DASH}"
+
+
+def score(value: float) -> str:
+    """A measure between 0 and 1, such as 0.345."""
+    return f"{value:.3f}".replace("-", MINUS)
+
+
+def signed(value: float) -> str:
+    """A difference of measures, such as +0.021."""
+    text = f"{value:+.3f}"
+    return "0.000" if float(text) == 0 else text.replace("-", MINUS)
+
+
+def count(value: int | float) -> str:
+    """A whole number in groups of three."""
+    return f"{value:,.0f}".replace(",", THIN)
+
+
+def percent(share: float) -> str:
+    """A share with about two figures, such as 0.34 %."""
+    value = 100 * share
+    places = 0 if value >= 10 or value == 0 else 1 if value >= 1 else 2 if value >= 0.1 else 3
+    return f"{value:.{places}f}{THIN}%"
+
+
+def duration(seconds: int | float) -> str:
+    """Processor time in its two largest units, such as 1 h 12 min."""
+    if seconds < 59.5:
+        return f"{seconds:.1f}{THIN}s" if seconds < 10 else f"{seconds:.0f}{THIN}s"
+    minutes = round(seconds / 60)
+    if minutes < 60:
+        return f"{minutes}{THIN}min"
+    hours, minutes = divmod(minutes, 60)
+    return f"{count(hours)}{THIN}h {minutes}{THIN}min"
+
+
+def between(low: float, high: float) -> str:
+    """An interval of differences."""
+    return f"{signed(low)} to {signed(high)}"
+
+
+def span(values: list[int]) -> str:
+    """The lowest and highest of whole numbers, once if they are equal."""
+    low, high = min(values), max(values)
+    return count(low) if low == high else f"{count(low)}{DASH}{count(high)}"
+
 
 MEASURES = ("mrr", "hits@1", "hits@3", "hits@10")
 
@@ -39,7 +93,7 @@ class Point(NamedTuple):
 
 
 class Offer(NamedTuple):
-    """Negatives on the whole, as `sparring.audit.Offer` has them; None where not known."""
+    """Negatives on the whole, as in the audit; None where not known."""
 
     withheld_counted: float | None
     percentile: float | None
@@ -173,3 +227,90 @@ def _offers(audits: Sequence[Mapping[str, Any]]) -> Mapping[str, Offer]:
         for whose, rows in (("own", own), ("uniform", uniform))
         if rows
     }
+
+
+Gap = Callable[[Variant, Variant], Difference]
+LEVEL = "95\N{NO-BREAK SPACE}% interval"
+
+
+class Headline(NamedTuple):
+    """One line, and the sentences below it."""
+
+    title: str
+    lede: str
+
+
+def headline(variants: Sequence[Variant], dataset: str, gap: Gap) -> Headline:
+    """The winner and its lead, or that there is none.
+
+    Args:
+        gap: MRR of one variant minus that of another, with its interval.
+    """
+    found = _headline(variants, dataset, gap)
+    return Headline(*(text[:1].upper() + text[1:] for text in found))
+
+
+def _headline(variants: Sequence[Variant], dataset: str, gap: Gap) -> Headline:
+    baseline, *others = variants
+    if not others:
+        return _alone(baseline, dataset)
+    best, runner_up = sorted(variants, key=lambda variant: -variant.mean("mrr"))[:2]
+    if best is baseline:
+        return _unbeaten(baseline, runner_up, gap(runner_up, baseline), dataset)
+    lead = gap(best, baseline)
+    if lead.low <= 0:
+        return Headline(
+            f"No clear winner on {dataset}",
+            f"{best.label} comes out {score(lead.difference)} MRR ahead of {baseline.label}, but "
+            f"that may be chance: the {LEVEL}, {between(lead.low, lead.high)}, includes zero."
+            f"{_seeds(best)}",
+        )
+    return Headline(
+        f"{best.label} beats {baseline.label} by {score(lead.difference)} MRR on {dataset}",
+        f"{score(best.mean('mrr'))} against {score(baseline.mean('mrr'))}; the {LEVEL} of the "
+        f"lead is {score(lead.low)} to {score(lead.high)}.{_price(best, baseline)}"
+        f"{'' if runner_up is baseline else _over(runner_up, gap(best, runner_up))}"
+        f"{_seeds(best)}",
+    )
+
+
+def _alone(variant: Variant, dataset: str) -> Headline:
+    ends = variant.mrr.ends
+    interval = f" The {LEVEL} of the MRR is {score(ends[0])} to {score(ends[1])}." if ends else ""
+    return Headline(
+        f"{variant.label} reaches an MRR of {score(variant.mean('mrr'))} on {dataset}",
+        f"There is nothing to compare it with: this comparison has one variant.{interval}"
+        f"{_seeds(variant)}",
+    )
+
+
+def _unbeaten(baseline: Variant, second: Variant, gap: Difference, dataset: str) -> Headline:
+    verdict = "" if gap.high < 0 else ", too close to tell them apart"
+    return Headline(
+        f"No other variant beats {baseline.label} on {dataset}",
+        f"{baseline.label} reaches {score(baseline.mean('mrr'))} MRR. {second.label} comes "
+        f"closest, at {signed(gap.difference)} ({LEVEL} {between(gap.low, gap.high)}){verdict}."
+        f"{_seeds(baseline)}",
+    )
+
+
+def _price(best: Variant, baseline: Variant) -> str:
+    ours, theirs = best.mean("cpu_seconds"), baseline.mean("cpu_seconds")
+    if not ours or not theirs:
+        return ""
+    times = ours / theirs
+    if 0.95 <= times <= 1.05:
+        return f" It takes as much CPU time as {baseline.label}."
+    return f" It takes {times:.{1 if times < 10 else 0}f} times the CPU time of {baseline.label}."
+
+
+def _over(second: Variant, gap: Difference) -> str:
+    if gap.low > 0:
+        return f" The next best, {second.label}, is {score(gap.difference)} behind."
+    return f" Its lead over {second.label}, {score(gap.difference)}, may be chance."
+
+
+def _seeds(variant: Variant) -> str:
+    if len(variant.results) > 1:
+        return ""
+    return " With a single seed, nothing is known of the luck of training."

@@ -1,0 +1,101 @@
+"""Known benchmarks by name: from a local folder, or downloaded once and checked.
+
+The atlas: the knowledge graph that ships inside the package."""
+
+import os
+import tempfile
+import tomllib
+from difflib import get_close_matches
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+
+import pooch
+
+from sparring.data.diagnostics import Finding, GraphError
+from sparring.data.graph import SPLITS, KnowledgeGraph
+from sparring.data.read import read_graph
+
+HOST = "https://raw.githubusercontent.com"
+
+
+def load_benchmark(
+    name: str,
+    folder: str | Path | None = None,
+    *,
+    store: str | Path | None = None,
+    host: str = HOST,
+) -> KnowledgeGraph:
+    """The benchmark of this name, read with `read_graph`.
+
+    It is looked for in `folder`; else in `$SPARRING_DATA/<name>`; else in the store. What the
+    store lacks is downloaded into it, checked against a known SHA-256, and kept only as a whole.
+
+    Args:
+        folder: where train, valid and test lie; no other place is tried then.
+        store: folder for downloads, with one subfolder per benchmark; a cache folder of the
+            user where None.
+        host: where the repositories of `benchmarks.toml` are served from.
+
+    Raises:
+        GraphError: if the benchmark is in none of these places and cannot be downloaded; the
+            message says what to put where.
+    """
+    return read_graph(folder or _found(name) or _stored(name, store, host), name=name)
+
+
+@cache
+def downloads() -> dict[str, dict[str, str]]:
+    """Source and checksums of each benchmark that can be downloaded."""
+    return tomllib.loads(Path(__file__).with_suffix(".toml").read_text())
+
+
+def _found(name: str) -> Path | None:
+    root = os.environ.get("SPARRING_DATA")
+    return Path(root, name) if root and Path(root, name).is_dir() else None
+
+
+def _stored(name: str, store: str | Path | None, host: str) -> Path:
+    target = Path(store or pooch.os_cache("sparring")) / name
+    remedy = (
+        f"put files train, valid and test (head, tab, relation, tab, tail; .tsv or .txt) into "
+        f"{target}, or into a folder {name} in the folder that SPARRING_DATA names"
+    )
+    if target.is_dir():
+        return target
+    if name not in downloads():
+        near = get_close_matches(name, downloads(), n=2)
+        hint = f"did you mean {' or '.join(near)}? If not, {remedy}" if near else remedy
+        raise GraphError(Finding(name, "no such benchmark to download", hint))
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
+        ready = Path(scratch, name)
+        try:
+            _download(downloads()[name], ready, host)
+        except (OSError, ValueError) as error:
+            problem = f"the benchmark could not be downloaded ({error})"
+            raise GraphError(Finding(name, problem, remedy)) from error
+        ready.rename(target)
+    return target
+
+
+def _download(source: dict[str, str], folder: Path, host: str) -> None:
+    """All splits, or an exception: ValueError where a file is not the one that was registered."""
+    place = "/".join(filter(None, [source["repository"], source["commit"], source["folder"]]))
+    for split in SPLITS:
+        pooch.retrieve(
+            f"{host}/{place}/{split}.txt",
+            known_hash=f"sha256:{source[split]}",
+            fname=f"{split}.txt",
+            path=folder,
+        )
+
+
+def embedded_folder() -> Path:
+    """Where the files of the atlas lie; its README.md tells sources, licences and counts."""
+    return Path(str(files("sparring.data") / "atlas"))
+
+
+def load_embedded() -> KnowledgeGraph:
+    """The atlas: territories, languages, currencies, time zones, cities, airports, holidays."""
+    return read_graph(embedded_folder())

@@ -1,0 +1,177 @@
+"""What is known, and what training may see of it.
+
+How many tails has a head, how many heads a tail? The classes 1-1, 1-N, N-1 and N-N."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+
+import polars as pl
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from sparring.data.index import FactIndex
+from sparring.data.split import SplitRule
+from sparring.data.vocabulary import Vocabulary
+
+SPLITS = ("train", "valid", "test")
+
+
+@dataclass(frozen=True, eq=False)
+class TrainGraph:
+    """The only view of a graph that models and samplers are given.
+
+    Attributes:
+        entity_type: (entity, type) pairs given with the data; None where there are none.
+        held_out: true facts that are not among the triples, by which estimates of what is
+            missing are calibrated; they are not known, and may be offered as wrong answers.
+        labels: readable label of each entity, by id; None where nobody has given any.
+    """
+
+    triples: Int[Tensor, "T 3"]
+    num_entities: int
+    num_relations: int
+    entity_type: Int[Tensor, "P 2"] | None = None
+    held_out: Int[Tensor, "H 3"] | None = None
+    labels: pl.Series | None = None
+
+    def hold_out(self, share: float) -> "TrainGraph":
+        """The same graph with a random share of its triples held out.
+
+        Every entity and relation keeps a triple. The choice depends on nothing but the triples.
+
+        Raises:
+            GraphError: for a share that is none, or that cannot be held out.
+        """
+        if not share:
+            return self
+        rule = SplitRule(valid=share, test=0.0)
+        kept, held, _ = rule.rows(self.triples.cpu(), self.num_entities, self.num_relations)
+        kept, held = (self.triples[rows.to(self.triples.device)] for rows in (kept, held))
+        return replace(self, triples=kept, held_out=held)
+
+    @cached_property
+    def known(self) -> FactIndex:
+        return FactIndex(self.triples, self.num_entities, self.num_relations)
+
+    @cached_property
+    def degree(self) -> Float[Tensor, "N"]:
+        """Training triples that mention each entity; a self-loop counts twice."""
+        ends = self.triples[:, [0, 2]].flatten()
+        return torch.bincount(ends, minlength=self.num_entities).float()
+
+    @cached_property
+    def content_hash(self) -> str:
+        """BLAKE2 digest of sizes and triples; equal graphs mean the same by an id."""
+        sizes = f"{self.num_entities} {self.num_relations}"
+        digest = hashlib.blake2b(sizes.encode(), digest_size=16)
+        digest.update(self.triples.long().cpu().contiguous().numpy().data)
+        return digest.hexdigest()
+
+    def to(self, device: torch.device) -> "TrainGraph":
+        """The same graph on another device."""
+        if self.triples.device == device:
+            return self
+        given = (self.triples, self.entity_type, self.held_out)
+        triples, pairs, held = (None if one is None else one.to(device) for one in given)
+        return replace(self, triples=triples, entity_type=pairs, held_out=held)
+
+
+@dataclass(frozen=True, eq=False)
+class KnowledgeGraph:
+    """Vocabulary and splits. Ids are positions in `entities` and `relations`.
+
+    Attributes:
+        types: names of the entity types that `entity_type` speaks of.
+        entity_type: (entity, type) pairs; None where the data has none.
+        notes: what the reader had to say: dropped rows, overlaps, unseen names, by count.
+        hold_out: share of `train` that `training` holds out.
+
+    Raises:
+        ValueError: if a triple lies outside the vocabulary.
+    """
+
+    name: str
+    entities: Vocabulary
+    relations: Vocabulary
+    train: Int[Tensor, "T 3"]
+    valid: Int[Tensor, "V 3"]
+    test: Int[Tensor, "S 3"]
+    types: tuple[str, ...] = ()
+    entity_type: Int[Tensor, "P 2"] | None = None
+    notes: Mapping[str, int] = field(default_factory=dict)
+    hold_out: float = 0.0
+
+    def __post_init__(self):
+        limit = torch.tensor([len(self.entities), len(self.relations), len(self.entities)])
+        for split in SPLITS:
+            triples = getattr(self, split)
+            outside = ((triples < 0) | (triples >= limit)).any(1)
+            if outside.any():
+                row = int(outside.nonzero()[0])
+                raise ValueError(
+                    f"{split} triple {row} is {triples[row].tolist()}, outside the vocabulary of "
+                    f"{len(self.entities)} entities and {len(self.relations)} relations"
+                )
+
+    @cached_property
+    def training(self) -> TrainGraph:
+        """What training may see."""
+        sizes = len(self.entities), len(self.relations)
+        whole = TrainGraph(self.train, *sizes, self.entity_type, labels=self.entities.labels)
+        return whole.hold_out(self.hold_out)
+
+    @cached_property
+    def known(self) -> FactIndex:
+        """Facts of all splits: for evaluation and audit only."""
+        everything = torch.cat([self.train, self.valid, self.test])
+        return FactIndex(everything, len(self.entities), len(self.relations))
+
+    @cached_property
+    def content_hash(self) -> str:
+        """BLAKE2 digest of names and triples; equal for equal content in equal order."""
+        digest = hashlib.blake2b(digest_size=16)
+        for names in (self.entities, self.relations):
+            digest.update(names.digest())
+        for split in SPLITS:
+            digest.update(f"{split}{len(getattr(self, split))}".encode())
+            digest.update(getattr(self, split).long().contiguous().numpy().data)
+        return digest.hexdigest()
+
+
+CARDINALITIES = ("1-1", "1-N", "N-1", "N-N")
+MANY = 1.5
+
+
+def tails_per_head(graph: TrainGraph) -> Float[Tensor, "R"]:
+    """Mean number of distinct tails of the heads of each relation; 0 for an unused relation."""
+    return _answers_per_query(graph)[0]
+
+
+def heads_per_tail(graph: TrainGraph) -> Float[Tensor, "R"]:
+    """Mean number of distinct heads of the tails of each relation; 0 for an unused relation."""
+    return _answers_per_query(graph)[1]
+
+
+def cardinality(graph: TrainGraph) -> Int[Tensor, "R"]:
+    """Class of each relation, a position in `CARDINALITIES`; unused relations are 1-1.
+
+    The first sign of a class speaks of heads, the second of tails: in a 1-N relation one head
+    has many tails. A side is N at `MANY` or more on average (Bordes et al., 2013).
+    """
+    tails, heads = _answers_per_query(graph)
+    return 2 * (heads >= MANY).long() + (tails >= MANY).long()
+
+
+def _answers_per_query(graph: TrainGraph) -> Float[Tensor, "2 R"]:
+    """Mean number of known answers of the queries that have any: tail queries, head queries."""
+    query, answers = (graph.known.facts // graph.num_entities).unique_consecutive(
+        return_counts=True
+    )
+    relation = query % (2 * graph.num_relations)
+    total = torch.zeros(2 * graph.num_relations, dtype=torch.float64, device=query.device)
+    total.index_add_(0, relation, answers.double())
+    queries = torch.bincount(relation, minlength=2 * graph.num_relations)
+    return (total / queries.clamp(min=1)).float().view(2, graph.num_relations)

@@ -1,0 +1,316 @@
+"""Where a model is good and where it is not, and how sure one may be of either."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, NamedTuple
+
+import polars as pl
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from sparring.data.graph import CARDINALITIES, KnowledgeGraph, cardinality
+from sparring.evaluation.ranking import Evaluation
+
+ASKED = ("tail", "head")
+DEGREE_BANDS = ("0", "1-3", "4-15", "16-63", "64-255", "256-1023", "1024+")
+FEWEST = 10  # triples; of fewer, a resample says little about the next sample
+CELLS = 2**22  # weights held at once while resampling
+
+
+@dataclass(frozen=True)
+class Row:
+    """How well the queries of one group are answered.
+
+    Attributes:
+        group: what the queries are grouped by: "overall", "side", "cardinality" (of the
+            relation), "cardinality and side", "degree" (of the answer) or "relation".
+        name: the queries' place in that grouping, such as "tail", "1-N", "1-N tail", "4-15" or
+            a relation's name.
+        queries: how many there are; a triple asks two.
+        mrr, mr, amri, hits1, hits3, hits10: see `Evaluation`; between 0 and 1, but for `mr`,
+            which is a rank, and `amri`, which is below 0 where worse than chance.
+        mrr_low, mrr_high: percentile bootstrap interval of `mrr`; None where the queries come
+            from fewer than ten triples.
+    """
+
+    group: str
+    name: str
+    queries: int
+    mrr: float
+    mrr_low: float | None
+    mrr_high: float | None
+    mr: float
+    amri: float
+    hits1: float
+    hits3: float
+    hits10: float
+
+
+@dataclass(frozen=True)
+class Breakdown:
+    """One row per group that has queries, coarse groupings first.
+
+    Attributes:
+        level: probability that the intervals aim at.
+        replicates: resamples behind each interval.
+    """
+
+    rows: tuple[Row, ...]
+    level: float
+    replicates: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain lists, numbers and strings, as JSON knows them."""
+        return {**asdict(self), "rows": [asdict(row) for row in self.rows]}
+
+    def table(self) -> pl.DataFrame:
+        """The rows, one column per field of `Row`."""
+        return pl.DataFrame([asdict(row) for row in self.rows], infer_schema_length=None)
+
+
+class Difference(NamedTuple):
+    """MRR of one model minus that of another, with its bootstrap interval."""
+
+    difference: float
+    low: float
+    high: float
+
+
+def degree_band(degree: Float[Tensor, "M"]) -> Int[Tensor, "M"]:
+    """Place in `DEGREE_BANDS` of each training degree: each band is four times the one before."""
+    lowest = torch.tensor([1.0, 4.0, 16.0, 64.0, 256.0, 1024.0], device=degree.device)
+    return torch.bucketize(degree, lowest, right=True)
+
+
+def breakdown(
+    evaluation: Evaluation,
+    graph: KnowledgeGraph,
+    *,
+    rng: torch.Generator,
+    replicates: int = 1000,
+    level: float = 0.95,
+) -> Breakdown:
+    """Metrics overall, by side, cardinality class, degree of the answer, and relation.
+
+    Degrees and cardinality classes are those of the training graph. Intervals are percentiles
+    over bootstrap resamples of triples (Efron & Tibshirani, 1993); both queries of a triple are
+    drawn together, for they are no independent evidence. In groups that a resample may miss,
+    the percentiles are over the resamples that have a query of the group.
+
+    Args:
+        rng: on the CPU.
+        replicates: resamples behind each interval.
+        level: probability that the intervals aim at.
+
+    Raises:
+        ValueError: if `level` is not between 0 and 1, `replicates` is below 1, or the evaluation
+            is of another graph or not of both queries of each triple.
+    """
+    _check_options(replicates, level)
+    if evaluation.num_relations != len(graph.relations):
+        raise ValueError(
+            f"the ranks are of a graph with {evaluation.num_relations} relations, but "
+            f"{graph.name} has {len(graph.relations)}; give the graph that was evaluated"
+        )
+    triples = _triples(evaluation)
+    names, group = _groups(evaluation, graph)
+    query = torch.arange(2 * triples).repeat(len(group))
+    group = group.flatten()
+
+    rank = evaluation.rank.cpu().double()
+    measures = torch.stack(
+        [
+            rank.reciprocal(),
+            rank,
+            evaluation.candidates.cpu().double() - 1,
+            *((rank <= k).double() for k in (1, 3, 10)),
+        ],
+        dim=1,
+    )
+    queries = torch.bincount(group, minlength=len(names))
+    total = measures.new_zeros(len(names), measures.shape[1])
+    mean = total.index_add(0, group, measures[query]) / queries.unsqueeze(1)
+    intervals = _intervals(
+        group, query % triples, measures[query, 0], (len(names), triples), replicates, level, rng
+    )
+
+    rows = []
+    for place in queries.nonzero().flatten().tolist():
+        mrr, mr, rivals, hits1, hits3, hits10 = mean[place].tolist()
+        amri = 1 - 2 * (mr - 1) / rivals if rivals else 0.0
+        title, name = names[place]
+        count, (low, high) = int(queries[place]), intervals[place]
+        rows.append(Row(title, name, count, mrr, low, high, mr, amri, hits1, hits3, hits10))
+    return Breakdown(tuple(rows), level, replicates)
+
+
+def paired_difference(
+    a: Evaluation | Sequence[Evaluation],
+    b: Evaluation | Sequence[Evaluation],
+    *,
+    rng: torch.Generator,
+    replicates: int = 1000,
+    level: float = 0.95,
+) -> Difference:
+    """MRR of model `a` minus that of model `b` on the same queries, with its interval.
+
+    Each bootstrap resample draws triples, the same for both models, and, where there are
+    evaluations of several training runs of a model, also draws among these: so the interval
+    speaks of other test triples and of other seeds. With few seeds it is somewhat too short, by
+    the factor sqrt(1 - 1 / seeds) in the seeds' part of it.
+
+    Args:
+        a, b: one evaluation per training run; the runs of one model are its seeds.
+        rng: on the CPU.
+        replicates: resamples behind the interval.
+        level: probability that the interval aims at.
+
+    Raises:
+        ValueError: if the queries or the rivals of two evaluations differ, if a model has no
+            evaluation, or for the reasons of `breakdown`.
+    """
+    _check_options(replicates, level)
+    models = [[side] if isinstance(side, Evaluation) else list(side) for side in (a, b)]
+    if not all(models):
+        raise ValueError("each model needs at least one evaluation; got an empty list")
+    first = models[0][0]
+    triples = _triples(first)
+    for other in (*models[0][1:], *models[1]):
+        _refuse_other_queries(first, other)
+    scores = [torch.stack([_by_triple(run, triples) for run in runs], dim=1) for runs in models]
+    difference = (scores[0].mean() - scores[1].mean()).item()
+    drawn = []
+    for weight in _resamples(triples, replicates, rng):
+        mrr = [
+            ((weight.T / triples) @ score * _redrawn(score.shape[1], weight.shape[1], rng)).sum(1)
+            for score in scores
+        ]
+        drawn.append(mrr[0] - mrr[1])
+    low, high = _ends(torch.cat(drawn), level).tolist()
+    return Difference(difference, low, high)
+
+
+def _check_options(replicates: int, level: float) -> None:
+    if replicates < 1:
+        raise ValueError(f"replicates must be at least 1; got {replicates}")
+    if not 0 < level < 1:
+        raise ValueError(f"level must lie between 0 and 1; got {level}")
+
+
+def _triples(evaluation: Evaluation) -> int:
+    """How many triples were evaluated."""
+    count, odd = divmod(len(evaluation.rank), 2)
+    tails, heads = slice(0, count), slice(count, None)
+    paired = not odd and all(
+        torch.equal(one[heads], other[tails])
+        for one, other in (
+            (evaluation.relation, evaluation.relation + evaluation.num_relations),
+            (evaluation.anchor, evaluation.answer),
+            (evaluation.answer, evaluation.anchor),
+        )
+    )
+    if not paired:
+        raise ValueError(
+            f"the {len(evaluation.rank)} queries are not the tail queries of some triples "
+            "followed by their head queries; give an evaluation as `evaluate` returns it"
+        )
+    return count
+
+
+def _groups(
+    evaluation: Evaluation, graph: KnowledgeGraph
+) -> tuple[list[tuple[str, str]], Int[Tensor, "L Q"]]:
+    """Titles and names of all groups, and each query's place among them in each grouping."""
+    relation, answer = evaluation.relation.cpu(), evaluation.answer.cpu()
+    side, forward = relation // evaluation.num_relations, relation % evaluation.num_relations
+    kind = cardinality(graph.training)[forward]
+    band = degree_band(graph.training.degree)[answer]
+    groupings = {
+        "overall": (["all"], torch.zeros_like(side)),
+        "side": (ASKED, side),
+        "cardinality": (CARDINALITIES, kind),
+        "cardinality and side": (
+            [f"{name} {end}" for name in CARDINALITIES for end in ASKED],
+            len(ASKED) * kind + side,
+        ),
+        "degree": (DEGREE_BANDS, band),
+        "relation": (list(graph.relations), forward),
+    }
+    names, places = [], []
+    for title, (members, group) in groupings.items():
+        places.append(group + len(names))
+        names.extend((title, member) for member in members)
+    return names, torch.stack(places)
+
+
+def _intervals(
+    group: Int[Tensor, "M"],
+    triple: Int[Tensor, "M"],
+    value: Float[Tensor, "M"],
+    shape: tuple[int, int],
+    replicates: int,
+    level: float,
+    rng: torch.Generator,
+) -> list[tuple[float | None, float | None]]:
+    """Bootstrap interval of the mean value of each group, resampling triples."""
+    place = torch.stack([group, triple])
+    total, count = (
+        torch.sparse_coo_tensor(place, entry, shape, check_invariants=False).coalesce()
+        for entry in (value, torch.ones_like(value))
+    )
+    mean = torch.cat(
+        [
+            torch.sparse.mm(total, weight) / torch.sparse.mm(count, weight)
+            for weight in _resamples(shape[1], replicates, rng)
+        ],
+        dim=1,
+    )
+    enough = torch.bincount(count.indices()[0], minlength=shape[0]) >= FEWEST
+    ends = torch.cat([_ends(rows, level) for rows in mean.split(max(1, CELLS // replicates))], 1)
+    return [(low, high) if fit else (None, None) for low, high, fit in zip(*ends.tolist(), enough)]
+
+
+def _resamples(
+    triples: int, replicates: int, rng: torch.Generator
+) -> Iterator[Float[Tensor, "T s"]]:
+    """How often each triple is drawn, in each of so many draws of T triples with replacement."""
+    columns = max(1, CELLS // triples)
+    for start in range(0, replicates, columns):
+        shape = (triples, min(columns, replicates - start))
+        picked = torch.randint(triples, shape, generator=rng)
+        one = torch.ones((), dtype=torch.double).expand(shape)
+        yield torch.zeros(shape, dtype=torch.double).scatter_add_(0, picked, one)
+
+
+def _redrawn(runs: int, replicates: int, rng: torch.Generator) -> Float[Tensor, "s runs"]:
+    """Share of each run in each of so many draws of the runs with replacement."""
+    picked = torch.randint(runs, (replicates, runs), generator=rng)
+    return torch.nn.functional.one_hot(picked, runs).double().mean(1)
+
+
+def _ends(draws: Float[Tensor, "*rows s"], level: float) -> Float[Tensor, "2 *rows"]:
+    """The percentiles between which a share `level` of the draws lies; NaNs do not count."""
+    tail = (1 - level) / 2
+    return draws.nanquantile(torch.tensor([tail, 1 - tail], dtype=draws.dtype), dim=-1)
+
+
+def _by_triple(evaluation: Evaluation, triples: int) -> Float[Tensor, "T"]:
+    """Mean reciprocal rank of the two queries of each triple."""
+    return evaluation.rank.cpu().double().reciprocal().view(2, triples).mean(0)
+
+
+def _refuse_other_queries(one: Evaluation, other: Evaluation) -> None:
+    for name in ("anchor", "relation", "answer", "candidates"):
+        mine, theirs = getattr(one, name).cpu(), getattr(other, name).cpu()
+        if len(mine) != len(theirs):
+            raise ValueError(
+                f"{len(mine)} queries cannot be paired with {len(theirs)}; evaluate both models "
+                "on the same triples"
+            )
+        if differ := (mine != theirs).nonzero().flatten().tolist():
+            raise ValueError(
+                f"query {differ[0]} has {name} {int(mine[differ[0]])} in one evaluation and "
+                f"{int(theirs[differ[0]])} in another; evaluate both models on the same triples "
+                "and known facts"
+            )

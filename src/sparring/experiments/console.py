@@ -1,0 +1,130 @@
+"""What the commands print: results on standard output, progress and mistakes on standard error.
+
+A user's mistake is one line and an exit code; a traceback is for those who ask.
+
+Options that several commands share."""
+
+import json
+import os
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+from typer.core import TyperGroup
+
+out = Console()
+err = Console(stderr=True)
+
+
+def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]], left: int = 1) -> None:
+    """Print rows of text; all but the first `left` columns are numbers, flush right."""
+    printed = Table(
+        title=title or None,
+        title_justify="left",
+        title_style="bold",
+        box=SIMPLE_HEAD,
+        pad_edge=False,
+    )
+    for place, column in enumerate(columns):
+        printed.add_column(column, justify="left" if place < left else "right", overflow="fold")
+    for row in rows:
+        printed.add_row(*(Text(cell) for cell in row))
+    out.print(printed)
+
+
+def line(text: str, to: Console = out, end: str = "\n") -> None:
+    """Print text that may be copied: neither wrapped nor coloured."""
+    to.print(text, soft_wrap=True, markup=False, highlight=False, end=end)
+
+
+def as_json(content: Any) -> None:
+    """Print JSON, for other programs."""
+    line(json.dumps(content, indent=2, ensure_ascii=False))
+
+
+MISUSED, FAILED, STOPPED = 2, 1, 130
+
+
+class Commands(TyperGroup):
+    """Subcommands whose expected failures end in one line; `--debug` may stand anywhere."""
+
+    def parse_args(self, ctx, args):
+        """Take `--debug` out of the words wherever it stands."""
+        ctx.meta["debug"] = "--debug" in args
+        return super().parse_args(ctx, [word for word in args if word != "--debug"])
+
+    def invoke(self, ctx):
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            err.print("stopped", style="red")
+            raise typer.Exit(STOPPED) from None
+        except Exception as error:
+            code = exit_code(error)
+            if code is None or ctx.meta["debug"]:
+                raise
+            err.print(Text(f"error: {sentence(error)}", style="red"), soft_wrap=True)
+            raise typer.Exit(code) from None
+
+
+def exit_code(error: Exception) -> int | None:
+    """The exit code of an error that a user can cause; None for any other."""
+    from sparring.registry import ConfigError
+
+    if isinstance(error, ConfigError):
+        return MISUSED
+    if isinstance(error, typer.Exit | typer.Abort | BrokenPipeError):
+        return None
+    if isinstance(error, ValueError | FloatingPointError | OSError | MemoryError):
+        return FAILED
+    return FAILED if isinstance(error, KeyError | RuntimeError) and _foreseen(error) else None
+
+
+def sentence(error: Exception) -> str:
+    """What went wrong, in one line."""
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{os.fspath(error.filename)}: {error.strerror}"
+    with suppress(IndexError):
+        return str(error).splitlines()[0]
+    return type(error).__name__
+
+
+def _foreseen(error: Exception) -> bool:
+    # imported here: whoever raised one of these has loaded PyTorch already
+    from torch import OutOfMemoryError
+
+    from sparring.data.vocabulary import UnknownNameError
+    from sparring.experiments.run import RunError
+    from sparring.training import CheckpointError
+
+    return isinstance(error, RunError | CheckpointError | UnknownNameError | OutOfMemoryError)
+
+
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="PATH=VALUE",
+        help="Change one entry of the configuration, such as `model.dim=100`; repeatable.",
+    ),
+]
+RunFolder = Annotated[
+    Path, typer.Argument(metavar="RUN", help="Folder of a run.", show_default=False)
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress bar.")]
+GuideWeight = Annotated[
+    float,
+    typer.Option(
+        "--guide",
+        metavar="WEIGHT",
+        help="Add so much of the log-probability of the run's generator to each score; choose it "
+        "on validation triples.",
+    ),
+]

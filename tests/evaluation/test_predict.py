@@ -1,0 +1,343 @@
+import csv
+import io
+import json
+import math
+
+import pytest
+import torch
+from evaluation.worlds import FEW, Table, graph_of, random_graph
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.console import Console
+
+from sparring.data.vocabulary import UnknownNameError
+from sparring.evaluation.predict import Answer, Prediction, Question, predict, read_questions
+
+ENTITIES = ["fr", "paris", "lyon", "de", "berlin", "bonn"]
+LABELS = ["France", "Paris", "Lyon", "Germany", "Berlin", "Berlin"]
+GRAPH = graph_of(
+    [(0, 0, 1)],
+    [(3, 0, 4)],
+    [(0, 1, 2)],
+    entities=ENTITIES,
+    relations=["capital", "has"],
+    labels=LABELS,
+)
+RISING = Table.of_entities(GRAPH, [0.0, 1.0, 2.0, 3.0, 4.0, 5.0])
+CAPITAL = Question("fr", "capital", None)
+
+
+def answers(*questions, model=RISING, graph=GRAPH, **options):
+    return predict(model, graph, list(questions), **options).answers
+
+
+def names(*questions, **options):
+    return [answer.entity for answer in answers(*questions, **options)]
+
+
+def test_the_best_come_first():
+    assert names(CAPITAL, k=3) == ["bonn", "berlin", "de"]
+
+
+def test_an_answer_says_all_about_itself():
+    (found,) = answers(Question("de", "capital", None), k=1)
+    assert found == Answer(0, "de", "capital", "?", 1, "bonn", "Berlin", 5.0, False)
+
+
+def test_heads_are_asked_for_through_the_inverse_relation():
+    scores = torch.zeros(6, 4, 6)
+    scores[1, 2, 3] = 9.0  # (?, capital, paris) is relation 0 + R of paris
+    (found,) = answers(Question(None, "capital", "paris"), model=Table(scores), k=1)
+    assert (found.head, found.relation, found.tail, found.entity) == ("?", "capital", "paris", "de")
+
+
+def test_questions_of_both_sides_may_be_mixed():
+    found = answers(CAPITAL, Question(None, "has", "lyon"), Question("de", "has", None), k=2)
+    assert [(one.question, one.head, one.rank) for one in found] == [
+        (0, "fr", 1),
+        (0, "fr", 2),
+        (1, "?", 1),
+        (1, "?", 2),
+        (2, "de", 1),
+        (2, "de", 2),
+    ]
+
+
+def test_facts_of_all_splits_are_removed():
+    assert "paris" not in names(CAPITAL, k=6)
+    assert "berlin" not in names(Question("de", "capital", None), k=6)
+    assert "lyon" not in names(Question("fr", "has", None), k=6)
+
+
+def test_facts_are_removed_for_heads_too():
+    assert "fr" not in names(Question(None, "has", "lyon"), k=6)
+
+
+def test_only_facts_of_the_chosen_splits_are_removed():
+    assert "berlin" in names(Question("de", "capital", None), k=6, remove=["train", "test"])
+    assert "paris" not in names(CAPITAL, k=6, remove=["train", "test"])
+
+
+def test_facts_that_stay_are_marked_as_known():
+    found = answers(CAPITAL, k=6, remove=())
+    assert [one.entity for one in found if one.known] == ["paris"]
+
+
+def test_ranks_skip_what_is_removed():
+    assert [one.rank for one in answers(CAPITAL, k=6)] == [1, 2, 3, 4, 5]
+
+
+def test_fewer_answers_than_asked_for_where_fewer_entities_are_left():
+    assert len(answers(CAPITAL, k=100)) == 5
+
+
+def test_a_question_that_everything_answers_has_no_other_answers():
+    full = graph_of([(0, 0, e) for e in range(6)])
+    assert answers(Question("e0", "r0", None), model=Table.random(full), graph=full) == ()
+
+
+def test_no_questions_have_no_answers():
+    assert answers() == ()
+
+
+def test_an_answer_that_can_never_be_is_still_an_answer():
+    model = Table.of_entities(GRAPH, [-math.inf] * 6)
+    assert names(CAPITAL, model=model, k=6) == ["fr", "lyon", "de", "berlin", "bonn"]
+
+
+@FEW
+@given(st.integers(0, 10_000), st.integers(1, 14), st.integers(1, 30), st.integers(1, 9))
+def test_answers_are_those_of_a_sorted_list(seed, k, max_scores, batch):
+    graph = random_graph(seed=seed)
+    model = Table.random(graph, levels=4, seed=seed)
+    heads, relations, tails = graph.test.unbind(1)
+    questions = [
+        *(Question(f"e{h}", f"r{r}", None) for h, r in zip(heads, relations)),
+        *(Question(None, f"r{r}", f"e{t}") for r, t in zip(relations, tails)),
+    ]
+    found = answers(
+        *questions,
+        model=model,
+        graph=graph,
+        k=k,
+        max_scores=max_scores,
+        batch=batch,
+        remove=["train"],
+    )
+    facts = {tuple(t) for t in graph.train.tolist()}
+    wanted = []
+    for place, (head, relation, tail) in enumerate(graph.test.tolist() * 2):
+        by_tail = place < len(graph.test)
+        row = model.scores[head, relation] if by_tail else model.scores[tail, relation + 3]
+        left = [
+            (-score, entity)
+            for entity, score in enumerate(row.tolist())
+            if ((head, relation, entity) if by_tail else (entity, relation, tail)) not in facts
+        ]
+        wanted += [(place, f"e{entity}", -score) for score, entity in sorted(left)[:k]]
+    assert [(one.question, one.entity, one.score) for one in found] == wanted
+
+
+FLOATS = st.floats(width=32, allow_nan=False)
+
+
+@FEW
+@given(st.lists(FLOATS, min_size=6, max_size=6))
+def test_any_scores_are_put_in_order_and_given_back(scores):
+    found = answers(Question("bonn", "has", None), model=Table.of_entities(GRAPH, scores), k=6)
+    order = sorted(range(6), key=lambda entity: (-scores[entity], entity))
+    assert [one.entity for one in found] == [ENTITIES[entity] for entity in order]
+    assert [one.score for one in found] == [scores[entity] for entity in order]
+
+
+def test_the_two_zeros_are_one():
+    model = Table.of_entities(GRAPH, [0.0, -0.0, 0.0, -0.0, 0.0, -0.0])
+    assert names(Question("bonn", "has", None), model=model, k=6) == ENTITIES
+
+
+@pytest.mark.parametrize("max_scores", [1, 5, 6, 13, 100])
+def test_scores_held_at_once_stay_below_the_bound(max_scores):
+    model = Table.random(GRAPH)
+    answers(CAPITAL, Question("de", "has", None), CAPITAL, model=model, max_scores=max_scores)
+    assert max(rows * width for rows, width in model.blocks) <= max_scores
+
+
+def test_labels_are_understood_where_only_one_entity_has_them():
+    assert answers(Question("France", "capital", None), k=2) == answers(CAPITAL, k=2)
+
+
+def test_an_unknown_entity_is_named_with_its_neighbours():
+    with pytest.raises(UnknownNameError, match="unknown entity 'parsi'; did you mean 'paris'"):
+        answers(Question(None, "capital", "parsi"))
+
+
+def test_an_unknown_relation_is_named_with_its_neighbours():
+    with pytest.raises(
+        UnknownNameError, match="unknown relation 'capitol'; did you mean 'capital'"
+    ):
+        answers(Question("fr", "capitol", None))
+
+
+def test_a_label_of_several_entities_does_not_decide():
+    with pytest.raises(UnknownNameError, match="2 entity names carry the label 'Berlin'"):
+        answers(Question("Berlin", "capital", None))
+
+
+def test_an_unknown_name_is_found_where_it_stands():
+    lines = [
+        Question("fr", "capital", None, "asked.tsv, line 1"),
+        Question("Germany", "has", None, "asked.tsv, line 2"),
+        Question(None, "has", "rome", "asked.tsv, line 3"),
+        Question(None, "has", "turin", "asked.tsv, line 4"),
+    ]
+    with pytest.raises(UnknownNameError, match=r"asked\.tsv, line 3: unknown entity 'rome'"):
+        answers(*lines)
+
+
+def test_nan_is_an_error_not_an_answer():
+    model = Table.of_entities(GRAPH, [0.0, 1.0, 2.0, 3.0, 4.0, math.nan])
+    with pytest.raises(FloatingPointError, match="1 of 1 queries have NaN scores"):
+        answers(CAPITAL, model=model, max_scores=2)
+
+
+def test_no_answers_cannot_be_asked_for():
+    with pytest.raises(ValueError, match="k must be at least 1; got 0"):
+        answers(CAPITAL, k=0)
+
+
+def test_an_unknown_split_cannot_be_removed():
+    with pytest.raises(ValueError, match="unknown split 'dev'; remove any of train, valid, test"):
+        answers(CAPITAL, remove=["dev"])
+
+
+def test_the_bounds_are_checked():
+    with pytest.raises(ValueError, match="batch must be at least 1; got 0"):
+        answers(CAPITAL, batch=0)
+
+
+def test_a_question_for_both_ends_is_none():
+    with pytest.raises(ValueError, match="question asks for both ends of its triple"):
+        Question(None, "capital", None)
+
+
+def test_a_question_for_neither_end_is_none():
+    with pytest.raises(ValueError, match="question asks for neither end of its triple"):
+        Question("fr", "capital", "paris")
+
+
+def test_the_mode_of_the_model_is_restored():
+    model = Table.random(GRAPH).train()
+    answers(CAPITAL, model=model)
+    assert model.training
+
+
+def file_of(tmp_path, content):
+    path = tmp_path / "asked.tsv"
+    path.write_bytes(content)
+    return path
+
+
+def test_a_file_holds_one_question_per_line(tmp_path):
+    path = file_of(tmp_path, b"fr\tcapital\t?\n\n?\thas\tlyon")
+    first, second = read_questions(path)
+    assert (first.head, first.relation, first.tail) == ("fr", "capital", None)
+    assert (second.head, second.relation, second.tail) == (None, "has", "lyon")
+    assert second.place == f"{path}, line 3"
+
+
+def test_windows_line_ends_and_byte_order_marks_are_no_part_of_names(tmp_path):
+    (found,) = read_questions(file_of(tmp_path, b"\xef\xbb\xbffr\tcapital\t?\r\n"))
+    assert (found.head, found.tail) == ("fr", None)
+
+
+def test_names_of_a_file_are_kept_as_they_are(tmp_path):
+    odd = ' a "b" \u2028 c\u0085'
+    (found,) = read_questions(file_of(tmp_path, f"{odd}\tnull\t?\n".encode()))
+    assert (found.head, found.relation) == (odd, "null")
+
+
+@pytest.mark.parametrize(
+    "line, message",
+    [
+        (b"fr\tcapital", r"line 2 has 2 fields: \['fr', 'capital'\]; give head, relation and tail"),
+        (b"a\tb\tc\td", "line 2 has 4 fields"),
+        (b"?\tcapital\t?", "line 2 asks for both ends"),
+        (b"fr\tcapital\tparis", "line 2 asks for neither end"),
+        (b"\xff\tcapital\t?", "line 2 is not UTF-8: invalid start byte; save the file as UTF-8"),
+    ],
+)
+def test_a_broken_line_is_named(tmp_path, line, message):
+    with pytest.raises(ValueError, match=message):
+        read_questions(file_of(tmp_path, b"fr\tcapital\t?\n" + line))
+
+
+def test_a_file_without_questions_is_an_error(tmp_path):
+    with pytest.raises(ValueError, match=r"asked\.tsv holds no questions; give lines such as"):
+        read_questions(file_of(tmp_path, b"\n\n"))
+
+
+TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
+
+
+def prediction_of(*texts, score=1.5):
+    return Prediction(
+        tuple(Answer(0, text, text, "?", 1, text, text, score, True) for text in texts)
+    )
+
+
+@FEW
+@given(st.lists(TEXTS, min_size=1, max_size=3))
+def test_names_survive_csv(texts):
+    rows = list(csv.DictReader(io.StringIO(prediction_of(*texts).csv(), newline="")))
+    assert [row["entity"] for row in rows] == texts
+    assert [row["label"] for row in rows] == texts
+
+
+@FEW
+@given(st.lists(TEXTS, min_size=1, max_size=3))
+def test_names_survive_json(texts):
+    rows = json.loads(prediction_of(*texts).json())
+    assert [row["entity"] for row in rows] == texts
+
+
+def test_csv_has_one_column_per_field():
+    header, row = prediction_of("a").csv().splitlines()
+    assert header == '"question","head","relation","tail","rank","entity","label","score","known"'
+    assert row == '0,"a","a","?",1,"a","a",1.5,True'
+
+
+def test_json_has_one_object_per_answer():
+    (row,) = json.loads(prediction_of("a").json())
+    assert row == {
+        "question": 0,
+        "head": "a",
+        "relation": "a",
+        "tail": "?",
+        "rank": 1,
+        "entity": "a",
+        "label": "a",
+        "score": 1.5,
+        "known": True,
+    }
+
+
+def test_an_infinite_score_is_null_in_json():
+    (row,) = json.loads(prediction_of("a", score=-math.inf).json())
+    assert row["score"] is None
+
+
+def test_the_table_has_one_column_per_field():
+    table = prediction_of("null", "7").table()
+    assert table["entity"].to_list() == ["null", "7"]
+    assert table["score"].to_list() == [1.5, 1.5]
+    assert table.columns == list(vars(prediction_of("a").answers[0]))
+
+
+def test_an_empty_table_still_has_its_columns():
+    assert prediction_of().table().columns == prediction_of("a").table().columns
+
+
+def test_brackets_of_names_show_in_a_terminal():
+    console = Console(width=200, file=io.StringIO())
+    console.print(prediction_of("[bold]x[/bold] :smile:").rich())
+    assert console.file.getvalue().count("[bold]x[/bold] :smile:") == 4
