@@ -29,14 +29,14 @@ class Sparring:
         import torch
 
         from sparring.data.graph import TrainGraph
-        from sparring.data.index import FactIndex
+        from sparring.data.index import TripleIndex
         from sparring.experiments.environment import keep_freed_memory
 
         keep_freed_memory()
         self.torch, sizes = torch, arrays["sizes"].tolist()
         train, valid, self.test = (torch.from_numpy(arrays[n]) for n in ("train", "valid", "test"))
         self.graph = TrainGraph(train, *sizes)
-        self.known = FactIndex(torch.cat([train, valid, self.test]), *sizes)
+        self.known = TripleIndex(torch.cat([train, valid, self.test]), *sizes)
 
     def model(self, name, dim, sparse=False):
         from sparring.models import ComplEx, TransE
@@ -45,7 +45,7 @@ class Sparring:
         return cls(self.graph, dim=dim, init=0.1, sparse=sparse)
 
     def train(self, name, dim, k, optimizer="adam", shared=False):
-        from sparring.corruption import ChosenSide
+        from sparring.corruption import CorruptEither
         from sparring.losses import MarginRanking
         from sparring.samplers import Uniform
         from sparring.training import OPTIMIZERS, TrainingStep
@@ -54,8 +54,8 @@ class Sparring:
         loss = MarginRanking(margin=MARGIN)
         # gradients of the rows in use, where those are few
         model = self.model(name, dim, sparse=shared or k < 16)
-        step = TrainingStep(model, sampler, loss, ChosenSide(self.graph))
-        updates = OPTIMIZERS[optimizer](step.trained(), lr=LR)
+        step = TrainingStep(model, sampler, loss, CorruptEither(self.graph))
+        updates = OPTIMIZERS[optimizer](step.trainable_parameters(), lr=LR)
         rng = self.torch.Generator().manual_seed(0)
 
         def some():
@@ -335,16 +335,16 @@ def peak() -> float:
     return int(status.partition("VmHWM:")[2].split()[0]) * 1024 / 1e9
 
 
-class Contestant(Process):
+class ExternalSampler(Process):
     """A library in a process of its own."""
 
     def __init__(self, python: Path, library: str, file: Path, threads: int):
         words = [str(python), __file__, library, str(file), str(threads)]
         super().__init__(words, threads=threads, quiet=True)
 
-    def ask(self, *words):
+    def make_queries(self, *words):
         """What the process answers; an error of its own is raised here."""
-        answer = super().ask(*words)
+        answer = super().make_queries(*words)
         if "wrong" in answer:
             raise RuntimeError(answer["wrong"])
         return answer["right"]

@@ -19,20 +19,23 @@ import torch
 from record import load, words, write
 from sampler_peers import settle
 
-from sparring.corruption import BothSides
+from sparring.corruption import CorruptBoth
 from sparring.data.graph import TrainGraph
-from sparring.data.index import FactIndex
+from sparring.data.index import TripleIndex
 from sparring.data.read import read_graph
 from sparring.evaluation.ranking import PRECISIONS, evaluate, fitting
 from sparring.experiments.environment import keep_freed_memory, provenance
 from sparring.losses import Softmax
 from sparring.models import ComplEx, TransE
-from sparring.samplers import HideKnown, Uniform
+from sparring.samplers import MaskKnown, Uniform
 from sparring.training import OPTIMIZERS, TrainingStep
 
 # how models are made, and how many bytes they hold per score
 MODELS = {
-    "ComplEx d = 200": (lambda graph: ComplEx(graph, dim=200, init=0.1, own_inverse=True), 4),
+    "ComplEx d = 200": (
+        lambda graph: ComplEx(graph, dim=200, init=0.1, reciprocal_relations=True),
+        4,
+    ),
     "TransE L2 d = 200": (lambda graph: TransE(graph, dim=200, norm=2, init=0.1), 12),
 }
 EPOCHS, BATCH, K, LR = 6, 1024, 64, 0.1
@@ -44,9 +47,9 @@ WIDE, WIDE_DIM = 1_000_000, 64  # entities of a random graph, where a limit cuts
 def trained(graph: TrainGraph, make) -> torch.nn.Module:
     torch.manual_seed(0)
     rng, model = torch.Generator().manual_seed(0), make(graph)
-    sampler = HideKnown(graph, inner=Uniform(graph, k=K))
-    step = TrainingStep(model, sampler, Softmax(), BothSides(graph))
-    optimizer = OPTIMIZERS["rowwise-adagrad"](step.trained(), lr=LR)
+    sampler = MaskKnown(graph, inner=Uniform(graph, k=K))
+    step = TrainingStep(model, sampler, Softmax(), CorruptBoth(graph))
+    optimizer = OPTIMIZERS["rowwise-adagrad"](step.trainable_parameters(), lr=LR)
     for _ in range(EPOCHS):
         order = torch.randperm(len(graph.triples), generator=rng)
         for rows in order.split(BATCH):
@@ -176,7 +179,7 @@ def main() -> None:
         some = graph.test[:RANKED]
         memories += memory(f"FB15k-237, {name}", model, each, some, graph.known)
     wide = random_graph()
-    known = FactIndex(wide.triples, WIDE, 7)
+    known = TripleIndex(wide.triples, WIDE, 7)
     model = ComplEx(wide, dim=WIDE_DIM)
     case = f"N = {WIDE:,}, ComplEx d = {WIDE_DIM}"
     memories += memory(case, model, 4, wide.triples[:100], known)

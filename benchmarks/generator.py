@@ -16,13 +16,13 @@ from pathlib import Path
 
 import torch
 
-from sparring.corruption import BothSides
+from sparring.corruption import CorruptBoth
 from sparring.data.graph import TrainGraph
 from sparring.experiments.environment import keep_freed_memory, provenance
-from sparring.generators import SparringGenerator
+from sparring.generators import NSGenerator
 from sparring.losses import Softmax
 from sparring.models import TransE
-from sparring.samplers import HideKnown, Uniform
+from sparring.samplers import MaskKnown, Uniform
 from sparring.training import OPTIMIZERS, TrainingStep
 
 RESULTS = Path(__file__).parents[1] / "results" / "benchmarks" / "generator.json"
@@ -50,7 +50,7 @@ class Timed:
         return call
 
 
-class Contestant:
+class ExternalSampler:
     """A training step of one sampler on one graph, with its times per step in milliseconds."""
 
     def __init__(self, graph, make, dim, optimizer=CHEAP):
@@ -58,8 +58,8 @@ class Contestant:
         sampler = make(graph)
         self.clock = Timed(sampler)
         model = TransE(graph, dim=dim, norm=2, init=0.1, sparse=True)
-        self.step = TrainingStep(model, sampler, Softmax(correction="both"), BothSides(graph))
-        self.optimizer = OPTIMIZERS[optimizer](self.step.trained(), lr=1e-2)
+        self.step = TrainingStep(model, sampler, Softmax(correction="both"), CorruptBoth(graph))
+        self.optimizer = OPTIMIZERS[optimizer](self.step.trainable_parameters(), lr=1e-2)
         self.rng, self.graph = torch.Generator().manual_seed(0), graph
         self.whole, self.sampling = [], []
 
@@ -83,11 +83,11 @@ class Contestant:
 
 
 def uniform(graph, k=K):
-    return HideKnown(graph, inner=Uniform(graph, k=k))
+    return MaskKnown(graph, inner=Uniform(graph, k=k))
 
 
 def generator(graph, k=K):
-    return SparringGenerator(graph, k=k)
+    return NSGenerator(graph, k=k)
 
 
 def random_graph(entities, triples=TRIPLES):
@@ -113,7 +113,7 @@ def main():
     cases = [(SIZES[0], DEFAULT), *((entities, CHEAP) for entities in SIZES)]
     graphs = {entities: random_graph(entities) for entities in SIZES}
     contestants = {
-        (name, entities, optimizer): Contestant(
+        (name, entities, optimizer): ExternalSampler(
             graphs[entities], make, DIM if entities == SIZES[0] else 32, optimizer
         )
         for entities, optimizer in cases

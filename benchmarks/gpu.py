@@ -28,10 +28,10 @@ from generator import (
 )
 
 from sparring.batch import Feedback
-from sparring.corruption import BothSides, both_queries
+from sparring.corruption import CorruptBoth, tail_and_head_queries
 from sparring.evaluation.ranking import evaluate
 from sparring.experiments.environment import provenance
-from sparring.generators import SparringGenerator
+from sparring.generators import NSGenerator
 from sparring.losses import Softmax
 from sparring.models import ComplEx, TransE
 from sparring.training import OPTIMIZERS, TrainingStep
@@ -42,10 +42,10 @@ SIZES = ((15_000, 8), (15_000, 64), (15_000, 256), (1_000_000, 8))
 
 
 def seldom(graph, k):
-    return SparringGenerator(graph, k=k, every=4)
+    return NSGenerator(graph, k=k, every=4)
 
 
-class Contestant:
+class ExternalSampler:
     """Steps of one sampler on one graph, and its draws alone; milliseconds of each."""
 
     def __init__(self, graph, make, k):
@@ -53,12 +53,12 @@ class Contestant:
         self.graph, dim = graph, DIM if graph.num_entities < 100_000 else 32
         model = TransE(graph, dim=dim, norm=2, init=0.1)
         self.sampler = make(graph, k)
-        loss = Softmax(correction="both" if self.sampler.states_answer_density else "none")
-        self.step = TrainingStep(model, self.sampler, loss, BothSides(graph)).to(GPU)
-        self.optimizer = OPTIMIZERS["adam"](self.step.trained(), lr=1e-2)
+        loss = Softmax(correction="both" if self.sampler.has_answer_log_q else "none")
+        self.step = TrainingStep(model, self.sampler, loss, CorruptBoth(graph)).to(GPU)
+        self.optimizer = OPTIMIZERS["adam"](self.step.trainable_parameters(), lr=1e-2)
         self.rng = torch.Generator(GPU).manual_seed(0)
         rows = torch.arange(BATCH, device=GPU)
-        self.queries = both_queries(graph.triples[rows], RELATIONS)
+        self.queries = tail_and_head_queries(graph.triples[rows], RELATIONS)
         self.score = torch.randn(2 * BATCH, k, device=GPU)
         self.anyone = torch.randn(2 * BATCH, 256, device=GPU)
         self.whole, self.sampling = [], []
@@ -100,7 +100,7 @@ def ranking(precision):
 def main():
     makers = {"uniform": uniform, "generator": generator, "seldom": seldom}
     contestants = {
-        (name, entities, k): Contestant(random_graph(entities).to(GPU), make, k)
+        (name, entities, k): ExternalSampler(random_graph(entities).to(GPU), make, k)
         for entities, k in SIZES
         for name, make in makers.items()
     }

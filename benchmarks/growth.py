@@ -12,12 +12,12 @@ is the number of different rows that B K candidates fall on, given with each tim
 import statistics
 
 import torch
-from generator import BATCH, Contestant, Timed, generator, random_graph, take_turns, uniform
+from generator import BATCH, ExternalSampler, Timed, generator, random_graph, take_turns, uniform
 from record import load, write
 
-from sparring.corruption import BothSides
+from sparring.corruption import CorruptBoth
 from sparring.experiments.environment import keep_freed_memory, provenance
-from sparring.generators import SparringGenerator
+from sparring.generators import NSGenerator
 from sparring.losses import Softmax
 from sparring.models import ComplEx
 from sparring.training import OPTIMIZERS, TrainingStep
@@ -35,7 +35,7 @@ CASES = {
 }
 
 
-class Step(Contestant):
+class Step(ExternalSampler):
     """A training step on one graph, with its times in milliseconds."""
 
     def __init__(self, graph, k, make, optimizer, lr, sparse):
@@ -43,12 +43,12 @@ class Step(Contestant):
         sampler = make(graph, k)
         self.clock, self.graph, self.whole, self.sampling = Timed(sampler), graph, [], []
         model = ComplEx(graph, dim=DIM, init=0.1, sparse=sparse)
-        self.step = TrainingStep(model, sampler, Softmax(correction="both"), BothSides(graph))
-        self.optimizer = OPTIMIZERS[optimizer](self.step.trained(), lr=lr)
+        self.step = TrainingStep(model, sampler, Softmax(correction="both"), CorruptBoth(graph))
+        self.optimizer = OPTIMIZERS[optimizer](self.step.trainable_parameters(), lr=lr)
         self.rng = torch.Generator().manual_seed(0)
 
     def sorting(self):
-        return super().sorting() if isinstance(self.step.sampler, SparringGenerator) else 0.0
+        return super().sorting() if isinstance(self.step.sampler, NSGenerator) else 0.0
 
 
 def different(size: int, k: int) -> int:

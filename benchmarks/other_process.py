@@ -20,7 +20,7 @@ class Process:
             env={"OMP_NUM_THREADS": str(threads), "PATH": "/usr/bin:/bin", "HOME": "/tmp"},
         )  # fmt: skip
 
-    def ask(self, *words):
+    def make_queries(self, *words):
         """What the process answers."""
         assert self.process.stdin and self.process.stdout
         self.process.stdin.write(json.dumps(words) + "\n")

@@ -16,40 +16,40 @@ import numpy as np
 import torch
 from sampler_peers import Peer, environment, in_turns, measured, settle
 
-from sparring.batch import per_query
-from sparring.corruption import BernoulliSide, ChosenSide, PooledSide, both_queries
+from sparring.batch import ungroup
+from sparring.corruption import Bernoulli, CorruptEither, PseudoTypedSide, tail_and_head_queries
 from sparring.data.graph import TrainGraph
 from sparring.experiments.environment import provenance
 from sparring.generators import KBGAN, AdversarialTree, MultiIndex
 from sparring.models import DistMult
 from sparring.samplers import (
+    EANS,
+    MCNS,
+    SANS,
+    WARP,
     AllEntities,
-    Cached,
     Curriculum,
-    Discount,
-    DistanceDoubt,
-    HardestOf,
-    HideKnown,
+    DistanceEstimator,
+    DynamicNegatives,
+    FalseNegativeWeighting,
     InBatch,
     KHop,
     KvsAll,
-    MetropolisHastings,
-    Mix,
+    MaskKnown,
+    Mixture,
     NearestNeighbour,
-    NearMiss,
-    Neighbourhood,
-    Popular,
+    NSCaching,
+    Popularity,
     Positional,
     RandomWalk,
-    RedrawKnown,
     Relational,
-    ShowKnown,
-    Typed,
+    ResampleKnown,
+    TeacherNegatives,
+    TypeConstrained,
     Uniform,
-    UniformUnknown,
-    UntilWrong,
-    WalkEnds,
+    UniformFiltered,
     WithoutReplacement,
+    WithPositives,
 )
 from sparring.samplers.base import SeenQueries
 from sparring.samplers.pretrained import NearMisses
@@ -65,42 +65,42 @@ PLAIN = "uniform draw"
 SAMPLERS = {
     "uniform": lambda graph, k: Uniform(graph, k=k),
     "uniform, one list shared": lambda graph, k: Uniform(graph, k=k, groups=1),
-    "uniform-unknown": lambda graph, k: UniformUnknown(graph, k=k),
-    "hide-known": lambda graph, k: HideKnown(graph, inner=Uniform(graph, k=k)),
-    "hide-known, one list shared": lambda graph, k: HideKnown(
+    "uniform-unknown": lambda graph, k: UniformFiltered(graph, k=k),
+    "hide-known": lambda graph, k: MaskKnown(graph, inner=Uniform(graph, k=k)),
+    "hide-known, one list shared": lambda graph, k: MaskKnown(
         graph, inner=Uniform(graph, k=k, groups=1)
     ),
-    "redraw-known": lambda graph, k: RedrawKnown(graph, inner=Uniform(graph, k=k)),
-    "popular": lambda graph, k: Popular(graph, k=k),
+    "redraw-known": lambda graph, k: ResampleKnown(graph, inner=Uniform(graph, k=k)),
+    "popular": lambda graph, k: Popularity(graph, k=k),
     "in-batch": lambda graph, k: InBatch(graph, k=k),
     "all-entities": lambda graph, k: AllEntities(graph),
     "kvs-all": lambda graph, k: KvsAll(graph),
     "positional": lambda graph, k: Positional(graph, k=k),
-    "typed": lambda graph, k: Typed(graph, k=k),
+    "typed": lambda graph, k: TypeConstrained(graph, k=k),
     "relational": lambda graph, k: Relational(graph, k=k),
     "k-hop": lambda graph, k: KHop(graph, k=k, hops=1),
     "random-walk": lambda graph, k: RandomWalk(graph, k=k),
-    "walk-ends": lambda graph, k: WalkEnds(graph, k=k, walks=20),
-    "near-miss": lambda graph, k: NearMiss(graph, k=k, teacher=rankings(graph, k)),
+    "walk-ends": lambda graph, k: SANS(graph, k=k, walks=20),
+    "near-miss": lambda graph, k: TeacherNegatives(graph, k=k, teacher=rankings(graph, k)),
     "nearest-neighbour": lambda graph, k: NearestNeighbour(graph, k=k, vectors=vectors(graph)),
-    "neighbourhood": lambda graph, k: introduced(Neighbourhood(graph, k=k, every=10**9), graph),
-    "hardest-of": lambda graph, k: HardestOf(graph, inner=Uniform(graph, k=4 * k), k=k),
-    "until-wrong": lambda graph, k: UntilWrong(graph, inner=Uniform(graph, k=4 * k), k=k),
-    "cached": lambda graph, k: Cached(graph, k=k),
-    "metropolis-hastings": lambda graph, k: MetropolisHastings(graph, inner=Uniform(graph, k=k)),
+    "neighbourhood": lambda graph, k: introduced(EANS(graph, k=k, every=10**9), graph),
+    "hardest-of": lambda graph, k: DynamicNegatives(graph, inner=Uniform(graph, k=4 * k), k=k),
+    "until-wrong": lambda graph, k: WARP(graph, inner=Uniform(graph, k=4 * k), k=k),
+    "cached": lambda graph, k: NSCaching(graph, k=k),
+    "metropolis-hastings": lambda graph, k: MCNS(graph, inner=Uniform(graph, k=k)),
     "without-replacement": lambda graph, k: WithoutReplacement(
         graph, inner=Uniform(graph, k=4 * k), k=k
     ),
-    "mix": lambda graph, k: Mix(
+    "mix": lambda graph, k: Mixture(
         graph, parts=[Uniform(graph, k=k // 2), Positional(graph, k=k // 2)]
     ),
-    "discount": lambda graph, k: Discount(
-        graph, inner=Uniform(graph, k=k), doubt=DistanceDoubt(graph, hops=1)
+    "discount": lambda graph, k: FalseNegativeWeighting(
+        graph, inner=Uniform(graph, k=k), doubt=DistanceEstimator(graph, hops=1)
     ),
     "curriculum": lambda graph, k: Curriculum(
-        graph, inner=Typed(graph, k=k), option="floor", start=1.0, end=0.5, steps=10
+        graph, inner=TypeConstrained(graph, k=k), option="floor", start=1.0, end=0.5, steps=10
     ),
-    "show-known": lambda graph, k: ShowKnown(graph, inner=Uniform(graph, k=k)),
+    "show-known": lambda graph, k: WithPositives(graph, inner=Uniform(graph, k=k)),
     "kbgan": lambda graph, k: KBGAN(graph, k=k, model=DistMult(graph, dim=16)),
     "adversarial-tree": lambda graph, k: AdversarialTree(graph, k=k),
     "midx": lambda graph, k: MultiIndex(graph, k=k, every=10**9),
@@ -116,14 +116,14 @@ NOT_HUGE = {
 
 FILTERED = ("python-set", "bloom")
 COUNTERPARTS = {
-    "basic": (ChosenSide, Uniform),
-    "bernoulli": (BernoulliSide, Uniform),
-    "pseudo-typed": (PooledSide, Positional),
+    "basic": (CorruptEither, Uniform),
+    "bernoulli": (Bernoulli, Uniform),
+    "pseudo-typed": (PseudoTypedSide, Positional),
 }
 UNFILTERED = {
-    "uniform": (ChosenSide, Uniform),
-    "bernoulli": (BernoulliSide, Uniform),
-    "positional": (BernoulliSide, Positional),
+    "uniform": (CorruptEither, Uniform),
+    "bernoulli": (Bernoulli, Uniform),
+    "positional": (Bernoulli, Positional),
 }
 
 
@@ -146,7 +146,7 @@ def introduced(sampler, graph):
     """The sampler, after it has met a model."""
     model = torch.nn.Module()
     model.entity = torch.nn.Embedding.from_pretrained(vectors(graph))
-    sampler.watch(model)
+    sampler.bind_model(model)
     return sampler
 
 
@@ -160,23 +160,23 @@ def rankings(graph: TrainGraph, k: int) -> NearMisses:
 class Ours:
     """One sampler of this library, and the queries it is asked."""
 
-    def __init__(self, graph: TrainGraph, sampler, sides=None):
-        self.graph, self.sampler, self.sides = graph, sampler, sides
+    def __init__(self, graph: TrainGraph, sampler, corruption=None):
+        self.graph, self.sampler, self.corruption = graph, sampler, corruption
         self.rng = torch.Generator().manual_seed(2)
         self.table = torch.randn(graph.num_entities, generator=torch.Generator().manual_seed(3))
 
     def batch(self) -> None:
         """Draw for random training triples; only the drawing is measured."""
-        size = QUERIES if self.sides else QUERIES // 2
+        size = QUERIES if self.corruption else QUERIES // 2
         pick = torch.randint(len(self.graph.triples), (size,), generator=self.rng)
         self.triples = self.graph.triples[pick]
-        if not self.sides:
-            self.queries = both_queries(self.triples, self.graph.num_relations)
+        if not self.corruption:
+            self.queries = tail_and_head_queries(self.triples, self.graph.num_relations)
 
     @torch.no_grad()
     def draw(self) -> object:
-        queries = self.sides(self.triples, self.rng) if self.sides else self.queries
-        score = lambda ids: self.table[per_query(ids, len(queries))]
+        queries = self.corruption(self.triples, self.rng) if self.corruption else self.queries
+        score = lambda ids: self.table[ungroup(ids, len(queries))]
         return self.sampler.sample(queries, score, self.rng)
 
 
@@ -224,33 +224,33 @@ def beside_peers(graph: TrainGraph, k: int, peers: dict, left_out: list) -> list
     """Ours beside the counterparts of other libraries."""
     rows = []
     cases = [
-        ("pykeen", name, filterer, sides, HideKnown(graph, inner=sampler(graph, k=k)))
-        for name, (sides, sampler) in COUNTERPARTS.items()
+        ("pykeen", name, filterer, corruption, MaskKnown(graph, inner=sampler(graph, k=k)))
+        for name, (corruption, sampler) in COUNTERPARTS.items()
         for filterer in FILTERED
     ]
     cases += [
-        ("pykeen", name, "", sides, sampler(graph, k=k))
-        for name, (sides, sampler) in COUNTERPARTS.items()
+        ("pykeen", name, "", corruption, sampler(graph, k=k))
+        for name, (corruption, sampler) in COUNTERPARTS.items()
     ]
     cases += [
-        ("pykeen", "basic", filterer, ChosenSide, UniformUnknown(graph, k=k))
+        ("pykeen", "basic", filterer, CorruptEither, UniformFiltered(graph, k=k))
         for filterer in FILTERED
     ]
     cases += [
-        ("torchkge", name, "", sides, sampler(graph, k=k))
-        for name, (sides, sampler) in UNFILTERED.items()
+        ("torchkge", name, "", corruption, sampler(graph, k=k))
+        for name, (corruption, sampler) in UNFILTERED.items()
     ]
-    for library, name, filterer, sides, sampler in cases:
+    for library, name, filterer, corruption, sampler in cases:
         peer_name = " ".join(word for word in (library, name, filterer) if word)
         inner = getattr(sampler, "inner", sampler)
-        parts = dict.fromkeys([sides, type(sampler), type(inner)])
+        parts = dict.fromkeys([corruption, type(sampler), type(inner)])
         what = " + ".join(part.__name__ for part in parts)
         where = f"{what}, N = {graph.num_entities:,}, K = {k}"
         peer = peers[library]
         if problem := peer.prepare(name, filterer, k):
             left_out.append({"name": where, "peer_name": peer_name, "why": problem})
             continue
-        rows += compared(where, measured(Ours(graph, sampler, sides(graph))), peer, peer_name)
+        rows += compared(where, measured(Ours(graph, sampler, corruption(graph))), peer, peer_name)
         print(rows[-2], flush=True)
     return rows
 

@@ -16,13 +16,13 @@ from pathlib import Path
 import torch
 from record import words
 
-from sparring.corruption import BothSides
+from sparring.corruption import CorruptBoth
 from sparring.data.read import read_graph
 from sparring.evaluation.ranking import evaluate
 from sparring.experiments.environment import keep_freed_memory, provenance
 from sparring.losses import Softmax
 from sparring.models import ComplEx
-from sparring.samplers import HideKnown, Uniform
+from sparring.samplers import MaskKnown, Uniform
 from sparring.training import OPTIMIZERS, TrainingStep
 
 RESULTS = Path(__file__).parents[1] / "results" / "benchmarks" / "taxonomy.json"
@@ -76,10 +76,12 @@ def main() -> None:
     known = phases("facts, of training and of all splits", lambda: (training.known, graph.known)[1])
     torch.manual_seed(CONFIG["seed"])
     rng = torch.Generator().manual_seed(CONFIG["seed"])
-    model = ComplEx(training, dim=CONFIG["dim"], init=CONFIG["init"], own_inverse=True, sparse=True)
-    sampler = HideKnown(training, inner=Uniform(training, k=CONFIG["k"]))
-    step = TrainingStep(model, sampler, Softmax(), BothSides(training))
-    optimizer = OPTIMIZERS["rowwise-adagrad"](step.trained(), lr=CONFIG["lr"])
+    model = ComplEx(
+        training, dim=CONFIG["dim"], init=CONFIG["init"], reciprocal_relations=True, sparse=True
+    )
+    sampler = MaskKnown(training, inner=Uniform(training, k=CONFIG["k"]))
+    step = TrainingStep(model, sampler, Softmax(), CorruptBoth(training))
+    optimizer = OPTIMIZERS["rowwise-adagrad"](step.trainable_parameters(), lr=CONFIG["lr"])
     trained(step, optimizer, graph.train, 2, rng)  # loops are compiled
     steps = round(options.share * len(graph.train) / CONFIG["batch"])
     loss = phases(

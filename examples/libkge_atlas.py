@@ -4,22 +4,22 @@ from tempfile import mkdtemp
 
 from kge import Config
 
-from sparring.corruption import BothSides
+from sparring.corruption import CorruptBoth
 from sparring.data.datasets import load_embedded
-from sparring.generators import SparringGenerator
+from sparring.generators import NSGenerator
 from sparring.integrations import adapter as bridge
 from sparring.integrations import libkge
 from sparring.losses import Softmax
-from sparring.samplers import UniformUnknown
+from sparring.samplers import UniformFiltered
 
 embedder = {"dim": 64, "space": "complex", "initialize_args.std": 0.1, "regularize": "n3"}
 embedder |= {"regularize_weight": 0.3, "regularize_args.weighted": True}
 train = {"batch_size": 512, "max_epochs": 6, "optimizer.default": {"type": "Adam", "args.lr": 0.02}}
 options = {"console.quiet": True, "job.device": "cpu", "model": "complex", "train": train}
-for make in (lambda g: UniformUnknown(g, k=8), lambda g: SparringGenerator(g, k=8)):
+for make in (lambda g: UniformFiltered(g, k=8), lambda g: NSGenerator(g, k=8)):
     (config := Config(mkdtemp()))._import("complex")
     config.set_all(options | {"lookup_embedder": embedder}, create=True)
-    link = bridge.Bridge(make, sides=BothSides, loss=Softmax(correction="both"))
+    link = bridge.Adapter(make, corruption=CorruptBoth, loss=Softmax(correction="both"))
     kind = type("Job", (libkge.SparringJob,), {"bridge": link})
     (job := kind(config, libkge.dataset_of(load_embedded(), config))).run()
     found = job.valid_trace[-1]["mean_reciprocal_rank_filtered"]

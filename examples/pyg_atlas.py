@@ -5,17 +5,17 @@ from torch_geometric.nn.kge import ComplEx
 
 from sparring.data.datasets import load_embedded
 from sparring.evaluation.ranking import evaluate
-from sparring.generators import SparringGenerator
-from sparring.integrations.adapter import Bridge, HostModel
+from sparring.generators import NSGenerator
+from sparring.integrations.adapter import Adapter, HostModel
 from sparring.integrations.pyg import bridged
 from sparring.losses import Softmax
-from sparring.samplers import UniformUnknown
+from sparring.samplers import UniformFiltered
 
 graph, loss = load_embedded(), Softmax(correction="both")
-few, many = (lambda graph, k=k: UniformUnknown(graph, k=k) for k in (8, 10))
-for make in (few, many, lambda graph: SparringGenerator(graph, k=8)):
+few, many = (lambda graph, k=k: UniformFiltered(graph, k=k) for k in (8, 10))
+for make in (few, many, lambda graph: NSGenerator(graph, k=8)):
     torch.manual_seed(0)
-    model = bridged(ComplEx, link := Bridge(make, loss=loss))(len(graph.entities), 40, 32)
+    model = bridged(ComplEx, link := Adapter(make, loss=loss))(len(graph.entities), 40, 32)
     optimizer = torch.optim.Adam(model.parameters(), lr=0.02)
     fall = torch.optim.lr_scheduler.ExponentialLR(optimizer, 0.996)
     for batch in 10 * list(model.loader(*graph.train.T, batch_size=512, shuffle=True)):

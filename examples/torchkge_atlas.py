@@ -4,16 +4,16 @@ import torch
 from torchkge import ComplExModel, LinkPredictionEvaluator, MarginLoss, utils
 
 from sparring.data.datasets import load_embedded
-from sparring.generators import SparringGenerator
+from sparring.generators import NSGenerator
 from sparring.integrations import adapter as bridge
 from sparring.integrations import torchkge
 from sparring.losses import Softmax
-from sparring.samplers import UniformUnknown
+from sparring.samplers import UniformFiltered
 
 (train, test), loss = torchkge.splits_of(load_embedded()), Softmax(correction="both")
-for make in (lambda g: UniformUnknown(g, k=8), lambda g: SparringGenerator(g, k=8)):
+for make in (lambda g: UniformFiltered(g, k=8), lambda g: NSGenerator(g, k=8)):
     torch.manual_seed(0)
-    link, model = bridge.Bridge(make, loss=loss), ComplExModel(32, train.n_ent, train.n_rel)
+    link, model = bridge.Adapter(make, loss=loss), ComplExModel(32, train.n_ent, train.n_rel)
     corrupt = torchkge.SparringSampler(train, link, model).corrupt_batch
     heard = torchkge.Overheard(MarginLoss(0.5), link)  # `loss` stands in for the margin
     optimizer = torch.optim.Adam(model.parameters(), lr=0.02)

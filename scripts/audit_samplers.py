@@ -17,13 +17,13 @@ from pathlib import Path
 
 import torch
 
-from sparring.corruption import both_queries
+from sparring.corruption import tail_and_head_queries
 from sparring.evaluation.audit import audit
-from sparring.experiments.config import ALL_SAMPLERS, load_graph, read_config
+from sparring.experiments.config import load_graph, read_config
 from sparring.experiments.environment import keep_freed_memory, provenance
 from sparring.experiments.run import Run, run
 from sparring.registry import build
-from sparring.samplers import Cached
+from sparring.samplers import SAMPLERS, NSCaching
 from sparring.seeds import Seeds
 
 ROOT = Path(__file__).parents[1]
@@ -44,7 +44,7 @@ def remember(sampler, model, graph, rng: torch.Generator, batch: int = 1024) -> 
     """Ask once for every training triple."""
     order = torch.randperm(len(graph.train), generator=rng)
     for some in graph.train[order].split(batch):
-        queries = both_queries(some, len(graph.relations))
+        queries = tail_and_head_queries(some, len(graph.relations))
         sampler.sample(queries, model(queries), rng)
 
 
@@ -58,9 +58,9 @@ def study(name: str) -> dict:
     found = {}
     for row, spec in tomllib.loads(specs.replace("TEACHER", str(trained.folder))).items():
         torch.manual_seed(0)
-        sampler = build(spec, ALL_SAMPLERS, row, graph=graph.training)
-        sampler.watch(model)
-        if isinstance(sampler, Cached):
+        sampler = build(spec, SAMPLERS, row, graph=graph.training)
+        sampler.bind_model(model)
+        if isinstance(sampler, NSCaching):
             remember(sampler, model, graph, Seeds(0).fresh("remember"))
         draws = max(DRAWS, LEAST_QUERIES * sampler.k)
         offered = audit(sampler, graph, model=model, rng=Seeds(0).fresh("audit"), draws=draws)
@@ -68,7 +68,7 @@ def study(name: str) -> dict:
             "sampler": spec,
             "k": sampler.k,
             **asdict(offered.overall),
-            "sides": [asdict(side) for side in offered.sides],
+            "corruption": [asdict(side) for side in offered.corruption],
         }
         print(f"{time.process_time() - began:6.0f} s  {name}: {row}", flush=True)
         del sampler

@@ -59,11 +59,11 @@ def ours(host: str) -> list:
     """Samplers of ours through the adapter of a host."""
     if host == "sparring":
         return []
-    from sparring.generators import SparringGenerator
-    from sparring.samplers import UniformUnknown
+    from sparring.generators import NSGenerator
+    from sparring.samplers import UniformFiltered
 
     adapted = importlib.import_module(f"sparring.integrations.{host}").adapted
-    return [adapted(made) for made in (UniformUnknown, SparringGenerator)]
+    return [adapted(made) for made in (UniformFiltered, NSGenerator)]
 
 
 def judgements(host: str) -> dict:

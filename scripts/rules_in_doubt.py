@@ -4,7 +4,7 @@
 
 trains experiments/withheld/fb15k-237.toml, unless runs/withheld holds it, and writes
 results/withheld/fb15k-237-rules.json. Its generator draws; half of the draws fit two small networks
-of the shape that `MissingFacts` has, on the training facts held out, one with what `MissingFacts`
+of the shape that `FalseNegativeClassifier` has, on the training facts held out, one with what `FalseNegativeClassifier`
 sees and one with the belief of the rules beside it. The other half judges them, and what the
 generator learned while training: by cross-entropy of being held out, and against the withheld
 facts of validation and test, which nothing else sees. Rules are mined from the training facts
@@ -21,8 +21,8 @@ import torch
 from torch import Tensor, nn
 from withheld import trained
 
-from sparring.corruption import both_queries
-from sparring.data.index import FactIndex
+from sparring.corruption import tail_and_head_queries
+from sparring.data.index import TripleIndex
 from sparring.experiments.environment import keep_freed_memory, provenance
 from sparring.generators.false_negatives import layers, surprise
 from sparring.models.rule_mining import mined
@@ -37,13 +37,13 @@ def drawn(generator: Any, graph, book) -> tuple[dict[str, Tensor], float]:
     """What is seen of draws that count, and the seconds that rules took for each batch."""
     training = graph.training
     sizes = training.num_entities, training.num_relations
-    withheld = FactIndex(torch.cat([graph.valid, graph.test]), *sizes)
+    withheld = TripleIndex(torch.cat([graph.valid, graph.test]), *sizes)
     rng = torch.Generator().manual_seed(0)
     found: dict[str, list[Tensor]] = {}
     seconds = 0.0
     for _ in range(BATCHES):
         rows = torch.randint(len(training.triples), (TRIPLES,), generator=rng)
-        queries = both_queries(training.triples[rows], training.num_relations)
+        queries = tail_and_head_queries(training.triples[rows], training.num_relations)
         offer = generator.sample(queries, lambda ids: ids, rng)
         start = time.process_time()
         belief = book.believed(queries, offer.ids)

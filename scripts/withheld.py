@@ -26,7 +26,7 @@ from sparring.evaluation.audit import audit
 from sparring.experiments.config import Config, load_graph, read_config
 from sparring.experiments.environment import keep_freed_memory, provenance
 from sparring.experiments.run import Run, run
-from sparring.samplers import HardestOf, UniformUnknown
+from sparring.samplers import DynamicNegatives, UniformFiltered
 from sparring.training import TrainingStep
 
 ROOT = Path(__file__).parents[1]
@@ -76,7 +76,7 @@ def main() -> None:
     training = graph.training
     generator: Any = step.sampler
     pools = [
-        {"pool": size, **measured(HardestOf(training, inner=UniformUnknown(training, k=size), k=K),
+        {"pool": size, **measured(DynamicNegatives(training, inner=UniformFiltered(training, k=size), k=K),
                                   graph, step.model)}
         for size in POOLS
     ]  # fmt: skip

@@ -5,7 +5,7 @@ import itertools
 import torch
 from torch import nn
 
-from sparring.batch import Feedback, Negatives, Queries, per_query
+from sparring.batch import Feedback, Negatives, Queries, ungroup
 from sparring.data.graph import TrainGraph
 
 # of four slots, two belong to entity 0: rows over all slots are draws from (1/2, 1/4, 1/4)
@@ -31,17 +31,17 @@ def every_list(k):
 
 def heard(queries, drawn, score):
     """Feedback in which entity e scores score[e]."""
-    negative = score[per_query(drawn.ids, len(queries))]
+    negative = score[ungroup(drawn.ids, len(queries))]
     return Feedback(queries, drawn, torch.zeros(len(queries)), negative, torch.zeros_like(negative))
 
 
 def offer(queries, ids, **fields):
-    shape = per_query(ids, len(queries)).shape
+    shape = ungroup(ids, len(queries)).shape
     plain = {
         "mask": torch.ones(shape, dtype=torch.bool),
         "weight": torch.ones(shape),
-        "false_negative": torch.zeros(shape),
-        "trace": torch.zeros(shape),
+        "p_false_negative": torch.zeros(shape),
+        "log_policy": torch.zeros(shape),
     }
     return Negatives(ids, **plain | fields)
 
@@ -55,9 +55,9 @@ class TableModel(nn.Module):
         self.steps = 0
 
     def forward(self, queries):
-        return lambda ids: self.logit[per_query(ids, len(queries))]
+        return lambda ids: self.logit[ungroup(ids, len(queries))]
 
-    def penalty(self, queries):
+    def regularization(self, queries):
         return torch.zeros(())
 
     def after_step(self):

@@ -4,14 +4,14 @@ import dataclasses
 
 import torch
 
-from sparring.corruption import ChosenSide
-from sparring.data.index import FactIndex
+from sparring.corruption import CorruptEither
+from sparring.data.index import TripleIndex
 from sparring.losses import Softmax
 from sparring.models import ComplEx
-from sparring.samplers import HideKnown, Uniform
+from sparring.samplers import MaskKnown, Uniform
 from sparring.seeds import Seeds
 from sparring.testing import tiny_graph
-from sparring.training import OPTIMIZERS, Fit, FitOptions, TrainingStep
+from sparring.training import OPTIMIZERS, FitOptions, Trainer, TrainingStep
 from sparring.training.schedules import Cosine
 
 VALID = torch.tensor([[0, 0, 1], [4, 1, 9], [10, 2, 0]])
@@ -21,9 +21,9 @@ def step_of(graph, **options):
     """A step that draws for its sides and negatives, and may drop out."""
     return TrainingStep(
         ComplEx(graph, dim=8, **options),
-        HideKnown(graph, inner=Uniform(graph, k=4)),
+        MaskKnown(graph, inner=Uniform(graph, k=4)),
         Softmax(learn_temperature=True, correction="both"),
-        ChosenSide(graph),
+        CorruptEither(graph),
     )
 
 
@@ -34,15 +34,17 @@ def fit_of(folder, *, optimizer="adam", init=0, valid=VALID, lr=0.05, step=None,
     sparse = {"rowwise-adagrad": True}.get(optimizer, False)
     step = step or step_of(graph, sparse=sparse, dropout=0.3)
     settings = {"epochs": 4, "batch": 8, "validate_every": 2, "log_every": 1} | options
-    return Fit(
+    return Trainer(
         step,
-        OPTIMIZERS[optimizer](step.trained(), lr=lr),
+        OPTIMIZERS[optimizer](step.trainable_parameters(), lr=lr),
         Cosine(warmup=0.1),
         Seeds(5),
         FitOptions(**settings),
         triples=graph.triples,
         valid=valid,
-        known=FactIndex(torch.cat([graph.triples, valid]), graph.num_entities, graph.num_relations),
+        known=TripleIndex(
+            torch.cat([graph.triples, valid]), graph.num_entities, graph.num_relations
+        ),
         folder=folder,
     )
 

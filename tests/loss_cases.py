@@ -13,8 +13,8 @@ def offered(batch=3, k=4, seed=0, **fields):
         "ids": torch.zeros(shape, dtype=torch.long),
         "mask": torch.ones(shape, dtype=torch.bool),
         "weight": torch.ones(shape),
-        "false_negative": torch.zeros(shape),
-        "trace": torch.zeros(shape),
+        "p_false_negative": torch.zeros(shape),
+        "log_policy": torch.zeros(shape),
         "log_q": -3 * torch.rand(shape, generator=rng),
         "answer_log_q": -3 * torch.rand(batch, generator=rng),
     }

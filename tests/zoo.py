@@ -8,11 +8,11 @@ import torch
 from samplers import instances
 
 from sparring.corruption import (
-    BernoulliSide,
-    BothSides,
-    ChosenSide,
-    OneSide,
-    PooledSide,
+    Bernoulli,
+    CorruptBoth,
+    CorruptEither,
+    FunctionalSide,
+    PseudoTypedSide,
     SharpenedSide,
 )
 from sparring.generators import (
@@ -21,8 +21,8 @@ from sparring.generators import (
     FlowGenerator,
     MultiIndex,
     NeuralGAN,
+    NSGenerator,
     SoftmaxGenerator,
-    SparringGenerator,
 )
 from sparring.losses import (
     NCE,
@@ -66,14 +66,14 @@ from sparring.models import (
 )
 from sparring.samplers import (
     AllEntities,
-    HideKnown,
     InBatch,
     KvsAll,
-    Popular,
-    RedrawKnown,
-    ShowKnown,
+    MaskKnown,
+    Popularity,
+    ResampleKnown,
     Uniform,
-    UniformUnknown,
+    UniformFiltered,
+    WithPositives,
 )
 from sparring.training import OPTIMIZERS, SCHEDULES, TrainingStep
 
@@ -135,11 +135,11 @@ GENERATORS = {
         graph, k=4, dim=8, hidden=8, pool=min(7, graph.num_entities)
     ),
     "softmax-generator": lambda graph: SoftmaxGenerator(graph, k=4, dim=8),
-    "sparring": lambda graph: SparringGenerator(graph, k=4, dim=8, visits=4),
-    "sparring-coarse": lambda graph: SparringGenerator(graph, k=4, dim=8, codes=3, others=0),
-    "sparring-steered": lambda graph: SparringGenerator(graph, k=1, dim=8, difficulty=0.2),
-    "sparring-shared": lambda graph: SparringGenerator(graph, k=6, shared=True, dim=8),
-    "sparring-doubtful": lambda graph: SparringGenerator(
+    "sparring": lambda graph: NSGenerator(graph, k=4, dim=8, visits=4),
+    "sparring-coarse": lambda graph: NSGenerator(graph, k=4, dim=8, codes=3, others=0),
+    "sparring-steered": lambda graph: NSGenerator(graph, k=1, dim=8, difficulty=0.2),
+    "sparring-shared": lambda graph: NSGenerator(graph, k=6, shared=True, dim=8),
+    "sparring-doubtful": lambda graph: NSGenerator(
         replace(graph, held_out=graph.triples), k=4, dim=8, missing=0.2
     ),
 }
@@ -148,24 +148,26 @@ GENERATORS = {
 EXACT_SAMPLERS = instances.EXACT | {
     "all-entities": AllEntities,
     "chunked": lambda graph: Uniform(graph, k=5, groups=3),
-    "hidden": lambda graph: HideKnown(graph, inner=Uniform(graph, k=5)),
-    "hidden-popular": lambda graph: HideKnown(graph, inner=Popular(graph, k=5, groups=1)),
+    "hidden": lambda graph: MaskKnown(graph, inner=Uniform(graph, k=5)),
+    "hidden-popular": lambda graph: MaskKnown(graph, inner=Popularity(graph, k=5, groups=1)),
     "own": lambda graph: Uniform(graph, k=5),
-    "popular": lambda graph: Popular(graph, k=5),
-    "popular-chunked": lambda graph: Popular(graph, k=5, power=1.0, groups=2),
-    "redrawn": lambda graph: RedrawKnown(graph, inner=Uniform(graph, k=5)),
-    "redrawn-chunked": lambda graph: RedrawKnown(graph, inner=Uniform(graph, k=5, groups=3)),
-    "redrawn-once-popular": lambda graph: RedrawKnown(graph, inner=Popular(graph, k=5), rounds=1),
+    "popular": lambda graph: Popularity(graph, k=5),
+    "popular-chunked": lambda graph: Popularity(graph, k=5, power=1.0, groups=2),
+    "redrawn": lambda graph: ResampleKnown(graph, inner=Uniform(graph, k=5)),
+    "redrawn-chunked": lambda graph: ResampleKnown(graph, inner=Uniform(graph, k=5, groups=3)),
+    "redrawn-once-popular": lambda graph: ResampleKnown(
+        graph, inner=Popularity(graph, k=5), rounds=1
+    ),
     "shared": lambda graph: Uniform(graph, k=5, groups=1),
-    "shown": lambda graph: ShowKnown(graph, inner=Uniform(graph, k=4), answers=2),
-    "unknown": lambda graph: UniformUnknown(graph, k=5),
+    "shown": lambda graph: WithPositives(graph, inner=Uniform(graph, k=4), answers=2),
+    "unknown": lambda graph: UniformFiltered(graph, k=5),
     **GENERATORS,
 }
 SAMPLERS = (
     EXACT_SAMPLERS
     | instances.INEXACT
     | {
-        "hidden-in-batch": lambda graph: HideKnown(graph, inner=InBatch(graph, k=6)),
+        "hidden-in-batch": lambda graph: MaskKnown(graph, inner=InBatch(graph, k=6)),
         "in-batch": lambda graph: InBatch(graph, k=6),
         "kvs-all": KvsAll,
     }
@@ -210,23 +212,23 @@ HARD_LOSSES = {
 LOSSES = HARD_LOSSES | SOFT_LOSSES
 
 SIDES = {
-    "bernoulli": BernoulliSide,
-    "both": BothSides,
-    "both-subsampled": lambda graph: BothSides(graph, subsampling=0.5),
-    "both-subsampled-apart": lambda graph: BothSides(graph, subsampling=0.5, kind="freq"),
-    "chosen": ChosenSide,
-    "one-side": OneSide,
-    "pooled": PooledSide,
+    "bernoulli": Bernoulli,
+    "both": CorruptBoth,
+    "both-subsampled": lambda graph: CorruptBoth(graph, subsampling=0.5),
+    "both-subsampled-apart": lambda graph: CorruptBoth(graph, subsampling=0.5, kind="freq"),
+    "chosen": CorruptEither,
+    "one-side": FunctionalSide,
+    "pooled": PseudoTypedSide,
     "sharpened": SharpenedSide,
 }
 
 
-def step_of(graph, *, model="distmult", sampler=None, loss=None, sides=BothSides):
+def step_of(graph, *, model="distmult", sampler=None, loss=None, corruption=CorruptBoth):
     """A training step on the graph, of parts by name; what is not named is plain."""
     torch.manual_seed(0)
     drawing = SAMPLERS[sampler](graph) if sampler else Uniform(graph, k=4)
     judging = LOSSES[loss]() if loss else Logistic()
-    return TrainingStep(MODELS[model](graph), drawing, judging, sides(graph)).to(
+    return TrainingStep(MODELS[model](graph), drawing, judging, corruption(graph)).to(
         graph.triples.device
     )
 

@@ -52,61 +52,61 @@ class Negatives:
         ids: candidate entities. Queries g*B/G .. (g+1)*B/G - 1 share list g.
         mask: True where the candidate counts; never at the query's own answer.
         weight: non-negative factor on the candidate's share of the loss.
-        false_negative: estimated probability that the candidate is in truth a fact. Where it is
+        p_false_negative: estimated probability that the candidate is in truth a fact. Where it is
             1 and mask False, the candidate is a known fact, there to be compared with; the
             weights of these make sums over them stand for all known answers of the query.
-        trace: log-probability of the draw under the sampler that made it, with gradients to
+        log_policy: log-probability of the draw under the sampler that made it, with gradients to
             its parameters; zero where nothing learns. The only field with gradients.
         log_q: makes importance sums unbiased: for any f, the mean over draws of
             sum_k mask_k f(ids_k) / (K exp(log_q_k)) is the sum of f over all candidates the
             sampler may offer. For independent draws it is the log-probability of the id.
             None if the sampler cannot state it.
         answer_log_q: the same density at the query's answer; None if it cannot be stated.
-        query_weight: `negative_weight` of the queries.
+        negative_query_weight: `negative_weight` of the queries.
     """
 
     ids: Int[Tensor, "G K"]
     mask: Bool[Tensor, "B K"]
     weight: Float[Tensor, "B K"]
-    false_negative: Float[Tensor, "B K"]
-    trace: Float[Tensor, "B K"]
+    p_false_negative: Float[Tensor, "B K"]
+    log_policy: Float[Tensor, "B K"]
     log_q: Float[Tensor, "B K"] | None = None
     answer_log_q: Float[Tensor, "B"] | None = None
-    query_weight: Float[Tensor, "B"] | None = None
+    negative_query_weight: Float[Tensor, "B"] | None = None
 
     @classmethod
-    def offer(
+    def from_ids(
         cls,
         queries: Queries,
         ids: Int[Tensor, "G K"],
         log_q: Float[Tensor, "B K"] | None = None,
         answer_log_q: Float[Tensor, "B"] | None = None,
-        trace: Float[Tensor, "B K"] | None = None,
+        log_policy: Float[Tensor, "B K"] | None = None,
     ) -> "Negatives":
         """Offer `ids` to `queries`, hiding each query's own answer."""
-        mask = other_than(queries.answer, ids)
+        mask = not_answer(queries.answer, ids)
         zero = queries.weight.new_zeros(()).expand(mask.shape)
         one = queries.weight.new_ones(()).expand(mask.shape)
-        trace = zero if trace is None else trace
-        return cls(ids, mask, one, zero, trace, log_q, answer_log_q, queries.negative_weight)
+        log_policy = zero if log_policy is None else log_policy
+        return cls(ids, mask, one, zero, log_policy, log_q, answer_log_q, queries.negative_weight)
 
     @classmethod
-    def join(cls, parts: list["Negatives"], batch: int) -> "Negatives":
+    def cat(cls, parts: list["Negatives"], batch: int) -> "Negatives":
         """Lists side by side. The density of the joint list is for the caller to state."""
-        ids = torch.cat([per_query(part.ids, batch) for part in parts], 1)
+        ids = torch.cat([ungroup(part.ids, batch) for part in parts], 1)
         fields = {
             name: torch.cat([getattr(part, name) for part in parts], 1) for name in PER_CANDIDATE
         }
-        return cls(ids, **fields, query_weight=parts[0].query_weight)
+        return cls(ids, **fields, negative_query_weight=parts[0].negative_query_weight)
 
-    def choose(self, pick: Int[Tensor, "B J"]) -> "Negatives":
+    def gather(self, pick: Int[Tensor, "B J"]) -> "Negatives":
         """The picked columns of each row. A choice among candidates has no known density."""
-        ids = per_query(self.ids, len(pick)).gather(1, pick)
+        ids = ungroup(self.ids, len(pick)).gather(1, pick)
         fields = {name: getattr(self, name).gather(1, pick) for name in PER_CANDIDATE}
-        return Negatives(ids, **fields, query_weight=self.query_weight)
+        return Negatives(ids, **fields, negative_query_weight=self.negative_query_weight)
 
 
-PER_CANDIDATE = ("mask", "weight", "false_negative", "trace")
+PER_CANDIDATE = ("mask", "weight", "p_false_negative", "log_policy")
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,7 +135,7 @@ class Feedback:
         pick = torch.arange(start, stop, device=self.negative.device).expand(len(self.queries), -1)
         return replace(
             self,
-            negatives=self.negatives.choose(pick),
+            negatives=self.negatives.gather(pick),
             negative=self.negative[:, start:stop],
             gradient=self.gradient[:, start:stop],
         )
@@ -149,7 +149,7 @@ class Scorer(Protocol):
 
 
 @runtime_checkable
-class RowScorer(Scorer, Protocol):
+class IndexableScorer(Scorer, Protocol):
     """A scorer that can be asked for some of its queries alone."""
 
     def __getitem__(self, rows: slice) -> Scorer:
@@ -158,7 +158,7 @@ class RowScorer(Scorer, Protocol):
 
 
 @runtime_checkable
-class VectorScorer(RowScorer, Protocol):
+class EmbeddingScorer(IndexableScorer, Protocol):
     """A scorer to which a candidate is its vector, and so any other vector is one too."""
 
     def vectors(self, ids: Int[Tensor, "G K"]) -> Float[Tensor, "G K d"]:
@@ -171,13 +171,13 @@ class VectorScorer(RowScorer, Protocol):
 
 
 @torch.no_grad()
-def scores_of_some(score: Scorer, rows: slice, ids: Int[Tensor, "1 K"]) -> Float[Tensor, "M K"]:
+def score_rows(score: Scorer, rows: slice, ids: Int[Tensor, "1 K"]) -> Float[Tensor, "M K"]:
     """Scores of shared candidates for the chosen queries; no others, where the scorer can."""
     scorer = inspect.unwrap(score)  # the model's own, from under what keeps gradients out
-    return scorer[rows](ids) if isinstance(scorer, RowScorer) else score(ids)[rows]
+    return scorer[rows](ids) if isinstance(scorer, IndexableScorer) else score(ids)[rows]
 
 
-def grouped(rows: Tensor, groups: int) -> Tensor:
+def group_rows(rows: Tensor, groups: int) -> Tensor:
     """View of B rows as [G, B/G, ...]: the queries that share each candidate list.
 
     Raises:
@@ -190,7 +190,7 @@ def grouped(rows: Tensor, groups: int) -> Tensor:
     return rows.unflatten(0, (groups, len(rows) // groups))
 
 
-def by_query(ids: Int[Tensor, "G K"], batch: int) -> Int[Tensor, "G b K"]:
+def expand_lists(ids: Int[Tensor, "G K"], batch: int) -> Int[Tensor, "G b K"]:
     """Candidate lists as seen by each query of their group, without copying."""
     groups, width = ids.shape
     if groups == batch:
@@ -200,16 +200,16 @@ def by_query(ids: Int[Tensor, "G K"], batch: int) -> Int[Tensor, "G b K"]:
     return ids.unsqueeze(1).expand(groups, batch // groups, width)
 
 
-def per_query(ids: Int[Tensor, "G K"], batch: int) -> Int[Tensor, "B K"]:
+def ungroup(ids: Int[Tensor, "G K"], batch: int) -> Int[Tensor, "B K"]:
     """Spell out grouped candidate lists, one row per query."""
-    return by_query(ids, batch).reshape(batch, ids.shape[1])
+    return expand_lists(ids, batch).reshape(batch, ids.shape[1])
 
 
-def other_than(answer: Int[Tensor, "B"], ids: Int[Tensor, "G K"]) -> Bool[Tensor, "B K"]:
+def not_answer(answer: Int[Tensor, "B"], ids: Int[Tensor, "G K"]) -> Bool[Tensor, "B K"]:
     """True where a candidate is not the query's answer."""
-    spread = by_query(ids, len(answer))
+    spread = expand_lists(ids, len(answer))
     if not can_loop(ids):
-        return (spread != grouped(answer, len(ids)).unsqueeze(2)).flatten(0, 1)
+        return (spread != group_rows(answer, len(ids)).unsqueeze(2)).flatten(0, 1)
     out = torch.empty(len(answer), ids.shape[1], dtype=torch.bool)
     in_parts(tell_apart, len(answer), out.numel(), answer, ids.contiguous(), out)
     return out

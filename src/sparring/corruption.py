@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from sparring.batch import Queries, per_query
+from sparring.batch import Queries, ungroup
 from sparring.data.graph import (
     CARDINALITIES,
     TrainGraph,
@@ -17,6 +17,7 @@ from sparring.data.graph import (
     heads_per_tail,
     tails_per_head,
 )
+from sparring.registry import Registry, register
 
 
 def one_side_rate(graph: TrainGraph, floor: float) -> Float[Tensor, "R"]:
@@ -67,7 +68,9 @@ def checked_floor(floor: float) -> float:
     return floor
 
 
-def ask(triples: Int[Tensor, "B 3"], head: Bool[Tensor, "B"], num_relations: int) -> Queries:
+def make_queries(
+    triples: Int[Tensor, "B 3"], head: Bool[Tensor, "B"], num_relations: int
+) -> Queries:
     """Turn triples into queries, asking for the head where `head` is True."""
     h, r, t = triples.unbind(1)
     return Queries(
@@ -78,15 +81,17 @@ def ask(triples: Int[Tensor, "B 3"], head: Bool[Tensor, "B"], num_relations: int
     )
 
 
-def both_queries(triples: Int[Tensor, "B 3"], num_relations: int) -> Queries:
+def tail_and_head_queries(triples: Int[Tensor, "B 3"], num_relations: int) -> Queries:
     """Two queries per triple: all tails, then all heads."""
     head = torch.arange(2, device=triples.device).bool().repeat_interleave(len(triples))
-    return ask(triples.repeat(2, 1), head, num_relations)
+    return make_queries(triples.repeat(2, 1), head, num_relations)
 
 
-def answered(queries: Queries, ids: Int[Tensor, "G K"], num_relations: int) -> Int[Tensor, "B K 3"]:
-    """The triples that candidates would make true: `ask` undone, with another answer."""
-    ids = per_query(ids, len(queries))
+def to_triples(
+    queries: Queries, ids: Int[Tensor, "G K"], num_relations: int
+) -> Int[Tensor, "B K 3"]:
+    """The triples that candidates would make true: `make_queries` undone, with another answer."""
+    ids = ungroup(ids, len(queries))
     head = (queries.relation >= num_relations).unsqueeze(1)
     anchor = queries.anchor.unsqueeze(1)
     relation = (queries.relation % num_relations).unsqueeze(1).expand_as(ids)
@@ -98,7 +103,10 @@ def answered(queries: Queries, ids: Int[Tensor, "G K"], num_relations: int) -> I
 KINDS = ("base", "freq", "uniq")
 
 
-class Sides(nn.Module, ABC):
+CORRUPTIONS = Registry("corruption")
+
+
+class Corruption(nn.Module, ABC):
     """Turns triples into queries.
 
     Args:
@@ -112,6 +120,8 @@ class Sides(nn.Module, ABC):
     Raises:
         ValueError: for a kind of another name.
     """
+
+    registry = CORRUPTIONS
 
     def __init__(self, graph: TrainGraph, *, subsampling: float = 0.0, kind: str = "base"):
         super().__init__()
@@ -151,14 +161,16 @@ class Sides(nn.Module, ABC):
         return weight / weight.mean()
 
 
-class BothSides(Sides):
+@register("both")
+class CorruptBoth(Corruption):
     """Two queries per triple: its tail, then its head."""
 
     def forward(self, triples, rng):
-        return self.weighted(both_queries(triples, self.num_relations))
+        return self.weighted(tail_and_head_queries(triples, self.num_relations))
 
 
-class ChosenSide(Sides):
+@register("either", aliases=["chosen"])
+class CorruptEither(Corruption):
     """One query per triple, for its head or its tail with equal probability."""
 
     rate: Float[Tensor, "R"]
@@ -173,10 +185,11 @@ class ChosenSide(Sides):
 
     def forward(self, triples, rng):
         head = torch.bernoulli(self.rate[triples[:, 1]], generator=rng).bool()
-        return self.weighted(ask(triples, head, self.num_relations))
+        return self.weighted(make_queries(triples, head, self.num_relations))
 
 
-class BernoulliSide(ChosenSide):
+@register("bernoulli")
+class Bernoulli(CorruptEither):
     """One query per triple, more often for the side with few answers (Wang et al., 2014).
 
     The head of relation r is asked for with probability tph / (tph + hpt), where tph is tails
@@ -192,7 +205,8 @@ class BernoulliSide(ChosenSide):
         return (per_head / (per_head + per_tail)).nan_to_num(0.5)
 
 
-class OneSide(ChosenSide):
+@register("functional", aliases=["one-side"])
+class FunctionalSide(CorruptEither):
     """One query per triple, for the side with one answer: heads of 1-N relations, tails of N-1.
 
     Relations with one or with many answers on both sides are asked both ways alike.
@@ -213,11 +227,12 @@ class OneSide(ChosenSide):
         self.rate = one_side_rate(graph, floor)
 
 
-class SharpenedSide(ChosenSide):
-    """One query per triple, as `BernoulliSide` with the rates pulled apart.
+@register("sharpened")
+class SharpenedSide(CorruptEither):
+    """One query per triple, as `Bernoulli` with the rates pulled apart.
 
     Args:
-        power: of tails per head and heads per tail; 1 for `BernoulliSide`, 0 for `ChosenSide`.
+        power: of tails per head and heads per tail; 1 for `Bernoulli`, 0 for `CorruptEither`.
         floor: least share of queries for either side.
     """
 
@@ -234,7 +249,8 @@ class SharpenedSide(ChosenSide):
         self.rate = sharpened_rate(graph, power, floor)
 
 
-class PooledSide(ChosenSide):
+@register("pseudo-typed", aliases=["pooled"])
+class PseudoTypedSide(CorruptEither):
     """One query per triple, for each side in proportion to the entities seen on it.
 
     What drawing from one pool of a relation's heads and tails amounts to; with the sampler
@@ -243,13 +259,3 @@ class PooledSide(ChosenSide):
 
     def head_rate(self, graph):
         return pooled_rate(graph)
-
-
-SIDES = {
-    "bernoulli": BernoulliSide,
-    "both": BothSides,
-    "chosen": ChosenSide,
-    "one-side": OneSide,
-    "pooled": PooledSide,
-    "sharpened": SharpenedSide,
-}

@@ -121,7 +121,7 @@ def together(
 
 
 @dataclass(frozen=True, eq=False)
-class Entry:
+class PendingGradient:
     """What one use of a table knows of the table's gradient.
 
     Attributes:
@@ -143,7 +143,7 @@ class Entry:
         in_parts(self.add, len(runs.rows), numbers, *where, *self.given, out)
 
 
-class Ledger:
+class GradientAccumulator:
     """Collects the uses of one table in one pass back, and adds them up.
 
     Args:
@@ -156,7 +156,7 @@ class Ledger:
 
     def forget(self) -> None:
         """Start anew; a copy of the ledger knows of no uses either."""
-        self.entries: list[Entry] = []
+        self.entries: list[PendingGradient] = []
         self.joint: Tensor | None = None
         self.key: tuple[Any, ...] = ()
 
@@ -172,12 +172,12 @@ class Ledger:
             return None
         key = (id(weight), weight.data_ptr(), weight._version)
         if self.joint is None or self.key != key:
-            self.entries, self.key, self.joint = [], key, Hub.apply(weight, self)
+            self.entries, self.key, self.joint = [], key, GradientSink.apply(weight, self)
         return self.joint
 
     def enter(self, ids: Tensor, add: Callable[..., int], *given: Tensor) -> None:
         """Leave what one use knows of the gradient."""
-        self.entries.append(Entry(ids, add, given, torch._C._current_graph_task_id()))
+        self.entries.append(PendingGradient(ids, add, given, torch._C._current_graph_task_id()))
 
     def total(self, shape: torch.Size, dtype: torch.dtype) -> Tensor:
         """The gradient of the table."""
@@ -197,7 +197,7 @@ class Ledger:
         return torch.sparse_coo_tensor(rows.unsqueeze(0), out, shape, check_invariants=False)
 
 
-class Hub(Function):
+class GradientSink(Function):
     """Through which every use of a table passes on the way back."""
 
     @staticmethod
@@ -242,13 +242,13 @@ CITY_BLOCK = Comparison(
 MODULI = Comparison(loops.score_by_moduli, loops.query_of_moduli, loops.rows_of_moduli, shared=True)
 
 
-class Table(nn.Embedding):
+class EmbeddingTable(nn.Embedding):
     """An embedding table. On the processor its gradient is made once for all uses together."""
 
     def __init__(self, rows: int, dim: int, *, sparse: bool = False):
         super().__init__(rows, dim, sparse=sparse, _weight=in_big_pages(torch.empty(rows, dim)))
         self.reset_parameters()
-        self.ledger = Ledger(sparse)
+        self.ledger = GradientAccumulator(sparse)
 
     def loops(self) -> bool:
         """Whether compiled loops can read the table."""

@@ -19,6 +19,9 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from sparring.kernels.runtime import can_loop, compiled, in_parts
+from sparring.registry import Registry
+
+OPTIMIZERS = Registry("optimizer")
 
 
 @compiled
@@ -193,6 +196,7 @@ def _is_table(parameter: nn.Parameter) -> bool:
     return can_loop(parameter) and parameter.dim() == 2
 
 
+@OPTIMIZERS.register("adam")
 class TableAdam(RowLoops, torch.optim.Adam):
     """Adam, which takes sparse gradients too (Kingma & Ba, 2015).
 
@@ -226,6 +230,7 @@ class TableAdam(RowLoops, torch.optim.Adam):
         in_parts(move_rows, len(parameter), parameter.numel(), *given, parameter.detach())
 
 
+@OPTIMIZERS.register("adagrad")
 class TableAdagrad(RowLoops, torch.optim.Adagrad):
     """Adagrad with one accumulator per number (Duchi et al., 2011).
 
@@ -247,11 +252,10 @@ class TableAdagrad(RowLoops, torch.optim.Adagrad):
         in_parts(pull_rows, len(row), grad.numel(), *given)
 
 
+@OPTIMIZERS.register("rowwise-adagrad")
 def rowwise_adagrad(params: list[nn.Parameter], *, lr: float = 0.1) -> torch.optim.Optimizer:
     """Adagrad with one accumulator per row; for big tables, with `sparse` models."""
     return RowwiseAdagrad(params, lr=lr)
 
-
-OPTIMIZERS = {"adagrad": TableAdagrad, "adam": TableAdam, "rowwise-adagrad": rowwise_adagrad}
 
 __all__ = ["OPTIMIZERS", "RowwiseAdagrad", "TableAdagrad", "TableAdam"]

@@ -1,4 +1,9 @@
-"""From names and numbers to objects: a class's signature is the schema of its options."""
+"""Names to parts: what a configuration, `sparring list` and the contract tests know of.
+
+`@register("name")` above a class is all it takes. A class's signature is the schema of its
+options. Other packages add parts through the entry point group "sparring": an entry names a module,
+and importing that module registers what it holds.
+"""
 
 import difflib
 import importlib
@@ -6,35 +11,212 @@ import inspect
 import re
 import types
 import typing
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from importlib.metadata import entry_points
+from typing import Any, TypeVar
 
-Table = Mapping[str, Callable[..., Any]]
+Maker = Callable[..., Any]
+Part = TypeVar("Part", bound=type)
+Made = TypeVar("Made", bound=Maker)
+ENTRY_POINTS = "sparring"
 
 
 class ConfigError(ValueError):
-    """A configuration that cannot be built, with the place and the remedy."""
+    """A configuration that cannot be built, with the place and the hint."""
 
 
-class Family(dict[str, Callable[..., Any]]):
-    """Names to makers, and which other family a nested table under some argument belongs to.
+@dataclass(frozen=True)
+class Alias:
+    """A former name of a part.
 
-    Args:
-        others: families by name of the argument; all other nested tables are of this family.
+    Attributes:
+        implied: options that the former name stood for.
+        renamed: former names of options under this name alone, and what they are called now.
     """
 
-    def __init__(self, table: Table, **others: Table):
-        super().__init__(table)
-        self.others = others
+    implied: Mapping[str, Any] = field(default_factory=dict)
+    renamed: Mapping[str, str] = field(default_factory=dict)
 
 
-def family_of(argument: str, table: Table) -> Table:
-    """The family that a nested table under this argument is of."""
-    return table.others.get(argument, table) if isinstance(table, Family) else table
+@dataclass(frozen=True)
+class Entry:
+    """A registered part.
+
+    Attributes:
+        make: the class or function.
+        example: options of one small instance, for contract tests; None for a part that cannot
+            be made from options alone.
+        renamed: former names of options, and what they are called now.
+    """
+
+    make: Maker
+    example: Mapping[str, Any] | None
+    renamed: Mapping[str, str]
+
+
+class Registry(Mapping[str, Maker]):
+    """The parts of one kind by name.
+
+    Args:
+        kind: what the parts are, in the singular: "sampler".
+        nested: the kind of the parts that some arguments take; all others that take a part take
+            one of this registry.
+        renamed: former names of options that many parts take, and what they are called now; a part
+            that has an option of the former name keeps it.
+        default: the part that a table without a name means; None if it must have one.
+    """
+
+    def __init__(
+        self,
+        kind: str,
+        *,
+        nested: Mapping[str, str] | None = None,
+        renamed: Mapping[str, str] | None = None,
+        default: str | None = None,
+    ):
+        self.kind, self.nested, self.default = kind, nested or {}, default
+        self.renamed = renamed or {}
+        self.entries: dict[str, Entry] = {}
+        self.aliases: dict[str, tuple[str, Alias]] = {}
+        REGISTRIES[kind] = self
+
+    def __getitem__(self, name: str) -> Maker:
+        return self.entries[name].make
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.entries)
+
+    def __len__(self) -> int:
+        return len(self.entries)
+
+    def register(
+        self,
+        name: str,
+        *,
+        example: Mapping[str, Any] | None = None,
+        aliases: Mapping[str, Alias] | Iterable[str] = (),
+        renamed: Mapping[str, str] | None = None,
+    ) -> Callable[[Made], Made]:
+        """Make a class or function known under a name; to be used as a decorator.
+
+        Args:
+            example: options of one small instance, for contract tests.
+            aliases: former names, which still load, with a warning.
+            renamed: former names of options, which still load, with a warning.
+
+        Raises:
+            ValueError: if the name is taken.
+        """
+        if name in self.entries or name in self.aliases:
+            raise ValueError(f"there is a {self.kind} named {name!r} already; choose another name")
+        former = aliases if isinstance(aliases, Mapping) else dict.fromkeys(aliases, Alias())
+
+        def known(make: Made) -> Made:
+            self.entries[name] = Entry(make, example, renamed or {})
+            self.aliases |= {old: (name, alias) for old, alias in former.items()}
+            return make
+
+        return known
+
+    def family_of(self, argument: str) -> "Registry":
+        """The registry of the parts that this argument takes."""
+        return REGISTRIES[self.nested.get(argument, self.kind)]
+
+    def current(self, spec: Mapping[str, Any], where: str) -> dict[str, Any]:
+        """The same table with today's names, after a warning for each former one."""
+        spec = dict(spec) if self.default is None else {"name": self.default, **spec}
+        renamed: Mapping[str, str] = {}
+        if spec.get("name") in self.aliases:
+            name, alias = self.aliases[spec["name"]]
+            warn_renamed(where, spec["name"], name)
+            renamed = alias.renamed
+            spec = {**alias.implied, **spec, "name": name}
+        if spec.get("name") in self.entries:
+            entry = self.entries[spec["name"]]
+            taken = inspect.signature(entry.make).parameters
+            common = {old: new for old, new in self.renamed.items() if old not in taken}
+            renamed = {**common, **entry.renamed, **renamed}
+        return with_current_names(spec, renamed, where)
+
+    def example(self, name: str, **supplied: Any) -> Any:
+        """The small instance of a part that contract tests are run on."""
+        return build({"name": name, **(self.entries[name].example or {})}, self, name, **supplied)
+
+
+REGISTRIES: dict[str, Registry] = {}
+
+
+def register(
+    name: str,
+    *,
+    example: Mapping[str, Any] | None = None,
+    aliases: Mapping[str, Alias] | Iterable[str] = (),
+    renamed: Mapping[str, str] | None = None,
+) -> Callable[[Part], Part]:
+    """Make a class known under a name, among the parts of its kind; see `Registry.register`.
+
+    The kind is that of the class it derives from, such as `NegativeSampler`, `Loss`, `KGEModel`.
+    """
+
+    def known(part: Part) -> Part:
+        registry: Registry = part.registry  # type: ignore[attr-defined]
+        registry.register(name, example=example, aliases=aliases, renamed=renamed)(part)
+        return part
+
+    return known
+
+
+@cache
+def load_plugins() -> None:
+    """Import what other packages have under the entry point group "sparring", once.
+
+    One that cannot be imported is left out, with a warning that names it.
+    """
+    for plugin in entry_points(group=ENTRY_POINTS):
+        try:
+            plugin.load()
+        except Exception as error:  # whatever it is, it is that package's own
+            owner = plugin.dist.name if plugin.dist else plugin.value
+            warnings.warn(
+                f"the plugin {plugin.name!r} of {owner} is left out: {error}", stacklevel=2
+            )
+
+
+@cache
+def warn_renamed(where: str, old: str, new: str) -> None:
+    """Say once that something has another name today."""
+    warnings.warn(f"[{where}] {old!r} is now named {new!r}", FutureWarning, stacklevel=2)
+
+
+def with_current_names(
+    given: Mapping[str, Any], renamed: Mapping[str, str], where: str
+) -> dict[str, Any]:
+    """The same options under today's names; "group.option" leads into a nested table.
+
+    Raises:
+        ConfigError: if an option is given under both its names.
+    """
+    current = {key: value for key, value in given.items() if key not in renamed}
+    for old, new in renamed.items():
+        if old not in given:
+            continue
+        *groups, option = new.split(".")
+        inside = current
+        for group in groups:
+            inside[group] = dict(inside.get(group) or {})
+            inside = inside[group]
+        if option in inside:
+            raise ConfigError(f"[{where}] {old!r} is the former name of {new!r}; give one of them")
+        warn_renamed(where, old, new)
+        inside[option] = given[old]
+    return current
 
 
 def resolve(
-    spec: Mapping[str, Any], table: Table, where: str, supplied: Iterable[str] = ()
+    spec: Mapping[str, Any], registry: Registry, where: str, supplied: Iterable[str] = ()
 ) -> dict[str, Any]:
     """`spec` with every default filled in, nested specs too.
 
@@ -45,7 +227,8 @@ def resolve(
         ConfigError: for an unknown name, an unknown or missing key, a value of another type, or
             one in the place of a table.
     """
-    maker = find(spec, table, where)
+    spec = registry.current(spec, where)
+    maker = find(spec, registry, where)
     options = _options(maker, supplied)
     given = {key: value for key, value in spec.items() if key != "name"}
     refuse_unknown(given, options, where, f"{spec['name']!r} does not take")
@@ -57,22 +240,22 @@ def resolve(
         if key not in given:
             full[key] = option.default
             continue
-        value, place, family = given[key], f"{where}.{key}", family_of(key, table)
+        value, place, family = given[key], f"{where}.{key}", registry.family_of(key)
         if isinstance(value, Mapping):
             full[key] = resolve(value, family, place, supplied)
         elif isinstance(value, list) and any(isinstance(item, Mapping) for item in value):
             full[key] = [
                 resolve(item, family, f"{place}.{i}", supplied) for i, item in enumerate(value)
             ]
-        elif family is not table and value is not None:
+        elif family is not registry and value is not None:
             known = ", ".join(sorted(family))
             raise ConfigError(f"[{place}] is a table with a name, of: {known}; got {value!r}")
         else:
-            full[key] = checked(value, option.annotation, place)
+            full[key] = validate_type(value, option.annotation, place)
     return full
 
 
-def build(spec: Mapping[str, Any], table: Table, where: str, **supplied: Any) -> Any:
+def build(spec: Mapping[str, Any], registry: Registry, where: str, **supplied: Any) -> Any:
     """Build `spec["name"]` with its other entries as arguments.
 
     A nested table is built first, from the same family or from the one that the family names for
@@ -81,10 +264,10 @@ def build(spec: Mapping[str, Any], table: Table, where: str, **supplied: Any) ->
     Raises:
         ConfigError: as `resolve` does, and for values the object itself refuses.
     """
-    full = resolve(spec, table, where, supplied)
-    maker = find(spec, table, where)
+    full = resolve(spec, registry, where, supplied)
+    maker = find(full, registry, where)
 
-    def part(place: str, value: Any, family: Table) -> Any:
+    def part(place: str, value: Any, family: Registry) -> Any:
         if isinstance(value, Mapping):
             return build(value, family, place, **supplied)
         if isinstance(value, list):
@@ -92,7 +275,7 @@ def build(spec: Mapping[str, Any], table: Table, where: str, **supplied: Any) ->
         return value
 
     given = {
-        key: part(f"{where}.{key}", value, family_of(key, table))
+        key: part(f"{where}.{key}", value, registry.family_of(key))
         for key, value in full.items()
         if key != "name"
     }
@@ -106,10 +289,10 @@ def build(spec: Mapping[str, Any], table: Table, where: str, **supplied: Any) ->
         raise ConfigError(f"[{where}] {error}") from error
 
 
-def find(spec: Mapping[str, Any], table: Table, where: str) -> Any:
+def find(spec: Mapping[str, Any], registry: Registry, where: str) -> Any:
     """What `spec["name"]` stands for."""
     if "name" not in spec:
-        raise ConfigError(f"[{where}] has no name; known: {', '.join(sorted(table))}")
+        raise ConfigError(f"[{where}] has no name; known: {', '.join(sorted(registry))}")
     name = spec["name"]
     if not isinstance(name, str):
         raise ConfigError(f"[{where}] a name is a string; got {name!r}")
@@ -119,9 +302,11 @@ def find(spec: Mapping[str, Any], table: Table, where: str) -> Any:
             return getattr(importlib.import_module(module), attribute)
         except (ImportError, AttributeError) as error:
             raise ConfigError(f"[{where}] cannot import {name!r}: {error}") from error
-    if name not in table:
-        raise ConfigError(f"[{where}] unknown name {name!r}; {_suggestion(name, table)}")
-    return table[name]
+    if name not in registry:
+        load_plugins()
+    if name not in registry:
+        raise ConfigError(f"[{where}] unknown name {name!r}; {_suggestion(name, registry)}")
+    return registry[name]
 
 
 def refuse_unknown(
@@ -134,7 +319,7 @@ def refuse_unknown(
             raise ConfigError(f"[{where}] {lead} {key!r}; {_suggestion(key, accepted)}")
 
 
-def checked(value: Any, annotation: Any, place: str) -> Any:
+def validate_type(value: Any, annotation: Any, place: str) -> Any:
     """`value`, if it fits the annotation; whole numbers pass as float.
 
     Raises:

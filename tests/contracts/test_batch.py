@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from sparring import batch
-from sparring.batch import Feedback, Negatives, by_query, grouped, per_query
+from sparring.batch import Feedback, Negatives, expand_lists, group_rows, ungroup
 from sparring.samplers import Uniform
 from sparring.testing import tiny_graph, tiny_queries
 
@@ -19,17 +19,17 @@ def offered(groups, k=4):
         QUERIES, lambda ids: ids.float(), torch.Generator().manual_seed(0)
     )
     number = torch.arange(6.0 * k).view(6, k)
-    return replace(drawn, weight=number, false_negative=number / 100, trace=-number)
+    return replace(drawn, weight=number, p_false_negative=number / 100, log_policy=-number)
 
 
 def test_queries_stand_by_their_list_in_order():
     ids = torch.tensor([[0, 1], [2, 3]])
-    assert per_query(ids, 4).tolist() == [[0, 1], [0, 1], [2, 3], [2, 3]]
-    assert grouped(torch.arange(4), 2).tolist() == [[0, 1], [2, 3]]
+    assert ungroup(ids, 4).tolist() == [[0, 1], [0, 1], [2, 3], [2, 3]]
+    assert group_rows(torch.arange(4), 2).tolist() == [[0, 1], [2, 3]]
 
 
 @pytest.mark.parametrize(
-    "share", [grouped, lambda rows, groups: by_query(rows[:groups], len(rows))]
+    "share", [group_rows, lambda rows, groups: expand_lists(rows[:groups], len(rows))]
 )
 def test_lists_are_shared_evenly(share):
     with pytest.raises(ValueError, match="4 candidate lists cannot be shared evenly by 6 queries"):
@@ -42,8 +42,8 @@ def test_an_offer_hides_each_query_its_own_answer(groups, way, monkeypatch):
     if way == "vectors":
         monkeypatch.setattr(batch, "can_loop", lambda over: False)
     ids = torch.stack([torch.arange(11).roll(turn) for turn in range(groups)])
-    drawn = Negatives.offer(QUERIES, ids)
-    rows, answers = per_query(ids, 6).tolist(), QUERIES.answer.tolist()
+    drawn = Negatives.from_ids(QUERIES, ids)
+    rows, answers = ungroup(ids, 6).tolist(), QUERIES.answer.tolist()
     assert drawn.mask.tolist() == [[e != answer for e in row] for row, answer in zip(rows, answers)]
 
 
@@ -51,9 +51,9 @@ def test_an_offer_hides_each_query_its_own_answer(groups, way, monkeypatch):
 def test_chosen_candidates_keep_what_is_said_of_them(groups):
     drawn = offered(groups)
     pick = torch.tensor([[3, 1]]).expand(6, 2)
-    chosen = drawn.choose(pick)
-    assert torch.equal(chosen.ids, per_query(drawn.ids, 6)[:, [3, 1]])
-    for name in ("mask", "weight", "false_negative", "trace"):
+    chosen = drawn.gather(pick)
+    assert torch.equal(chosen.ids, ungroup(drawn.ids, 6)[:, [3, 1]])
+    for name in ("mask", "weight", "p_false_negative", "log_policy"):
         assert torch.equal(getattr(chosen, name), getattr(drawn, name)[:, [3, 1]])
     assert chosen.log_q is None
 
@@ -61,9 +61,9 @@ def test_chosen_candidates_keep_what_is_said_of_them(groups):
 @pytest.mark.parametrize("groups", [1, 2, 6])
 def test_joined_candidates_stand_side_by_side(groups):
     one, other = offered(groups), offered(None, k=3)
-    joined = Negatives.join([one, other], 6)
-    assert torch.equal(joined.ids, torch.cat([per_query(one.ids, 6), other.ids], 1))
-    for name in ("mask", "weight", "false_negative", "trace"):
+    joined = Negatives.cat([one, other], 6)
+    assert torch.equal(joined.ids, torch.cat([ungroup(one.ids, 6), other.ids], 1))
+    for name in ("mask", "weight", "p_false_negative", "log_policy"):
         assert torch.equal(
             getattr(joined, name), torch.cat([getattr(one, name), getattr(other, name)], 1)
         )
@@ -75,8 +75,8 @@ def test_a_sampler_hears_of_its_own_columns():
     negative = torch.arange(24.0).view(6, 4)
     whole = Feedback(QUERIES, drawn, torch.zeros(6), negative, negative / 10)
     part = whole.columns(1, 3)
-    assert torch.equal(part.negatives.ids, per_query(drawn.ids, 6)[:, 1:3])
-    assert torch.equal(part.negatives.trace, drawn.trace[:, 1:3])
+    assert torch.equal(part.negatives.ids, ungroup(drawn.ids, 6)[:, 1:3])
+    assert torch.equal(part.negatives.log_policy, drawn.log_policy[:, 1:3])
     assert torch.equal(part.negative, negative[:, 1:3])
     assert torch.equal(part.gradient, negative[:, 1:3] / 10)
     assert torch.equal(part.push, 6 * part.gradient)

@@ -7,9 +7,9 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from sparring.batch import per_query
+from sparring.batch import ungroup
 from sparring.losses import Logistic, Loss, Softmax, attention, average
-from sparring.models import DistMult, MainModel
+from sparring.models import DistMult, KGEModel
 from sparring.models.scorers import DotScorer
 from sparring.samplers import Uniform
 from sparring.testing import check_density, check_loss, check_model, check_sampler
@@ -28,7 +28,7 @@ def offers(**changes):
 
 class GlobalRandom(Uniform):
     def sample(self, queries, score, rng):
-        return self.offer(queries, torch.randint(self.num_entities, (len(queries), self.k)))
+        return self.to_negatives(queries, torch.randint(self.num_entities, (len(queries), self.k)))
 
 
 class PythonRandom(Uniform):
@@ -55,7 +55,7 @@ class Forgetful(Uniform):
     def sample(self, queries, score, rng):
         self.calls += 1
         drawn = super().sample(queries, score, rng)
-        return self.offer(queries, (drawn.ids + self.calls) % self.num_entities)
+        return self.to_negatives(queries, (drawn.ids + self.calls) % self.num_entities)
 
 
 class Meddling(Uniform):
@@ -74,23 +74,23 @@ class Asking(Uniform):
 class WrongWidth(Uniform):
     def sample(self, queries, score, rng):
         drawn = super().sample(queries, score, rng)
-        return self.offer(queries, drawn.ids[:, 1:])
+        return self.to_negatives(queries, drawn.ids[:, 1:])
 
 
 class OutOfRange(Uniform):
     def sample(self, queries, score, rng):
-        return self.offer(queries, super().sample(queries, score, rng).ids + 1)
+        return self.to_negatives(queries, super().sample(queries, score, rng).ids + 1)
 
 
 class NeverFirst(Uniform):
     def sample(self, queries, score, rng):
-        return self.offer(queries, super().sample(queries, score, rng).ids.clamp(min=1))
+        return self.to_negatives(queries, super().sample(queries, score, rng).ids.clamp(min=1))
 
 
 class NeverLast(Uniform):
     def sample(self, queries, score, rng):
         ids = super().sample(queries, score, rng).ids
-        return self.offer(queries, ids.clamp(max=self.num_entities - 2))
+        return self.to_negatives(queries, ids.clamp(max=self.num_entities - 2))
 
 
 class Mute(Uniform):
@@ -113,7 +113,7 @@ class SkewedDraws(Uniform):
 
     def sample(self, queries, score, rng):
         ids = super().sample(queries, score, rng).ids
-        return self.offer(queries, ids * (torch.rand(ids.shape, generator=rng) > 0.05))
+        return self.to_negatives(queries, ids * (torch.rand(ids.shape, generator=rng) > 0.05))
 
 
 class NoDensityAtTheAnswer(Uniform):
@@ -129,7 +129,7 @@ class OtherDensityAtTheAnswer(Uniform):
 class Learning(Uniform):
     def __init__(self, graph, k):
         super().__init__(graph, k=k)
-        self.taste = nn.Parameter(torch.zeros(graph.num_entities))
+        self.dummy_scores = nn.Parameter(torch.zeros(graph.num_entities))
 
 
 class ReportsFloats(Uniform):
@@ -153,14 +153,14 @@ BROKEN_SAMPLERS = {
     "ids outside the vocabulary": OutOfRange,
     "the answer counts as a negative": offers(mask=lambda drawn: torch.ones_like(drawn.mask)),
     "negative weight": offers(weight=lambda drawn: drawn.weight - 2),
-    "false_negative is no probability": offers(
-        false_negative=lambda drawn: drawn.false_negative + 2
+    "p_false_negative is no probability": offers(
+        p_false_negative=lambda drawn: drawn.p_false_negative + 2
     ),
     "weight carries gradients": offers(weight=lambda drawn: drawn.weight.clone().requires_grad_()),
     "log_q carries gradients": offers(log_q=lambda drawn: drawn.log_q.clone().requires_grad_()),
     "entity 0 is never offered": NeverFirst,
     "the last entity is never offered": NeverLast,
-    "states_density does not tell whether log_q is stated": Mute,
+    "has_log_q does not tell whether log_q is stated": Mute,
     "a counted candidate has no density": offers(log_q=lambda drawn: drawn.log_q - torch.inf),
     "an answer has no density": NoDensityAtTheAnswer,
     "answer_log_q differs from log_prob at the answer": OtherDensityAtTheAnswer,
@@ -289,7 +289,7 @@ BROKEN_LOSSES = {
     "not finite without usable negatives": EmptyRows,
     "the loss of bfloat16 scores is computed in bfloat16": Coarse,
     "the loss of float32 scores is not float32": Half,
-    "needs_density is False, but the density matters": SecretlyCorrected,
+    "needs_log_q is False, but the density matters": SecretlyCorrected,
 }
 
 
@@ -322,9 +322,7 @@ class Contagious(DistMult):
 class Leaking(DistMult):
     def forward(self, queries):
         score = super().forward(queries)
-        return lambda ids: (
-            score(ids) + (per_query(ids, len(queries)) == queries.answer.unsqueeze(1))
-        )
+        return lambda ids: score(ids) + (ungroup(ids, len(queries)) == queries.answer.unsqueeze(1))
 
 
 class Idle(DistMult):
@@ -334,12 +332,12 @@ class Idle(DistMult):
 
 
 class BadPenalty(DistMult):
-    def penalty(self, queries):
+    def regularization(self, queries):
         return torch.tensor(-1.0)
 
 
 class NoPenalty(DistMult):
-    def penalty(self, queries):
+    def regularization(self, queries):
         return torch.tensor(torch.nan)
 
 
@@ -390,7 +388,7 @@ def test_a_broken_model_is_noticed(message):
 
 
 def test_a_model_that_answers_nothing_is_noticed():
-    class Blank(MainModel):
+    class Blank(KGEModel):
         def forward(self, queries):
             return lambda ids: torch.zeros(1, 1)
 

@@ -9,9 +9,9 @@ import torch
 from samplers.worlds import graph_of
 from zoo import SAMPLERS
 
-from sparring.corruption import answered, both_queries
-from sparring.samplers import HideKnown, Popular, Uniform
-from sparring.testing import Contestant, Report, judge, judge_sampler, tiny_graph
+from sparring.corruption import tail_and_head_queries, to_triples
+from sparring.samplers import MaskKnown, Popularity, Uniform
+from sparring.testing import ExternalSampler, Report, judge, judge_sampler, tiny_graph
 from sparring.testing.external import chi_square, drawing
 from sparring.testing.fixtures import time_limit
 
@@ -111,9 +111,9 @@ def first_for_all(graph, triples, corrupted):
 
 
 def skewed(graph, triples, corrupted):
-    tails = both_queries(triples, graph.num_relations)[: len(triples)]
+    tails = tail_and_head_queries(triples, graph.num_relations)[: len(triples)]
     own = torch.full_like(corrupted[..., 0], 5)
-    some = answered(tails, own, graph.num_relations)
+    some = to_triples(tails, own, graph.num_relations)
     often = torch.arange(len(triples)).view(-1, 1, 1) % 6 == 0
     return torch.where(often & (triples[:, 2] != 5).view(-1, 1, 1), some, corrupted)
 
@@ -160,7 +160,7 @@ def words(report):
 
 @pytest.mark.parametrize("message", [name for name in BROKEN if name not in ONE_ENDED])
 def test_what_is_wrong_is_named(message):
-    found = words(judge(Contestant("it", BROKEN[message], uniform=True)))
+    found = words(judge(ExternalSampler("it", BROKEN[message], uniform=True)))
     assert any(message in one for one in found), found
 
 
@@ -177,23 +177,23 @@ def test_an_entity_that_is_never_drawn_is_named(message):
 
         return other
 
-    assert message in words(judge(Contestant("it", make)))
+    assert message in words(judge(ExternalSampler("it", make)))
 
 
 def test_a_sampler_without_faults_has_only_a_warning():
-    report = judge(Contestant("it", uniform, uniform=True))
+    report = judge(ExternalSampler("it", uniform, uniform=True))
     assert [fault.severity for fault in report.faults] == ["warning"]
     assert {"reach", "density", "known facts", "variety"} <= set(report.looked_at)
     report.confirm()
 
 
 def test_facts_in_what_is_filtered_are_an_error():
-    report = judge(Contestant("it", uniform, filtered=True))
+    report = judge(ExternalSampler("it", uniform, filtered=True))
     assert any("training graph, though they are filtered" in fault.words for fault in report.errors)
 
 
 def test_to_refuse_a_graph_is_fair():
-    assert len(judge(Contestant("it", refuse_pairs)).faults) == 1
+    assert len(judge(ExternalSampler("it", refuse_pairs)).faults) == 1
 
 
 def test_a_sampler_that_does_not_answer_is_stopped():
@@ -204,19 +204,19 @@ def test_a_sampler_that_does_not_answer_is_stopped():
 
 def test_a_contestant_is_asked_for_some_number_of_candidates():
     with pytest.raises(ValueError, match="must be asked for some number of candidates; got none"):
-        Contestant("it", uniform, widths=())
+        ExternalSampler("it", uniform, widths=())
 
 
 @pytest.mark.parametrize("name", SAMPLERS)
 def test_the_kit_finds_no_errors_in_the_library(name):
     """Contract and density are checked elsewhere."""
     make = drawing(lambda graph, width: SAMPLERS[name](graph))
-    report = judge(Contestant(name, make, widths=(SAMPLERS[name](tiny_graph()).k,)))
+    report = judge(ExternalSampler(name, make, widths=(SAMPLERS[name](tiny_graph()).k,)))
     assert not report.errors
 
 
 def test_the_kit_sees_that_a_sampler_filters():
-    make = lambda graph, width: HideKnown(graph, inner=Uniform(graph, k=width))
+    make = lambda graph, width: MaskKnown(graph, inner=Uniform(graph, k=width))
     assert not judge_sampler(make, "it", widths=(4,), filtered=True).faults
 
 
@@ -224,7 +224,7 @@ def test_what_two_checks_find_is_told_once():
     class NeverFirst(Uniform):
         def sample(self, queries, score, rng):
             ids = super().sample(queries, score, rng).ids
-            return self.offer(queries, ids.clamp(min=1))
+            return self.to_negatives(queries, ids.clamp(min=1))
 
     make = lambda graph, width: NeverFirst(graph, k=width)
     report = judge_sampler(make, "it", widths=(5,))
@@ -235,7 +235,7 @@ def test_what_two_checks_find_is_told_once():
 
 
 def test_draws_that_were_called_impossible_are_counted():
-    class Timid(Popular):
+    class Timid(Popularity):
         def log_prob(self, queries, ids):
             return super().log_prob(queries, ids).masked_fill(ids == 3, -torch.inf)
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 from zoo import LOSSES, MODELS, OPTIMIZERS, SAMPLERS, SCHEDULES, SIDES
 
-from sparring.corruption import BothSides
+from sparring.corruption import CorruptBoth
 from sparring.losses import Logistic, Softmax
 from sparring.models import DistMult
 from sparring.samplers import KvsAll, Uniform
@@ -23,13 +23,13 @@ GO_BY_VECTORS = {"neighbourhood"}
 
 def fits(model, sampler, loss):
     offering, judging = SAMPLERS[sampler](tiny_graph()), LOSSES[loss]()
-    if judging.needs_density and model == "mutated":
+    if judging.needs_log_q and model == "mutated":
         return False
     if sampler in GO_BY_VECTORS and model in WITHOUT_VECTORS:
         return False
-    if judging.needs_answer_density and not offering.states_answer_density:
+    if judging.needs_answer_log_q and not offering.has_answer_log_q:
         return False
-    return offering.states_density or not judging.needs_density
+    return offering.has_log_q or not judging.needs_log_q
 
 
 TURNS = [
@@ -40,22 +40,22 @@ TURNS = [
 COMBINATIONS = [turn for turn in TURNS if fits(*turn)]
 
 
-def build(model, sampler, loss, sides=BothSides, **options):
+def build(model, sampler, loss, corruption=CorruptBoth, **options):
     torch.manual_seed(0)
     graph = tiny_graph()
     parts = (
         MODELS[model](graph, **options),
         SAMPLERS[sampler](graph),
         LOSSES[loss](),
-        sides(graph),
+        corruption(graph),
     )
     return TrainingStep(*parts), graph
 
 
 def learn(step, triples, optimizer):
-    before = [parameter.clone() for parameter in step.trained()]
+    before = [parameter.clone() for parameter in step.trainable_parameters()]
     told = step(triples, optimizer, torch.Generator().manual_seed(0))
-    return told, [not torch.equal(a, b) for a, b in zip(before, step.trained())]
+    return told, [not torch.equal(a, b) for a, b in zip(before, step.trainable_parameters())]
 
 
 @pytest.mark.parametrize("model, sampler, loss", COMBINATIONS, ids=map("/".join, COMBINATIONS))
@@ -63,7 +63,7 @@ def test_one_step_trains_any_combination(model, sampler, loss):
     step, graph = build(model, sampler, loss)
     encodings = []
     step.model.register_forward_hook(lambda *_: encodings.append(1))
-    told, moved = learn(step, graph.triples[:6], torch.optim.SGD(step.trained(), 0.1))
+    told, moved = learn(step, graph.triples[:6], torch.optim.SGD(step.trainable_parameters(), 0.1))
     assert told["loss"].isfinite()
     assert all(moved)
     assert len(encodings) == 1, "the encoder runs once"
@@ -75,13 +75,13 @@ def test_one_step_of_every_optimizer(optimizer, sparse):
     if sparse and optimizer == "adam":
         pytest.skip("Adam takes dense gradients only")
     step, graph = build("transe", "own", "logistic", sparse=sparse)
-    assert all(learn(step, graph.triples, OPTIMIZERS[optimizer](step.trained()))[1])
+    assert all(learn(step, graph.triples, OPTIMIZERS[optimizer](step.trainable_parameters()))[1])
 
 
-@pytest.mark.parametrize("sides", SIDES)
-def test_one_step_of_every_choice_of_sides(sides):
-    step, graph = build("transe", "own", "logistic", SIDES[sides])
-    assert all(learn(step, graph.triples, torch.optim.SGD(step.trained(), 0.1))[1])
+@pytest.mark.parametrize("corruption", SIDES)
+def test_one_step_of_every_choice_of_sides(corruption):
+    step, graph = build("transe", "own", "logistic", SIDES[corruption])
+    assert all(learn(step, graph.triples, torch.optim.SGD(step.trainable_parameters(), 0.1))[1])
 
 
 @pytest.mark.parametrize("schedule", SCHEDULES)
@@ -96,7 +96,10 @@ def test_a_correction_without_a_density_is_refused_before_training(correction):
     graph = tiny_graph()
     with pytest.raises(ValueError, match="density of its negatives, but KvsAll states none"):
         TrainingStep(
-            MODELS["transe"](graph), KvsAll(graph), Softmax(correction=correction), BothSides(graph)
+            MODELS["transe"](graph),
+            KvsAll(graph),
+            Softmax(correction=correction),
+            CorruptBoth(graph),
         )
 
 
@@ -104,22 +107,22 @@ def test_a_correction_of_answers_without_their_density_is_refused_before_trainin
     graph = tiny_graph()
     model, sampler = MODELS["transe"](graph), SAMPLERS["kbgan"](graph)
     with pytest.raises(ValueError, match="density of answers, which KBGAN does not state"):
-        TrainingStep(model, sampler, Softmax(correction="both"), BothSides(graph))
+        TrainingStep(model, sampler, Softmax(correction="both"), CorruptBoth(graph))
 
 
 def test_a_correction_for_mutants_is_refused_before_training():
     graph = tiny_graph()
     model, sampler = MODELS["mutated"](graph), Uniform(graph, k=3)
     with pytest.raises(ValueError, match="but Mutated alters them, and what comes out has none"):
-        TrainingStep(model, sampler, Softmax(correction="negatives"), BothSides(graph))
+        TrainingStep(model, sampler, Softmax(correction="negatives"), CorruptBoth(graph))
 
 
 def test_the_step_trains_the_temperature_only_if_it_is_learned():
     graph = tiny_graph()
     parts = MODELS["distmult"](graph), Uniform(graph, k=3)
-    fixed = TrainingStep(*parts, Softmax(), BothSides(graph))
-    learned = TrainingStep(*parts, Softmax(learn_temperature=True), BothSides(graph))
-    assert len(learned.trained()) == len(fixed.trained()) + 1
+    fixed = TrainingStep(*parts, Softmax(), CorruptBoth(graph))
+    learned = TrainingStep(*parts, Softmax(learn_temperature=True), CorruptBoth(graph))
+    assert len(learned.trainable_parameters()) == len(fixed.trainable_parameters()) + 1
 
 
 def test_samplers_see_scores_without_gradients():
@@ -133,8 +136,8 @@ def test_samplers_see_scores_without_gradients():
 
     graph = tiny_graph()
     sampler = Looking(graph, k=3)
-    step = TrainingStep(MODELS["distmult"](graph), sampler, Logistic(), BothSides(graph))
-    step(graph.triples[:6], torch.optim.SGD(step.trained(), 0.1), torch.Generator())
+    step = TrainingStep(MODELS["distmult"](graph), sampler, Logistic(), CorruptBoth(graph))
+    step(graph.triples[:6], torch.optim.SGD(step.trainable_parameters(), 0.1), torch.Generator())
     assert not sampler.tied
 
 
@@ -144,8 +147,8 @@ def test_a_step_adds_the_penalty_to_the_loss():
         graph = tiny_graph()
         torch.manual_seed(0)
         model = MODELS["distmult"](graph, l2=weight)
-        step = TrainingStep(model, Uniform(graph, k=3), Logistic(), BothSides(graph))
-        optimizer = torch.optim.SGD(step.trained(), 0.01)
+        step = TrainingStep(model, Uniform(graph, k=3), Logistic(), CorruptBoth(graph))
+        optimizer = torch.optim.SGD(step.trainable_parameters(), 0.01)
         step(graph.triples, optimizer, torch.Generator().manual_seed(0))
         moved[weight] = model.entity.weight.norm().item()
     assert moved[10.0] < 0.98 * moved[0.0]
@@ -157,8 +160,8 @@ def test_hard_constraints_are_restored_after_the_update():
             self.entity.weight.data.clamp_(-0.1, 0.1)
 
     graph = tiny_graph()
-    step = TrainingStep(Bounded(graph, dim=4), Uniform(graph, k=3), Logistic(), BothSides(graph))
-    step(graph.triples, torch.optim.SGD(step.trained(), 10.0), torch.Generator())
+    step = TrainingStep(Bounded(graph, dim=4), Uniform(graph, k=3), Logistic(), CorruptBoth(graph))
+    step(graph.triples, torch.optim.SGD(step.trainable_parameters(), 10.0), torch.Generator())
     assert step.model.entity.weight.abs().max() <= 0.1
 
 
@@ -173,8 +176,10 @@ def test_feedback_is_the_gradient_of_the_loss_alone():
     graph = tiny_graph()
     torch.manual_seed(0)
     sampler = Listening(graph, k=3)
-    step = TrainingStep(MODELS["distmult"](graph, n3=5.0), sampler, Logistic(), BothSides(graph))
-    told = step(graph.triples[:6], torch.optim.SGD(step.trained(), 0.1), torch.Generator())
+    step = TrainingStep(MODELS["distmult"](graph, n3=5.0), sampler, Logistic(), CorruptBoth(graph))
+    told = step(
+        graph.triples[:6], torch.optim.SGD(step.trainable_parameters(), 0.1), torch.Generator()
+    )
 
     heard = sampler.heard
     negative = heard.negative.clone().requires_grad_()
@@ -187,8 +192,8 @@ def test_feedback_is_the_gradient_of_the_loss_alone():
 
 
 def test_training_fits_a_small_graph():
-    step, graph = build("distmult", "all-entities", "softmax", own_inverse=True)
-    optimizer = torch.optim.Adam(step.trained(), 0.1)
+    step, graph = build("distmult", "all-entities", "softmax", reciprocal_relations=True)
+    optimizer = torch.optim.Adam(step.trainable_parameters(), 0.1)
     rng = torch.Generator().manual_seed(0)
     losses = [step(graph.triples, optimizer, rng)["loss"].item() for _ in range(60)]
     assert losses[-1] < losses[0] / 2

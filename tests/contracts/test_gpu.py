@@ -40,7 +40,10 @@ def prepared(*, optimizer="adam", **parts):
     """A step as a call without arguments, after two: what is made once may wait."""
     graph = tiny_graph().to(GPU)
     step = step_of(graph, **parts)
-    how, rng = OPTIMIZERS[optimizer](step.trained()), torch.Generator(GPU).manual_seed(0)
+    how, rng = (
+        OPTIMIZERS[optimizer](step.trainable_parameters()),
+        torch.Generator(GPU).manual_seed(0),
+    )
     batches = iter(graph.triples[:36].split(6))
     take = lambda: step(next(batches), how, rng)
     take()
@@ -94,14 +97,14 @@ def test_models_do_not_wait(name):
 
 @pytest.mark.parametrize("name", LOSSES)
 def test_losses_do_not_wait(name):
-    sampler = "popular" if LOSSES[name]().needs_answer_density else "own"
+    sampler = "popular" if LOSSES[name]().needs_answer_log_q else "own"
     told = without_waiting(prepared(loss=name, sampler=sampler))
     assert told["loss"].isfinite()
 
 
 @pytest.mark.parametrize("name", SIDES)
 def test_sides_do_not_wait(name):
-    told = without_waiting(prepared(sides=SIDES[name]))
+    told = without_waiting(prepared(corruption=SIDES[name]))
     assert told["loss"].isfinite()
 
 

@@ -4,20 +4,19 @@ import inspect
 
 import pytest
 from samplers.instances import vectors
-from samplers.worlds import ask, draw, graph_of
+from samplers.worlds import draw, graph_of, make_queries
 from zoo import SAMPLERS
 
-from sparring.batch import per_query
-from sparring.generators import GENERATORS
+from sparring.batch import ungroup
 from sparring.models import DistMult
 from sparring.samplers import SAMPLERS as REGISTERED
-from sparring.samplers import HideKnown, Uniform
+from sparring.samplers import MaskKnown, Uniform
 
 TIMES = 6  # divided by the lists that any sampler shares, and enough for answers in the batch
 
 
 def opinion(queries):
-    return lambda ids: per_query(ids, len(queries)).float()
+    return lambda ids: ungroup(ids, len(queries)).float()
 
 
 @pytest.fixture(params=SAMPLERS)
@@ -27,7 +26,7 @@ def make(request):
 
 def check(drawn, queries, num_entities):
     """All ids are entities, no answer counts, and what counts has a finite density."""
-    ids = per_query(drawn.ids, len(queries))
+    ids = ungroup(drawn.ids, len(queries))
     assert ((ids >= 0) & (ids < num_entities)).all()
     assert not (drawn.mask & (ids == queries.answer.unsqueeze(1))).any()
     assert drawn.log_q is None or drawn.log_q[drawn.mask].isfinite().all()
@@ -37,35 +36,35 @@ def check(drawn, queries, num_entities):
 
 def test_two_entities_leave_one(make):
     graph = graph_of((0, 0, 1), num_entities=2, num_relations=1)
-    queries = ask(0, 0, 1, times=TIMES)
+    queries = make_queries(0, 0, 1, times=TIMES)
     drawn = draw(make(graph), queries, opinion(queries))
     check(drawn, queries, 2)
-    assert set(per_query(drawn.ids, TIMES)[drawn.mask].tolist()) <= {0}
+    assert set(ungroup(drawn.ids, TIMES)[drawn.mask].tolist()) <= {0}
 
 
 def test_a_relation_never_seen(make):
     graph = graph_of((0, 0, 1), (1, 0, 2), (4, 0, 5), num_entities=6, num_relations=2)
-    queries = ask(3, 1, 2, times=TIMES)
+    queries = make_queries(3, 1, 2, times=TIMES)
     check(draw(make(graph), queries, opinion(queries)), queries, 6)
 
 
 def test_an_entity_without_facts(make):
     graph = graph_of((0, 0, 1), (1, 0, 2), num_entities=6, num_relations=2)
-    queries = ask(5, 0, 4, times=TIMES)
+    queries = make_queries(5, 0, 4, times=TIMES)
     check(draw(make(graph), queries, opinion(queries)), queries, 6)
 
 
 def test_a_query_that_all_entities_answer(make):
     graph = graph_of(*((0, 0, tail) for tail in range(4)), num_entities=4, num_relations=1)
-    queries = ask(0, 0, 1, times=TIMES)
-    drawn = draw(HideKnown(graph, inner=make(graph)), queries, opinion(queries))
+    queries = make_queries(0, 0, 1, times=TIMES)
+    drawn = draw(MaskKnown(graph, inner=make(graph)), queries, opinion(queries))
     check(drawn, queries, 4)
     assert not drawn.mask.any()
 
 
 def test_many_relations_of_which_one_is_used(make):
     graph = graph_of((0, 4999, 1), num_entities=3, num_relations=5000)
-    queries = ask(0, 4999, 1, times=TIMES)
+    queries = make_queries(0, 4999, 1, times=TIMES)
     check(draw(make(graph), queries, opinion(queries)), queries, 3)
 
 
@@ -73,15 +72,11 @@ def test_all_entities_are_of_another_type(make):
     """A pool of given types holds nothing for the relation that is asked about."""
     kinds = [(0, 0), (1, 1)]
     graph = graph_of((0, 0, 1), (2, 1, 3), num_entities=4, entity_type=kinds)
-    queries = ask(2, 1, 3, times=TIMES)
+    queries = make_queries(2, 1, 3, times=TIMES)
     check(draw(make(graph), queries, opinion(queries)), queries, 4)
 
 
-COUNTED = [
-    maker
-    for maker in (REGISTERED | GENERATORS).values()
-    if "k" in inspect.signature(maker).parameters
-]
+COUNTED = [maker for maker in REGISTERED.values() if "k" in inspect.signature(maker).parameters]
 
 
 @pytest.mark.parametrize("maker", COUNTED, ids=lambda maker: maker.__name__)

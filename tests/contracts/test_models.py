@@ -2,14 +2,14 @@ import pytest
 import torch
 from zoo import DERIVING_MODELS, EMBEDDING_MODELS, MODELS, NETWORKS
 
-from sparring.corruption import ask, both_queries
+from sparring.corruption import make_queries, tail_and_head_queries
 from sparring.models import MODELS as REGISTERED
-from sparring.models import RESCAL, ComplEx, DistMult, MainModel, RotatE, TransE
+from sparring.models import RESCAL, ComplEx, DistMult, KGEModel, RotatE, TransE
 from sparring.testing import check_model, tiny_graph, tiny_queries
 
 OPTIONS = {
     "derived": {},
-    "own-inverse": {"own_inverse": True},
+    "own-inverse": {"reciprocal_relations": True},
     "penalised": {"l2": 0.1, "n3": 0.1},
     "sparse": {"sparse": True},
     "with-dropout": {"dropout": 0.2},
@@ -41,7 +41,7 @@ def test_every_model_of_the_library_is_in_the_zoo(registered):
 def test_without_own_inverse_a_triple_has_one_score_from_both_sides(name):
     graph, model = tiny_graph(), made(name)
     tail, head = (
-        ask(graph.triples, torch.full((len(graph.triples),), side), graph.num_relations)
+        make_queries(graph.triples, torch.full((len(graph.triples),), side), graph.num_relations)
         for side in (False, True)
     )
     from_head = model(tail)(tail.answer.unsqueeze(1))
@@ -51,8 +51,8 @@ def test_without_own_inverse_a_triple_has_one_score_from_both_sides(name):
 
 @pytest.mark.parametrize("name", DERIVING_MODELS)
 def test_with_own_inverse_the_sides_are_scored_apart(name):
-    graph, model = tiny_graph(), made(name, own_inverse=True)
-    queries = both_queries(graph.triples, graph.num_relations)
+    graph, model = tiny_graph(), made(name, reciprocal_relations=True)
+    queries = tail_and_head_queries(graph.triples, graph.num_relations)
     one, other = model(queries)(queries.answer.unsqueeze(1)).chunk(2)
     assert not torch.allclose(one, other, atol=1e-3)
 
@@ -60,7 +60,7 @@ def test_with_own_inverse_the_sides_are_scored_apart(name):
 @pytest.mark.parametrize("name", EMBEDDING_MODELS)
 def test_relations_and_their_inverses_are_not_confused(name):
     """Rows r and r + R of the relation table serve the queries r and r + R."""
-    graph, model = tiny_graph(), made(name, own_inverse=True)
+    graph, model = tiny_graph(), made(name, reciprocal_relations=True)
     queries = tiny_queries(graph)
     everyone = torch.arange(graph.num_entities).unsqueeze(0)
     before = model(queries)(everyone)
@@ -79,7 +79,7 @@ def test_sparse_gradients_are_the_dense_ones(name):
     dense, sparse = made(name, n3=0.1), made(name, n3=0.1, sparse=True)
     for model in (dense, sparse):
         scores = model(queries)(ids)
-        ((scores**2).sum() + model.penalty(queries)).backward()
+        ((scores**2).sum() + model.regularization(queries)).backward()
     for (where, one), two in zip(dense.named_parameters(), sparse.parameters()):
         assert two.grad.is_sparse, where
         torch.testing.assert_close(one.grad, two.grad.to_dense())
@@ -87,14 +87,14 @@ def test_sparse_gradients_are_the_dense_ones(name):
 
 @pytest.mark.parametrize("name", DERIVING_MODELS)
 def test_there_is_no_penalty_unless_asked_for(name):
-    assert made(name).penalty(tiny_queries(tiny_graph())).item() == 0.0
+    assert made(name).regularization(tiny_queries(tiny_graph())).item() == 0.0
 
 
 @pytest.mark.parametrize("name", DERIVING_MODELS)
 @pytest.mark.parametrize("kind", ["l2", "n3"])
 def test_the_penalty_grows_with_its_weight(name, kind):
     queries = tiny_queries(tiny_graph())
-    small, large = (made(name, **{kind: weight}).penalty(queries) for weight in (0.1, 0.2))
+    small, large = (made(name, **{kind: weight}).regularization(queries) for weight in (0.1, 0.2))
     torch.testing.assert_close(large, 2 * small)
     assert small > 0
 
@@ -136,8 +136,8 @@ def test_a_distance_has_norm_1_or_2(cls):
 
 
 def test_a_model_without_a_penalty_of_its_own_has_none():
-    class Blank(MainModel):
+    class Blank(KGEModel):
         def forward(self, queries):
             return lambda ids: torch.zeros(len(queries), ids.shape[1])
 
-    assert Blank().penalty(tiny_queries(tiny_graph())).item() == 0.0
+    assert Blank().regularization(tiny_queries(tiny_graph())).item() == 0.0

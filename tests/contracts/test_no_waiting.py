@@ -20,10 +20,10 @@ from sparring import embedding as table
 from sparring import optim as rowwise
 from sparring import optim as sparse
 from sparring.data import index as facts
+from sparring.data import index as lists
 from sparring.generators import multi_index as codes
 from sparring.losses import base
 from sparring.losses import margin as hinge
-from sparring.data import index as lists
 from sparring.testing import tiny_graph
 from sparring.training import RowwiseAdagrad
 
@@ -89,7 +89,7 @@ def watch(monkeypatch):
 def seen_in_a_step(watch, **parts):
     graph = tiny_graph()
     step = step_of(graph, **parts)
-    optimizer = torch.optim.SGD(step.trained(), 0.1)
+    optimizer = torch.optim.SGD(step.trainable_parameters(), 0.1)
     rng = torch.Generator().manual_seed(0)
     step(graph.triples[:6], optimizer, rng)  # what is made once may wait
     watch.seen.clear()
@@ -113,9 +113,9 @@ def test_models_do_not_wait(watch, model):
     assert seen_in_a_step(watch, model=model) <= MODELS_WAIT.get(model, set())
 
 
-@pytest.mark.parametrize("sides", SIDES)
-def test_sides_do_not_wait(watch, sides):
-    assert not seen_in_a_step(watch, sides=SIDES[sides])
+@pytest.mark.parametrize("corruption", SIDES)
+def test_sides_do_not_wait(watch, corruption):
+    assert not seen_in_a_step(watch, corruption=SIDES[corruption])
 
 
 def test_rowwise_adagrad_does_not_wait(watch):

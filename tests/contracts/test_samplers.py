@@ -7,13 +7,13 @@ from zoo import EXACT_SAMPLERS, SAMPLERS
 from sparring.batch import Feedback, Negatives
 from sparring.samplers import SAMPLERS as REGISTERED
 from sparring.samplers import (
-    HideKnown,
     InBatch,
+    MaskKnown,
     NegativeSampler,
-    Popular,
-    RedrawKnown,
+    Popularity,
+    ResampleKnown,
     Uniform,
-    UniformUnknown,
+    UniformFiltered,
 )
 from sparring.testing import check_density, check_sampler, tiny_graph, tiny_queries
 
@@ -68,7 +68,7 @@ def test_known_facts_never_count(name):
 
 @pytest.mark.parametrize(
     "make",
-    [UniformUnknown, lambda graph, k: RedrawKnown(graph, inner=Uniform(graph, k=k))],
+    [UniformFiltered, lambda graph, k: ResampleKnown(graph, inner=Uniform(graph, k=k))],
     ids=["unknown", "redrawn"],
 )
 def test_a_query_that_all_entities_answer_gets_no_negatives(make):
@@ -85,7 +85,7 @@ def test_a_candidate_per_query_is_the_least():
         Uniform(tiny_graph(), k=0)
 
 
-@pytest.mark.parametrize("cls", [Uniform, Popular])
+@pytest.mark.parametrize("cls", [Uniform, Popularity])
 def test_a_batch_needs_a_list(cls):
     with pytest.raises(ValueError, match="at least one candidate list; got groups=0"):
         cls(tiny_graph(), k=2, groups=0)
@@ -115,20 +115,20 @@ def test_redrawing_keeps_what_the_inner_sampler_says_of_its_candidates():
         def sample(self, queries, score, rng):
             ids = super().sample(queries, score, rng).ids
             said = ids.float() / self.num_entities
-            offered = self.offer(queries, ids)
+            offered = self.to_negatives(queries, ids)
             return Negatives(
                 ids, offered.mask, said, said, -said, offered.log_q, offered.answer_log_q
             )
 
     graph = tiny_graph()
-    drawn = draw(RedrawKnown(graph, inner=Doubtful(graph, k=50)), tiny_queries(graph))
+    drawn = draw(ResampleKnown(graph, inner=Doubtful(graph, k=50)), tiny_queries(graph))
     said = drawn.ids.float() / graph.num_entities
     assert torch.equal(drawn.weight, said)
-    assert torch.equal(drawn.false_negative, said)
-    assert torch.equal(drawn.trace, -said)
+    assert torch.equal(drawn.p_false_negative, said)
+    assert torch.equal(drawn.log_policy, -said)
 
 
-@pytest.mark.parametrize("wrapper", [HideKnown, RedrawKnown])
+@pytest.mark.parametrize("wrapper", [MaskKnown, ResampleKnown])
 def test_feedback_reaches_the_sampler_inside(wrapper):
     class Listening(Uniform):
         def observe(self, feedback):
@@ -143,11 +143,11 @@ def test_feedback_reaches_the_sampler_inside(wrapper):
     assert told["heard"] == scores.numel()
 
 
-@pytest.mark.parametrize("wrapper", [HideKnown, RedrawKnown])
+@pytest.mark.parametrize("wrapper", [MaskKnown, ResampleKnown])
 def test_what_a_sampler_needs_is_known_through_a_wrapper(wrapper):
     class Needy(Uniform):
-        needs_scores, extra_scores = True, 7
-        states_density = closed_density = False
+        needs_scores, num_extra_scores = True, 7
+        has_log_q = has_log_prob = False
 
         def log_prob(self, queries, ids):
             return None
@@ -159,13 +159,13 @@ def test_what_a_sampler_needs_is_known_through_a_wrapper(wrapper):
 
     check_sampler(lambda graph: wrapper(graph, inner=Needy(graph, k=3)))
     outer = wrapper(tiny_graph(), inner=Needy(tiny_graph(), k=3))
-    assert (outer.needs_scores, outer.states_density, outer.extra_scores) == (True, False, 7)
+    assert (outer.needs_scores, outer.has_log_q, outer.num_extra_scores) == (True, False, 7)
 
 
 def test_a_sampler_without_a_closed_form_says_so():
     class Mute(NegativeSampler):
         def sample(self, queries, score, rng):
-            return self.offer(queries, torch.zeros(len(queries), self.k, dtype=torch.long))
+            return self.to_negatives(queries, torch.zeros(len(queries), self.k, dtype=torch.long))
 
     drawn = draw(Mute(k=2), tiny_queries(tiny_graph()))
     assert drawn.log_q is None

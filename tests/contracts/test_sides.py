@@ -2,7 +2,7 @@ import pytest
 import torch
 from zoo import SIDES
 
-from sparring.corruption import SIDES as REGISTERED
+from sparring.corruption import CORRUPTIONS as REGISTERED
 from sparring.testing import tiny_graph
 
 
@@ -34,8 +34,8 @@ def test_weights_are_positive_and_one_on_average(name):
 @pytest.mark.parametrize("name", SIDES)
 def test_the_same_seed_asks_the_same_queries(name):
     graph = tiny_graph()
-    sides = SIDES[name](graph)
+    corruption = SIDES[name](graph)
     state = torch.get_rng_state()
-    one, two = (sides(graph.triples, torch.Generator().manual_seed(3)) for _ in range(2))
+    one, two = (corruption(graph.triples, torch.Generator().manual_seed(3)) for _ in range(2))
     assert torch.equal(one.relation, two.relation)
     assert torch.equal(state, torch.get_rng_state())

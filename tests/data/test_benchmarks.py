@@ -111,10 +111,8 @@ def test_a_benchmark_that_local_data_lack_is_downloaded(host, tmp_path, monkeypa
 
 
 def refused(tmp_path, host, message):
-    remedy = re.escape(f".tsv or .txt) into {tmp_path / 'store' / 'toy'}, or into a folder toy in")
-    with pytest.raises(
-        GraphError, match=f"{message}.*; put files train, valid and test .*{remedy}"
-    ):
+    hint = re.escape(f".tsv or .txt) into {tmp_path / 'store' / 'toy'}, or into a folder toy in")
+    with pytest.raises(GraphError, match=f"{message}.*; put files train, valid and test .*{hint}"):
         load_benchmark("toy", store=tmp_path / "store", host=host)
     assert list((tmp_path / "store").iterdir()) == []
 

@@ -3,7 +3,7 @@
 import polars as pl
 import pytest
 
-from sparring.data.diagnostics import Collect, Example, Finding
+from sparring.data.diagnostics import CollectDiagnostics, Diagnostic, Example
 from sparring.data.read import check_folder
 
 
@@ -107,27 +107,27 @@ def test_what_keeps_ids_from_having_names_is_a_finding(folder):
 
 @pytest.mark.parametrize("examples", [(), (Example("line 1", "'a'"),)])
 def test_a_finding_counted_twice_is_one_finding(examples):
-    collect = Collect()
+    collect = CollectDiagnostics()
     for _ in range(2):
-        collect(Finding("train.tsv", "odd", "nothing", examples, 3))
+        collect(Diagnostic("train.tsv", "odd", "nothing", examples, 3))
     (found,) = collect.findings
     assert found.count == 6 and found.examples == examples * 2
 
 
 def test_a_finding_reads_as_a_sentence():
-    finding = Finding("train.tsv", "odd", "mend it", (Example("line 1", "'a'"),))
+    finding = Diagnostic("train.tsv", "odd", "mend it", (Example("line 1", "'a'"),))
     assert str(finding) == "train.tsv, line 1: odd: 'a'; mend it"
 
 
 def test_a_finding_about_a_whole_file_reads_as_a_sentence():
-    assert str(Finding("train.tsv", "odd", "mend it")) == "train.tsv: odd; mend it"
+    assert str(Diagnostic("train.tsv", "odd", "mend it")) == "train.tsv: odd; mend it"
 
 
 def test_a_finding_with_many_places_shows_that_there_are_more():
-    finding = Finding("train.tsv", "odd", "mend it", (Example("line 1"), Example("line 2")), 3)
+    finding = Diagnostic("train.tsv", "odd", "mend it", (Example("line 1"), Example("line 2")), 3)
     assert str(finding) == "train.tsv: odd, 3 in all (line 1; line 2; ...); mend it"
 
 
 def test_a_finding_that_shows_all_its_places_ends_there():
-    finding = Finding("train.tsv", "odd", "mend it", (Example("line 1"), Example("line 2")), 2)
+    finding = Diagnostic("train.tsv", "odd", "mend it", (Example("line 1"), Example("line 2")), 2)
     assert str(finding) == "train.tsv: odd, 2 in all (line 1; line 2); mend it"

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from sparring.corruption import both_queries
+from sparring.corruption import tail_and_head_queries
 from sparring.data.diagnostics import GraphError
 from sparring.testing.synthetic import synthetic_world
 
@@ -33,7 +33,7 @@ def test_everything_keeps_a_triple():
 
 def test_what_is_held_out_is_not_known():
     part = WORLD.training.hold_out(0.1)
-    queries = both_queries(part.held_out, part.num_relations)
+    queries = tail_and_head_queries(part.held_out, part.num_relations)
     assert not part.known.contains(queries, queries.answer.unsqueeze(1)).any()
 
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from sparring.batch import Queries
 from sparring.data import index as facts
-from sparring.data.index import FactIndex
+from sparring.data.index import TripleIndex
 from sparring.kernels import runtime as compiled
 from sparring.kernels.lookup import Runs
 
@@ -20,7 +20,7 @@ def world():
     rng = torch.Generator().manual_seed(0)
     tails = [torch.randperm(ENTITIES, generator=rng)[:size] for size in SIZES]
     head = torch.arange(len(SIZES)).repeat_interleave(torch.tensor(SIZES))
-    index = FactIndex(torch.stack([head, head * 0, torch.cat(tails)], 1), ENTITIES, 1)
+    index = TripleIndex(torch.stack([head, head * 0, torch.cat(tails)], 1), ENTITIES, 1)
     return index, [set(one.tolist()) for one in tails]
 
 

@@ -5,7 +5,7 @@ from itertools import product
 import pytest
 import torch
 
-from sparring.corruption import both_queries
+from sparring.corruption import tail_and_head_queries
 from sparring.data.graph import TrainGraph
 from sparring.models import rules as room
 from sparring.models.rule_mining import mined
@@ -19,7 +19,7 @@ FACTS = {
     *((h, r, t) for h, r, t in GRAPH.triples.tolist()),
     *((t, r + RELATIONS, h) for h, r, t in GRAPH.triples.tolist()),
 }
-QUERIES = both_queries(GRAPH.triples[:9], RELATIONS)
+QUERIES = tail_and_head_queries(GRAPH.triples[:9], RELATIONS)
 EVERYONE = torch.arange(ENTITIES).unsqueeze(0)
 
 
@@ -150,7 +150,9 @@ def test_looking_at_candidates_is_following_all_walks(monkeypatch, agreement, at
 def test_without_rules_answers_are_believed_by_how_often_they_occur():
     world = TrainGraph(torch.tensor([[0, 0, 1], [2, 0, 1], [4, 0, 5]]), 6, 1)
     book = RuleBook(world, mined(world), pessimism=1.0)
-    got = book.believed(both_queries(world.triples[:1], 1)[:1], torch.arange(6).unsqueeze(0))
+    got = book.believed(
+        tail_and_head_queries(world.triples[:1], 1)[:1], torch.arange(6).unsqueeze(0)
+    )
     torch.testing.assert_close(got, torch.tensor([[0.0, 0.5, 0.0, 0.0, 0.0, 0.25]]))
 
 

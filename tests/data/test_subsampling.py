@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from sparring.corruption import BothSides, ChosenSide
+from sparring.corruption import CorruptBoth, CorruptEither
 from sparring.data.graph import TrainGraph
 
 # relation 0 from 0 to 1, 2 and 3; relation 0 from 4 to 3
@@ -13,7 +13,7 @@ HEADS = torch.tensor([1.0, 1.0, 2.0, 2.0])
 
 
 def queries(**options):
-    return BothSides(GRAPH, **options)(GRAPH.triples, torch.Generator())
+    return CorruptBoth(GRAPH, **options)(GRAPH.triples, torch.Generator())
 
 
 def scaled(weight):
@@ -51,7 +51,7 @@ def test_chosen_queries_keep_their_weights():
     assert torch.equal(part.negative_weight, whole.negative_weight[[2, 0]])
 
 
-@pytest.mark.parametrize("sides", [BothSides, ChosenSide])
-def test_kinds_are_three(sides):
+@pytest.mark.parametrize("corruption", [CorruptBoth, CorruptEither])
+def test_kinds_are_three(corruption):
     with pytest.raises(ValueError, match="of kind base, freq, uniq; got 'odd'"):
-        sides(GRAPH, kind="odd")
+        corruption(GRAPH, kind="odd")

@@ -1,8 +1,8 @@
 """Steps along relations, against loops over facts."""
 
 import torch
-from sparring.data.index import spelled
 
+from sparring.data.index import ragged_arange
 from sparring.models.rule_mining import Pairs, Walks, portions
 from sparring.testing import tiny_graph
 
@@ -44,7 +44,7 @@ def test_pairs_have_all_relations_between_them():
 
 
 def test_runs_are_spelled_out():
-    row, place = spelled(torch.tensor([5, 9, 2]), torch.tensor([2, 0, 3]))
+    row, place = ragged_arange(torch.tensor([5, 9, 2]), torch.tensor([2, 0, 3]))
     assert row.tolist() == [0, 0, 2, 2, 2]
     assert place.tolist() == [5, 6, 2, 3, 4]
 

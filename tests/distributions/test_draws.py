@@ -5,10 +5,17 @@ import math
 import pytest
 import torch
 
-from sparring.batch import Queries, per_query
-from sparring.corruption import both_queries
+from sparring.batch import Queries, ungroup
+from sparring.corruption import tail_and_head_queries
 from sparring.data import index as facts
-from sparring.samplers import HideKnown, InBatch, Popular, RedrawKnown, Uniform, UniformUnknown
+from sparring.samplers import (
+    InBatch,
+    MaskKnown,
+    Popularity,
+    ResampleKnown,
+    Uniform,
+    UniformFiltered,
+)
 from sparring.testing import tiny_graph
 
 BATCH, K = 300, 60
@@ -21,7 +28,7 @@ def no_opinion(ids):
 
 def crowded_queries() -> Queries:
     """The training query with most known answers, over and over."""
-    queries = both_queries(GRAPH.triples, GRAPH.num_relations)
+    queries = tail_and_head_queries(GRAPH.triples, GRAPH.num_relations)
     row = GRAPH.known.count(queries).argmax()
     return queries[row.repeat(BATCH)]
 
@@ -59,7 +66,7 @@ def with_rest(share):
 
 
 def counted_or_rest(drawn):
-    return per_query(drawn.ids, BATCH).masked_fill(~drawn.mask, GRAPH.num_entities)
+    return ungroup(drawn.ids, BATCH).masked_fill(~drawn.mask, GRAPH.num_entities)
 
 
 def stated(sampler):
@@ -90,13 +97,13 @@ def test_uniform_draws_are_uniform(groups):
 @pytest.mark.parametrize("groups", [None, 100])
 @pytest.mark.parametrize("power", [0.0, 0.75, 1.0, 2.0])
 def test_popular_draws_follow_a_power_of_the_degree(power, groups):
-    drawn = draw(Popular(GRAPH, k=K, power=power, groups=groups))
+    drawn = draw(Popularity(GRAPH, k=K, power=power, groups=groups))
     assert_follows(drawn.ids, by_degree(power))
 
 
 @pytest.mark.parametrize("power", [0.75, 2.0])
 def test_popular_states_a_power_of_the_degree(power):
-    sampler = Popular(GRAPH, k=K, power=power)
+    sampler = Popularity(GRAPH, k=K, power=power)
     torch.testing.assert_close(stated(sampler), by_degree(power), atol=1e-6, rtol=1e-5)
 
 
@@ -104,18 +111,18 @@ def test_popular_states_a_power_of_the_degree(power):
 def test_uniform_over_the_unknown_is_uniform_over_the_unknown(loops, monkeypatch):
     monkeypatch.setattr(facts, "can_loop", lambda over: loops)
     free = ~KNOWN
-    drawn = draw(UniformUnknown(GRAPH, k=K))
+    drawn = draw(UniformFiltered(GRAPH, k=K))
     assert_follows(drawn.ids, free / free.sum())
     assert drawn.mask.all()
 
 
 def test_uniform_over_the_unknown_states_that():
     free = ~KNOWN
-    torch.testing.assert_close(stated(UniformUnknown(GRAPH, k=K)), (free / free.sum()).double())
+    torch.testing.assert_close(stated(UniformFiltered(GRAPH, k=K)), (free / free.sum()).double())
 
 
 def test_hidden_known_facts_leave_the_others_alone():
-    sampler = HideKnown(GRAPH, inner=Uniform(GRAPH, k=K))
+    sampler = MaskKnown(GRAPH, inner=Uniform(GRAPH, k=K))
     share = with_rest(~KNOWN / torch.tensor(float(GRAPH.num_entities)))
     assert_follows(counted_or_rest(draw(sampler)), share)
 
@@ -124,7 +131,7 @@ def test_hidden_known_facts_leave_the_others_alone():
 @pytest.mark.parametrize("power", [0.0, 1.0])
 def test_redrawing_draws_as_often_as_it_says(rounds, power):
     """Each round leaves the share of known facts to the next; what is left does not count."""
-    sampler = RedrawKnown(GRAPH, inner=Popular(GRAPH, k=K, power=power), rounds=rounds)
+    sampler = ResampleKnown(GRAPH, inner=Popularity(GRAPH, k=K, power=power), rounds=rounds)
     inner = by_degree(power)
     taken = inner[KNOWN].sum()
     by_hand = inner * ~KNOWN * sum(taken**turn for turn in range(rounds + 1))
@@ -144,7 +151,7 @@ def test_in_batch_candidates_are_as_popular_as_answers():
     listed = []
     for _ in range(500):
         rows = torch.randint(len(GRAPH.triples), (8,), generator=rng)
-        queries = both_queries(GRAPH.triples[rows], GRAPH.num_relations)
+        queries = tail_and_head_queries(GRAPH.triples[rows], GRAPH.num_relations)
         drawn = sampler.sample(queries, no_opinion, rng)
         listed.append(drawn.ids)
     assert_follows(torch.cat(listed), by_degree(1.0))
@@ -152,7 +159,7 @@ def test_in_batch_candidates_are_as_popular_as_answers():
 
 
 def test_in_batch_candidates_are_drawn_without_replacement():
-    queries = both_queries(GRAPH.triples[:6], GRAPH.num_relations)
+    queries = tail_and_head_queries(GRAPH.triples[:6], GRAPH.num_relations)
     drawn = draw(InBatch(GRAPH, k=12), queries)
     assert torch.equal(drawn.ids.sort().values, queries.answer.sort().values.unsqueeze(0))
 
@@ -160,18 +167,18 @@ def test_in_batch_candidates_are_drawn_without_replacement():
 @pytest.mark.parametrize(
     "make",
     [
-        lambda k: HideKnown(GRAPH, inner=Uniform(GRAPH, k=k)),
-        lambda k: HideKnown(GRAPH, inner=Popular(GRAPH, k=k, groups=100)),
-        lambda k: RedrawKnown(GRAPH, inner=Uniform(GRAPH, k=k, groups=100), rounds=1),
-        lambda k: RedrawKnown(GRAPH, inner=Popular(GRAPH, k=k)),
-        lambda k: UniformUnknown(GRAPH, k=k),
+        lambda k: MaskKnown(GRAPH, inner=Uniform(GRAPH, k=k)),
+        lambda k: MaskKnown(GRAPH, inner=Popularity(GRAPH, k=k, groups=100)),
+        lambda k: ResampleKnown(GRAPH, inner=Uniform(GRAPH, k=k, groups=100), rounds=1),
+        lambda k: ResampleKnown(GRAPH, inner=Popularity(GRAPH, k=k)),
+        lambda k: UniformFiltered(GRAPH, k=k),
     ],
     ids=["hidden", "hidden-popular", "redrawn", "redrawn-popular", "unknown"],
 )
 def test_all_ways_to_avoid_known_facts_estimate_the_sum_over_the_unknown(make):
     value = torch.randn(GRAPH.num_entities, generator=torch.Generator().manual_seed(5)).exp()
     drawn = draw(make(K))
-    rows = drawn.mask * value[per_query(drawn.ids, BATCH)] / (K * drawn.log_q.exp())
+    rows = drawn.mask * value[ungroup(drawn.ids, BATCH)] / (K * drawn.log_q.exp())
     lists = rows.nan_to_num().sum(1).unflatten(0, (100, 3)).mean(1)
     error = (lists.mean() - value[~KNOWN].sum()) / (lists.std() / math.sqrt(len(lists)))
     assert error.abs() < 5

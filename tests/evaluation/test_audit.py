@@ -6,7 +6,7 @@ import torch
 from evaluation.worlds import Says, Table, graph_of, random_graph, seeded, triples_of
 
 from sparring.evaluation.audit import audit
-from sparring.samplers import AllEntities, HideKnown, KvsAll, Uniform
+from sparring.samplers import AllEntities, KvsAll, MaskKnown, Uniform
 from sparring.samplers.base import NegativeSampler
 
 # of the query (e0, r0, ?): e1 and e2 are training facts, e3 valid, e4 test, e5 nothing known
@@ -78,7 +78,7 @@ def test_masked_candidates_are_drawn_but_do_not_count():
 
 
 def test_hiding_known_facts_hides_them_from_the_count_only():
-    found = tails(HideKnown(GRAPH.training, inner=AllEntities(GRAPH.training)))
+    found = tails(MaskKnown(GRAPH.training, inner=AllEntities(GRAPH.training)))
     assert (found.known_drawn, found.known_counted) == (1 / 6, 0)
 
 
@@ -208,7 +208,7 @@ def test_bands_tell_which_entities_a_sampler_prefers():
 
 def test_calibration_by_hand():
     # of the tail query, 3 is withheld; of the head query, none of them is known
-    found = audited(Says([3, 5], false_negative=[0.8, 0.2])).calibration
+    found = audited(Says([3, 5], p_false_negative=[0.8, 0.2])).calibration
     squares = (0.2**2 + 0.2**2 + 0.8**2 + 0.2**2) / 4
     assert found.brier == pytest.approx(squares)
     assert [(one.low, one.high, one.candidates) for one in found.bins] == [
@@ -222,7 +222,7 @@ def test_calibration_by_hand():
 
 @pytest.mark.parametrize("estimate, low", [(0.0, 0.0), (0.5, 0.5), (1.0, 0.9)])
 def test_the_lower_bound_belongs_to_a_bin(estimate, low):
-    (found,) = audited(Says([5], false_negative=[estimate])).calibration.bins
+    (found,) = audited(Says([5], p_false_negative=[estimate])).calibration.bins
     assert found.low == low
 
 
@@ -231,8 +231,10 @@ def test_an_oracle_is_perfectly_calibrated():
         def sample(self, queries, score, rng):
             drawn = super().sample(queries, score, rng)
             truth = GRAPH.known.contains(queries, drawn.ids) & drawn.mask
-            fields = {name: getattr(drawn, name) for name in ("ids", "mask", "weight", "trace")}
-            return type(drawn)(**fields, false_negative=truth.float())
+            fields = {
+                name: getattr(drawn, name) for name in ("ids", "mask", "weight", "log_policy")
+            }
+            return type(drawn)(**fields, p_false_negative=truth.float())
 
     found = audited(Oracle([1, 2, 3, 4, 5])).calibration
     assert (found.brier, found.error) == (0, 0)
@@ -244,7 +246,7 @@ def test_a_sampler_without_an_opinion_gets_its_rate_of_withheld_facts():
 
 
 def test_training_facts_do_not_count_for_calibration():
-    assert audited(Says([2], false_negative=[0.5])).calibration.bins[0].candidates == 20
+    assert audited(Says([2], p_false_negative=[0.5])).calibration.bins[0].candidates == 20
 
 
 def test_nothing_to_judge_is_no_calibration():

@@ -8,7 +8,7 @@ from evaluation.worlds import evaluation_of, graph_of, random_graph, seeded
 from sparring.data.graph import CARDINALITIES
 from sparring.evaluation import breakdown as room
 from sparring.evaluation.breakdown import DEGREE_BANDS, breakdown, degree_band
-from sparring.evaluation.ranking import Evaluation
+from sparring.evaluation.ranking import RankingResult
 
 # r0 has many tails per head, r1 pairs only; e0 occurs four times, e5 never
 GRAPH = graph_of([(0, 0, 1), (0, 0, 2), (0, 0, 3), (0, 1, 4)])
@@ -228,7 +228,7 @@ def test_ranks_of_another_graph_are_refused():
 
 def test_queries_that_are_no_pairs_are_refused():
     fields = vars(RANKS)
-    part = Evaluation(
+    part = RankingResult(
         **{name: fields[name][:3] for name in fields if name != "num_relations"}, num_relations=2
     )
     with pytest.raises(ValueError, match="the 3 queries are not the tail queries of some triples"):
@@ -239,7 +239,7 @@ def test_queries_in_another_order_are_refused():
     fields = vars(RANKS)
     turned = {name: fields[name].flip(0) for name in fields if name != "num_relations"}
     with pytest.raises(ValueError, match="followed by their head queries"):
-        broken_down(Evaluation(**turned, num_relations=2))
+        broken_down(RankingResult(**turned, num_relations=2))
 
 
 @pytest.mark.parametrize("level", [0.0, 1.0, 95.0])

@@ -4,9 +4,9 @@ import pytest
 import torch
 from evaluation.worlds import random_graph
 
-from sparring.corruption import both_queries
-from sparring.evaluation.predict import Guide, Guided, Question, as_guide, predict
-from sparring.generators import SparringGenerator
+from sparring.corruption import tail_and_head_queries
+from sparring.evaluation.predict import Ensemble, Guide, PredictionQuery, as_guide, predict
+from sparring.generators import NSGenerator
 from sparring.models import DistMult
 from sparring.samplers import Uniform
 
@@ -16,14 +16,14 @@ N = len(GRAPH.entities)
 
 def players(**options):
     torch.manual_seed(0)
-    generator = SparringGenerator(GRAPH.training, k=4, dim=8, codes=8, **options)
+    generator = NSGenerator(GRAPH.training, k=4, dim=8, codes=8, **options)
     torch.nn.init.normal_(generator.proposal.entity.weight)
     generator.codes.restart(generator.proposal.vectors, generator.proposal.bias)
     return DistMult(GRAPH.training, dim=8), generator
 
 
 def queries():
-    return both_queries(GRAPH.test, len(GRAPH.relations))
+    return tail_and_head_queries(GRAPH.test, len(GRAPH.relations))
 
 
 def everyone():
@@ -33,7 +33,7 @@ def everyone():
 @pytest.mark.parametrize("shared", [True, False])
 def test_scores_are_sums(shared):
     model, generator = players(shared=shared)
-    got = Guided(model, generator, weight=0.3)(queries())(everyone())
+    got = Ensemble(model, generator, weight=0.3)(queries())(everyone())
     own = players()[1]
     log_q = own.density(own.shares(queries()), everyone())
     torch.testing.assert_close(got, model(queries())(everyone()) + 0.3 * log_q)
@@ -41,8 +41,8 @@ def test_scores_are_sums(shared):
 
 def test_known_answers_keep_a_finite_score():
     model, generator = players()
-    known = both_queries(GRAPH.train, len(GRAPH.relations))
-    score = Guided(model, generator, weight=1.0)(known)
+    known = tail_and_head_queries(GRAPH.train, len(GRAPH.relations))
+    score = Ensemble(model, generator, weight=1.0)(known)
     assert score(known.answer.unsqueeze(1)).isfinite().all()
 
 
@@ -51,7 +51,7 @@ def test_the_foremost_are_the_most_probable(m):
     generator = players()[1]
     log_q = generator.density(generator.shares(queries()), everyone())
     best = log_q.topk(min(m, N), dim=1).values
-    found = generator.foremost(queries(), m)
+    found = generator.topk(queries(), m)
     assert (found.sort(1).values.diff(dim=1) > 0).all()  # all distinct
     got = log_q.gather(1, found).sort(1, descending=True).values
     torch.testing.assert_close(got, best)
@@ -60,7 +60,9 @@ def test_the_foremost_are_the_most_probable(m):
 def questions():
     head, relation, _ = GRAPH.test.unbind(1)
     name, called = list(GRAPH.entities), list(GRAPH.relations)
-    return [Question(name[h], called[r], None) for h, r in zip(head.tolist(), relation.tolist())]
+    return [
+        PredictionQuery(name[h], called[r], None) for h, r in zip(head.tolist(), relation.tolist())
+    ]
 
 
 def test_retrieving_everyone_changes_no_answer():
@@ -74,8 +76,8 @@ def test_retrieving_everyone_changes_no_answer():
 def test_few_candidates_are_those_of_the_guide():
     model, generator = players()
     found = predict(model, GRAPH, questions()[:1], k=N, guide=generator, retrieve=6, remove=())
-    asked = both_queries(GRAPH.test[:1], len(GRAPH.relations))[:1]
-    allowed = [list(GRAPH.entities)[one] for one in generator.foremost(asked, 6)[0].tolist()]
+    asked = tail_and_head_queries(GRAPH.test[:1], len(GRAPH.relations))[:1]
+    allowed = [list(GRAPH.entities)[one] for one in generator.topk(asked, 6)[0].tolist()]
     assert sorted(one.entity for one in found.answers) == sorted(allowed)
     scores = [one.score for one in found.answers]
     assert scores == sorted(scores, reverse=True)

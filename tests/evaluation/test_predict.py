@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from sparring.data.vocabulary import UnknownNameError
-from sparring.evaluation.predict import Answer, Prediction, Question, predict, read_questions
+from sparring.evaluation.predict import Answer, Prediction, PredictionQuery, predict, read_questions
 
 ENTITIES = ["fr", "paris", "lyon", "de", "berlin", "bonn"]
 LABELS = ["France", "Paris", "Lyon", "Germany", "Berlin", "Berlin"]
@@ -24,7 +24,7 @@ GRAPH = graph_of(
     labels=LABELS,
 )
 RISING = Table.of_entities(GRAPH, [0.0, 1.0, 2.0, 3.0, 4.0, 5.0])
-CAPITAL = Question("fr", "capital", None)
+CAPITAL = PredictionQuery("fr", "capital", None)
 
 
 def answers(*questions, model=RISING, graph=GRAPH, **options):
@@ -40,19 +40,21 @@ def test_the_best_come_first():
 
 
 def test_an_answer_says_all_about_itself():
-    (found,) = answers(Question("de", "capital", None), k=1)
+    (found,) = answers(PredictionQuery("de", "capital", None), k=1)
     assert found == Answer(0, "de", "capital", "?", 1, "bonn", "Berlin", 5.0, False)
 
 
 def test_heads_are_asked_for_through_the_inverse_relation():
     scores = torch.zeros(6, 4, 6)
     scores[1, 2, 3] = 9.0  # (?, capital, paris) is relation 0 + R of paris
-    (found,) = answers(Question(None, "capital", "paris"), model=Table(scores), k=1)
+    (found,) = answers(PredictionQuery(None, "capital", "paris"), model=Table(scores), k=1)
     assert (found.head, found.relation, found.tail, found.entity) == ("?", "capital", "paris", "de")
 
 
 def test_questions_of_both_sides_may_be_mixed():
-    found = answers(CAPITAL, Question(None, "has", "lyon"), Question("de", "has", None), k=2)
+    found = answers(
+        CAPITAL, PredictionQuery(None, "has", "lyon"), PredictionQuery("de", "has", None), k=2
+    )
     assert [(one.question, one.head, one.rank) for one in found] == [
         (0, "fr", 1),
         (0, "fr", 2),
@@ -65,16 +67,16 @@ def test_questions_of_both_sides_may_be_mixed():
 
 def test_facts_of_all_splits_are_removed():
     assert "paris" not in names(CAPITAL, k=6)
-    assert "berlin" not in names(Question("de", "capital", None), k=6)
-    assert "lyon" not in names(Question("fr", "has", None), k=6)
+    assert "berlin" not in names(PredictionQuery("de", "capital", None), k=6)
+    assert "lyon" not in names(PredictionQuery("fr", "has", None), k=6)
 
 
 def test_facts_are_removed_for_heads_too():
-    assert "fr" not in names(Question(None, "has", "lyon"), k=6)
+    assert "fr" not in names(PredictionQuery(None, "has", "lyon"), k=6)
 
 
 def test_only_facts_of_the_chosen_splits_are_removed():
-    assert "berlin" in names(Question("de", "capital", None), k=6, remove=["train", "test"])
+    assert "berlin" in names(PredictionQuery("de", "capital", None), k=6, remove=["train", "test"])
     assert "paris" not in names(CAPITAL, k=6, remove=["train", "test"])
 
 
@@ -93,7 +95,7 @@ def test_fewer_answers_than_asked_for_where_fewer_entities_are_left():
 
 def test_a_question_that_everything_answers_has_no_other_answers():
     full = graph_of([(0, 0, e) for e in range(6)])
-    assert answers(Question("e0", "r0", None), model=Table.random(full), graph=full) == ()
+    assert answers(PredictionQuery("e0", "r0", None), model=Table.random(full), graph=full) == ()
 
 
 def test_no_questions_have_no_answers():
@@ -112,8 +114,8 @@ def test_answers_are_those_of_a_sorted_list(seed, k, max_scores, batch):
     model = Table.random(graph, levels=4, seed=seed)
     heads, relations, tails = graph.test.unbind(1)
     questions = [
-        *(Question(f"e{h}", f"r{r}", None) for h, r in zip(heads, relations)),
-        *(Question(None, f"r{r}", f"e{t}") for r, t in zip(relations, tails)),
+        *(PredictionQuery(f"e{h}", f"r{r}", None) for h, r in zip(heads, relations)),
+        *(PredictionQuery(None, f"r{r}", f"e{t}") for r, t in zip(relations, tails)),
     ]
     found = answers(
         *questions,
@@ -144,7 +146,9 @@ FLOATS = st.floats(width=32, allow_nan=False)
 @FEW
 @given(st.lists(FLOATS, min_size=6, max_size=6))
 def test_any_scores_are_put_in_order_and_given_back(scores):
-    found = answers(Question("bonn", "has", None), model=Table.of_entities(GRAPH, scores), k=6)
+    found = answers(
+        PredictionQuery("bonn", "has", None), model=Table.of_entities(GRAPH, scores), k=6
+    )
     order = sorted(range(6), key=lambda entity: (-scores[entity], entity))
     assert [one.entity for one in found] == [ENTITIES[entity] for entity in order]
     assert [one.score for one in found] == [scores[entity] for entity in order]
@@ -152,43 +156,45 @@ def test_any_scores_are_put_in_order_and_given_back(scores):
 
 def test_the_two_zeros_are_one():
     model = Table.of_entities(GRAPH, [0.0, -0.0, 0.0, -0.0, 0.0, -0.0])
-    assert names(Question("bonn", "has", None), model=model, k=6) == ENTITIES
+    assert names(PredictionQuery("bonn", "has", None), model=model, k=6) == ENTITIES
 
 
 @pytest.mark.parametrize("max_scores", [1, 5, 6, 13, 100])
 def test_scores_held_at_once_stay_below_the_bound(max_scores):
     model = Table.random(GRAPH)
-    answers(CAPITAL, Question("de", "has", None), CAPITAL, model=model, max_scores=max_scores)
+    answers(
+        CAPITAL, PredictionQuery("de", "has", None), CAPITAL, model=model, max_scores=max_scores
+    )
     assert max(rows * width for rows, width in model.blocks) <= max_scores
 
 
 def test_labels_are_understood_where_only_one_entity_has_them():
-    assert answers(Question("France", "capital", None), k=2) == answers(CAPITAL, k=2)
+    assert answers(PredictionQuery("France", "capital", None), k=2) == answers(CAPITAL, k=2)
 
 
 def test_an_unknown_entity_is_named_with_its_neighbours():
     with pytest.raises(UnknownNameError, match="unknown entity 'parsi'; did you mean 'paris'"):
-        answers(Question(None, "capital", "parsi"))
+        answers(PredictionQuery(None, "capital", "parsi"))
 
 
 def test_an_unknown_relation_is_named_with_its_neighbours():
     with pytest.raises(
         UnknownNameError, match="unknown relation 'capitol'; did you mean 'capital'"
     ):
-        answers(Question("fr", "capitol", None))
+        answers(PredictionQuery("fr", "capitol", None))
 
 
 def test_a_label_of_several_entities_does_not_decide():
     with pytest.raises(UnknownNameError, match="2 entity names carry the label 'Berlin'"):
-        answers(Question("Berlin", "capital", None))
+        answers(PredictionQuery("Berlin", "capital", None))
 
 
 def test_an_unknown_name_is_found_where_it_stands():
     lines = [
-        Question("fr", "capital", None, "asked.tsv, line 1"),
-        Question("Germany", "has", None, "asked.tsv, line 2"),
-        Question(None, "has", "rome", "asked.tsv, line 3"),
-        Question(None, "has", "turin", "asked.tsv, line 4"),
+        PredictionQuery("fr", "capital", None, "asked.tsv, line 1"),
+        PredictionQuery("Germany", "has", None, "asked.tsv, line 2"),
+        PredictionQuery(None, "has", "rome", "asked.tsv, line 3"),
+        PredictionQuery(None, "has", "turin", "asked.tsv, line 4"),
     ]
     with pytest.raises(UnknownNameError, match=r"asked\.tsv, line 3: unknown entity 'rome'"):
         answers(*lines)
@@ -217,12 +223,12 @@ def test_the_bounds_are_checked():
 
 def test_a_question_for_both_ends_is_none():
     with pytest.raises(ValueError, match="question asks for both ends of its triple"):
-        Question(None, "capital", None)
+        PredictionQuery(None, "capital", None)
 
 
 def test_a_question_for_neither_end_is_none():
     with pytest.raises(ValueError, match="question asks for neither end of its triple"):
-        Question("fr", "capital", "paris")
+        PredictionQuery("fr", "capital", "paris")
 
 
 def test_the_mode_of_the_model_is_restored():

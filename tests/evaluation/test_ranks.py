@@ -6,8 +6,8 @@ from evaluation.worlds import FEW, Table, graph_of, random_graph, triples_of
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sparring.corruption import both_queries
-from sparring.data.index import FactIndex
+from sparring.corruption import tail_and_head_queries
+from sparring.data.index import TripleIndex
 from sparring.evaluation import ranking as evaluation
 from sparring.evaluation.ranking import PRECISIONS, evaluate, filtered_rank
 from sparring.models import ComplEx, TransE
@@ -83,7 +83,7 @@ def test_answers_that_can_never_be_tie():
 def test_filtering_never_makes_a_rank_worse(seed):
     graph = random_graph(seed=seed)
     model = Table.random(graph, levels=5, seed=seed)
-    nothing = FactIndex(graph.train[:0], len(graph.entities), len(graph.relations))
+    nothing = TripleIndex(graph.train[:0], len(graph.entities), len(graph.relations))
     raw = evaluate(model, graph.test, nothing).rank
     assert (evaluate(model, graph.test, graph.known).rank <= raw).all()
 
@@ -110,7 +110,7 @@ def test_ranks_lie_between_one_and_the_number_of_candidates(seed):
 def test_chunks_of_any_size_give_the_same_ranks(chunk):
     graph = random_graph()
     model = Table.random(graph, levels=4)
-    queries = both_queries(graph.test, 3)
+    queries = tail_and_head_queries(graph.test, 3)
     whole, _ = filtered_rank(queries, model(queries), graph.known, chunk=12)
     cut, _ = filtered_rank(queries, model(queries), graph.known, chunk=chunk)
     assert torch.equal(cut, whole)
@@ -150,7 +150,7 @@ def test_the_batch_bounds_what_is_encoded_together():
 
 def test_the_scores_of_a_model_are_not_written_into():
     graph = graph_of([(0, 0, 1), (0, 0, 2)], test=[(0, 0, 3)])
-    queries, scores = both_queries(graph.test, 2), torch.ones(2, 6)
+    queries, scores = tail_and_head_queries(graph.test, 2), torch.ones(2, 6)
     filtered_rank(queries, lambda ids: scores[:, : ids.shape[1]], graph.known, chunk=6)
     assert torch.equal(scores, torch.ones(2, 6))
 

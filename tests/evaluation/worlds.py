@@ -3,12 +3,12 @@
 import torch
 from hypothesis import settings
 
-from sparring.batch import Negatives, per_query
-from sparring.corruption import both_queries
+from sparring.batch import Negatives, ungroup
+from sparring.corruption import tail_and_head_queries
 from sparring.data.graph import KnowledgeGraph
 from sparring.data.vocabulary import Vocabulary
-from sparring.evaluation.ranking import Evaluation
-from sparring.models.base import MainModel
+from sparring.evaluation.ranking import RankingResult
+from sparring.models.base import KGEModel
 from sparring.samplers.base import NegativeSampler
 
 FEW = settings(max_examples=25, deadline=None)  # seeds are examples enough by the dozen
@@ -49,7 +49,7 @@ def random_graph(entities=12, relations=3, size=60, seed=0):
     )
 
 
-class Table(MainModel):
+class Table(KGEModel):
     """Scores looked up by anchor, relation in [0, 2R) and candidate; remembers what was asked.
 
     Attributes:
@@ -82,7 +82,7 @@ class Table(MainModel):
 
         def score(ids):
             self.blocks.append((len(queries), ids.shape[1]))
-            return rows.gather(1, per_query(ids, len(queries)))
+            return rows.gather(1, ungroup(ids, len(queries)))
 
         return score
 
@@ -90,17 +90,17 @@ class Table(MainModel):
 class Says(NegativeSampler):
     """Offers the same ids to every query, with the given estimates and weights."""
 
-    def __init__(self, ids, *, false_negative=None, weight=None, mask=None):
+    def __init__(self, ids, *, p_false_negative=None, weight=None, mask=None):
         super().__init__(len(ids))
         self.ids = torch.tensor(ids)
-        self.fields = {"false_negative": false_negative, "weight": weight}
+        self.fields = {"p_false_negative": p_false_negative, "weight": weight}
         self.counts = mask
         self.batches = []
 
     def sample(self, queries, score, rng):
         self.batches.append(len(queries))
-        drawn = Negatives.offer(queries, self.ids.expand(len(queries), -1))
-        fields = {name: getattr(drawn, name) for name in ("ids", "mask", "trace")}
+        drawn = Negatives.from_ids(queries, self.ids.expand(len(queries), -1))
+        fields = {name: getattr(drawn, name) for name in ("ids", "mask", "log_policy")}
         for name, value in self.fields.items():
             row = getattr(drawn, name) if value is None else torch.tensor(value)
             fields[name] = row.expand(drawn.mask.shape)
@@ -111,9 +111,9 @@ class Says(NegativeSampler):
 
 def evaluation_of(triples, tail_ranks, head_ranks, *, relations=2, candidates=101):
     """An evaluation with these ranks."""
-    queries = both_queries(triples_of(*triples), relations)
+    queries = tail_and_head_queries(triples_of(*triples), relations)
     rank = torch.tensor([*tail_ranks, *head_ranks], dtype=torch.double)
-    return Evaluation(
+    return RankingResult(
         queries.anchor,
         queries.relation,
         queries.answer,

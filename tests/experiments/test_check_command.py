@@ -10,12 +10,13 @@ def module(tmp_path, monkeypatch):
     text = """
         import torch
         from sparring.samplers import Uniform
-        from sparring.testing import Contestant
+        from sparring.testing import ExternalSampler
 
 
         class NeverFirst(Uniform):
             def sample(self, queries, score, rng):
-                return self.offer(queries, super().sample(queries, score, rng).ids.clamp(min=1))
+                ids = super().sample(queries, score, rng).ids.clamp(min=1)
+                return self.to_negatives(queries, ids)
 
 
         class Deaf(Uniform):
@@ -30,7 +31,7 @@ def module(tmp_path, monkeypatch):
             )
 
 
-        contestant = Contestant("it", give_back)
+        contestant = ExternalSampler("it", give_back)
         """
     (tmp_path / "own_samplers.py").write_text(textwrap.dedent(text))
     monkeypatch.syspath_prepend(tmp_path)

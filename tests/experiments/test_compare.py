@@ -151,7 +151,7 @@ def test_the_first_variant_has_no_difference(compared):
 
 def test_every_run_is_audited(compared):
     folder = compared.runs["popular"][1].folder
-    assert json.loads((folder / "audit.json").read_text())["sampler"] == "Popular"
+    assert json.loads((folder / "audit.json").read_text())["sampler"] == "Popularity"
 
 
 def test_every_run_shows_negatives(compared):

@@ -135,9 +135,9 @@ def test_a_missing_part_is_told_the_names(tables):
 
 
 def test_a_default_part_takes_options_without_its_name(tables):
-    config = check_config({**tables, "sides": {"subsampling": 0.5}})
-    sides = config.parts["sides"]
-    assert (sides["name"], sides["subsampling"]) == ("both", 0.5)
+    config = check_config({**tables, "corruption": {"subsampling": 0.5}})
+    corruption = config.parts["corruption"]
+    assert (corruption["name"], corruption["subsampling"]) == ("both", 0.5)
 
 
 def test_a_value_that_cannot_work_is_refused_with_its_table(tables):

@@ -61,7 +61,7 @@ def test_parts_are_listed_with_options(command):
 
 def test_parts_are_listed_as_json(command):
     told = json.loads(command("list", "--json").stdout)
-    assert {part["name"] for part in told["sides"]} >= {"both", "bernoulli", "chosen"}
+    assert {part["name"] for part in told["corruption"]} >= {"both", "bernoulli", "chosen"}
 
 
 def test_only_one_family_is_listed_where_asked(command):

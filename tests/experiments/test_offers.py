@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from sparring.corruption import both_queries
+from sparring.corruption import tail_and_head_queries
 from sparring.experiments.audit_run import MARKS, audited, examples, marks
 from sparring.experiments.config import check_config
 from sparring.experiments.run import assemble
@@ -63,7 +63,7 @@ def test_no_more_candidates_are_shown_than_drawn(tables, graph):
 
 def test_training_facts_withheld_facts_and_answers_are_told_apart(graph):
     head, relation, tail = graph.train[0].tolist()
-    queries = both_queries(graph.train[:1], len(graph.relations))[torch.tensor([0])]
+    queries = tail_and_head_queries(graph.train[:1], len(graph.relations))[torch.tensor([0])]
     stranger = next(e for e in range(24) if e != tail)
     extra = torch.tensor([[head, relation, stranger]])
     ids = torch.tensor([[tail, stranger]])
@@ -77,7 +77,7 @@ def test_facts_of_training_are_known_and_those_of_validation_withheld(graph):
     held = {int(h): int(t) for h, r, t in graph.valid.tolist() if r == relation}
     known, withheld = next(iter(row.items())), next(iter(held.items()))
     triples = torch.tensor([[known[0], relation, 0], [withheld[0], relation, 0]])
-    queries = both_queries(triples, len(graph.relations))[torch.tensor([0, 1])]
+    queries = tail_and_head_queries(triples, len(graph.relations))[torch.tensor([0, 1])]
     ids = torch.tensor([[known[1]], [withheld[1]]])
     assert [MARKS[m] for m in marks(queries, ids, graph)[:, 0]] == ["known", "withheld"]
 

@@ -6,7 +6,7 @@ import torch
 from sparring.experiments.config import ALL_SAMPLERS, check_config
 from sparring.experiments.run import run
 from sparring.registry import ConfigError, build
-from sparring.samplers import NearestNeighbour, NearMiss
+from sparring.samplers import NearestNeighbour, TeacherNegatives
 
 
 def near_miss(folder):
@@ -20,7 +20,9 @@ def made(spec, graph):
 def test_the_teacher_is_the_best_model_of_the_run(finished, graph):
     teacher = finished.trained(finished.config(), graph).model
     sampler = made(near_miss(finished.folder), graph)
-    assert torch.equal(sampler.entity, NearMiss(graph.training, k=3, teacher=teacher).entity)
+    assert torch.equal(
+        sampler.entity, TeacherNegatives(graph.training, k=3, teacher=teacher).entity
+    )
 
 
 def test_vectors_are_those_of_the_run(finished, graph):

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import torch
 
-from sparring.corruption import both_queries
+from sparring.corruption import tail_and_head_queries
 from sparring.data.graph import KnowledgeGraph
 from sparring.data.vocabulary import Vocabulary
 from sparring.evaluation.breakdown import breakdown
-from sparring.evaluation.ranking import Evaluation
+from sparring.evaluation.ranking import RankingResult
 from sparring.experiments.compare import Comparison, check_comparison
 from sparring.experiments.run import Run, measures, write_json
 from sparring.training import checkpoint
@@ -168,15 +168,15 @@ def _fake_run(
     return Run(folder)
 
 
-def _fake_ranks(graph: KnowledgeGraph, gain: float, seed: int) -> Evaluation:
+def _fake_ranks(graph: KnowledgeGraph, gain: float, seed: int) -> RankingResult:
     """Ranks that depend on the query, the variant and the luck of the seed."""
-    queries = both_queries(graph.test, len(graph.relations))
+    queries = tail_and_head_queries(graph.test, len(graph.relations))
     hardness = torch.randn(len(queries), generator=torch.Generator().manual_seed(5)) + 0.6
     luck = torch.randn(len(queries), generator=torch.Generator().manual_seed(100 + seed))
     easier = 0.06 * (queries.relation % len(graph.relations)).float()
     rank = (hardness + 0.15 * luck - easier - gain).exp().clamp(1, len(graph.entities)).floor()
     candidates = torch.full((len(queries),), len(graph.entities))
-    return Evaluation(
+    return RankingResult(
         queries.anchor, queries.relation, queries.answer, rank, candidates, len(graph.relations)
     )
 

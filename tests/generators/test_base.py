@@ -12,8 +12,8 @@ def gradient_of_each_draw(logit, reward):
     """Policy gradient for each of the five draws, weighed by its probability, and added up."""
     total = torch.zeros(5)
     for pick in range(5):
-        trace = logit.log_softmax(0)[pick].view(1, 1)
-        loss = policy_gradient(trace, reward[pick].view(1, 1), torch.ones(1, 1).bool())
+        log_policy = logit.log_softmax(0)[pick].view(1, 1)
+        loss = policy_gradient(log_policy, reward[pick].view(1, 1), torch.ones(1, 1).bool())
         total += logit.softmax(0)[pick].detach() * torch.autograd.grad(loss, logit)[0]
     return total
 
@@ -37,10 +37,10 @@ def test_a_constant_reward_teaches_nothing():
 
 
 def test_draws_that_do_not_count_have_no_part_in_the_gradient():
-    trace = torch.zeros(2, 2, requires_grad=True)
+    log_policy = torch.zeros(2, 2, requires_grad=True)
     mask = torch.tensor([[True, False], [True, True]])
-    policy_gradient(trace, torch.full((2, 2), 3.0), mask).backward()
-    torch.testing.assert_close(trace.grad, torch.tensor([[-1.0, 0.0], [-1.0, -1.0]]))
+    policy_gradient(log_policy, torch.full((2, 2), 3.0), mask).backward()
+    torch.testing.assert_close(log_policy.grad, torch.tensor([[-1.0, 0.0], [-1.0, -1.0]]))
 
 
 def test_draws_follow_the_shares():

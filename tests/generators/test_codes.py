@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from sparring.generators import multi_index as codes_module
-from sparring.generators.multi_index import DEEPEST, PairedCodes, Pool
+from sparring.generators.multi_index import DEEPEST, BatchMeanDistribution, InvertedMultiIndex
 from sparring.kernels.multi_index import BELOW, draw_from_cells, left, search
 
 N, DIM = 40, 6
@@ -14,7 +14,7 @@ def codes_of(codes=16, visits=1000, seed=0, entities=N):
     rng = torch.Generator().manual_seed(seed)
     vectors = torch.randn(entities, DIM, generator=rng)
     bias = torch.randn(entities, generator=rng)
-    made = PairedCodes(entities, dim=DIM, codes=codes, visits=visits)
+    made = InvertedMultiIndex(entities, dim=DIM, codes=codes, visits=visits)
     made.restart(vectors, bias)
     return made, vectors, bias
 
@@ -80,7 +80,7 @@ def test_draws_follow_the_density(codes, loops, monkeypatch):
 def test_a_pool_is_drawn_from_the_mean_of_what_each_query_asks_for():
     made, *_ = codes_of(codes=16)
     shares = made.shares(contexts(scale=2.0))
-    pool = Pool.of(shares)
+    pool = BatchMeanDistribution.of(shares)
     own = made.log_prob(shares, everyone()).double().exp()
     stated = pool.log_prob(made, everyone())
     assert stated.shape == own.shape
@@ -96,7 +96,7 @@ def test_a_pool_is_drawn_from_the_mean_of_what_each_query_asks_for():
 
 def test_some_queries_of_a_pool_look_at_the_same_list():
     made, *_ = codes_of()
-    pool = Pool.of(made.shares(contexts()))
+    pool = BatchMeanDistribution.of(made.shares(contexts()))
     some = pool[1::2].log_prob(made, everyone())
     torch.testing.assert_close(some, pool.log_prob(made, everyone())[:2])
 
@@ -161,7 +161,7 @@ def test_however_sharp_the_question_something_real_is_drawn(loops, monkeypatch):
 
 
 def test_rare_entities_stay_possible():
-    made = PairedCodes(N, dim=DIM, codes=4, visits=N)
+    made = InvertedMultiIndex(N, dim=DIM, codes=4, visits=N)
     bias = torch.zeros(N)
     bias[3] = -1e6
     made.restart(torch.zeros(N, DIM), bias)
@@ -213,7 +213,7 @@ def test_a_code_without_entities_starts_again_at_one_of_them():
 def test_a_round_under_way_is_part_of_the_state():
     made, vectors, bias = codes_of(visits=15)
     made.visit(-vectors, bias)
-    heir = PairedCodes(N, dim=DIM, codes=16, visits=15)
+    heir = InvertedMultiIndex(N, dim=DIM, codes=16, visits=15)
     heir.load_state_dict(made.state_dict())
     for codes in (made, heir):
         codes.visit(-vectors, bias)
@@ -233,4 +233,4 @@ def test_a_round_under_way_is_part_of_the_state():
 )
 def test_what_cannot_be_halved_or_visited_is_refused(options, match):
     with pytest.raises(ValueError, match=match):
-        PairedCodes(N, **{"dim": DIM, "codes": 4, "visits": 4, **options})
+        InvertedMultiIndex(N, **{"dim": DIM, "codes": 4, "visits": 4, **options})

@@ -28,7 +28,7 @@ def test_the_optimum_is_the_softmax_of_scores_less_doubt(k):
     made.policy.bias.data = SHARE.log()
     ids = every_list(k)
     doubt = torch.tensor([0.2, 0.6, 0.0])
-    drawn = offer(same_query(len(ids)), ids, false_negative=doubt[ids])
+    drawn = offer(same_query(len(ids)), ids, p_false_negative=doubt[ids])
     score = 2 * (SHARE / (1 - doubt)).log()
     there = gradient(made, heard(same_query(len(ids), 0), drawn, score + 5))
     torch.testing.assert_close(there, torch.zeros(3), atol=1e-6, rtol=0)

@@ -21,7 +21,7 @@ def trained():
     queries, rng = same_query(16, 0), torch.Generator().manual_seed(0)
     for _ in range(400):
         ids = made.sample(queries, None, rng).ids
-        drawn = offer(queries, ids, false_negative=DOUBT[ids])
+        drawn = offer(queries, ids, p_false_negative=DOUBT[ids])
         told = made.observe(heard(queries, drawn, SCORE))
     return made, told["generator_loss"].item()
 
@@ -46,7 +46,7 @@ def test_what_is_surely_a_fact_or_does_not_count_has_no_part():
     queries = same_query(1, 0)
     ids = torch.tensor([[1, 2, 3]])
     mask, doubt = torch.tensor([[True, False, True]]), torch.tensor([[0.0, 0.0, 1.0]])
-    drawn = offer(queries, ids, mask=mask, false_negative=doubt)
+    drawn = offer(queries, ids, mask=mask, p_false_negative=doubt)
     gap = made.log_total(queries)[0, 0] + made.log_policy(queries)[0, 1] - SCORE[1]
     told = made.observe(heard(queries, drawn, SCORE))
     torch.testing.assert_close(told["generator_loss"], gap.detach() ** 2)

@@ -37,8 +37,10 @@ def test_candidates_come_from_a_softmax_inside_the_pool():
 def test_a_hotter_softmax_is_flatter():
     made = generator(temperature=1e6)
     made.model.logit.data[1] = 50.0
-    trace = made.sample(same_query(9), None, torch.Generator().manual_seed(0)).trace
-    torch.testing.assert_close(trace.exp(), torch.full_like(trace, 1 / 20), rtol=1e-3, atol=0)
+    log_policy = made.sample(same_query(9), None, torch.Generator().manual_seed(0)).log_policy
+    torch.testing.assert_close(
+        log_policy.exp(), torch.full_like(log_policy, 1 / 20), rtol=1e-3, atol=0
+    )
 
 
 def test_one_step_follows_reward_less_baseline():
@@ -47,7 +49,7 @@ def test_one_step_follows_reward_less_baseline():
     made.baseline.fill_(0.5)
     queries = same_query(7)
     drawn = made.sample(queries, None, torch.Generator().manual_seed(0))
-    gain = ((SCORE[drawn.ids] - 0.5) * drawn.trace).mean()
+    gain = ((SCORE[drawn.ids] - 0.5) * drawn.log_policy).mean()
     (want,) = torch.autograd.grad(gain, made.model.logit, retain_graph=True)
     made.observe(heard(queries, drawn, SCORE))
     torch.testing.assert_close(made.model.logit.data, want)
@@ -99,7 +101,7 @@ def test_draws_that_do_not_count_have_no_reward():
         queries,
         ids,
         mask=torch.tensor([[True], [False]]),
-        trace=torch.zeros(2, 1, requires_grad=True),
+        log_policy=torch.zeros(2, 1, requires_grad=True),
     )
     told = made.observe(heard(queries, drawn, SCORE))
     assert told["reward"] == SCORE[1]
@@ -108,7 +110,7 @@ def test_draws_that_do_not_count_have_no_reward():
 
 def test_the_model_inside_is_regularised_and_restored_like_any_other():
     class Ruled(TableModel):
-        def penalty(self, queries):
+        def regularization(self, queries):
             return (self.logit - 1).pow(2).sum()
 
     made = KBGAN(small_graph(5), model=Ruled(5), lr=0.1)

@@ -4,10 +4,10 @@ import pytest
 import torch
 
 from sparring.batch import Queries
-from sparring.corruption import BothSides, both_queries
-from sparring.data.index import FactIndex
-from sparring.generators import SparringGenerator
-from sparring.generators.false_negatives import Evidence, MissingFacts
+from sparring.corruption import CorruptBoth, tail_and_head_queries
+from sparring.data.index import TripleIndex
+from sparring.generators import NSGenerator
+from sparring.generators.false_negatives import CandidateFeatures, FalseNegativeClassifier
 from sparring.losses import Softmax
 from sparring.models import ComplEx
 from sparring.testing import tiny_graph
@@ -23,18 +23,18 @@ def trained(steps, **options):
     graph = world.graph.training.hold_out(0.1)
     missing = 1 - len(world.graph.train) / len(world.truth)
     torch.manual_seed(0)
-    sampler = SparringGenerator(graph, k=16, codes=64, missing=missing, **options)
+    sampler = NSGenerator(graph, k=16, codes=64, missing=missing, **options)
     model = ComplEx(graph, dim=32, init=0.1)
-    step = TrainingStep(model, sampler, Softmax(correction="both"), BothSides(graph))
-    optimizer = OPTIMIZERS["adagrad"](step.trained(), lr=0.1)
+    step = TrainingStep(model, sampler, Softmax(correction="both"), CorruptBoth(graph))
+    optimizer = OPTIMIZERS["adagrad"](step.trainable_parameters(), lr=0.1)
     rng = torch.Generator().manual_seed(0)
     for _ in range(steps):
         rows = torch.randint(len(graph.triples), (128,), generator=rng)
         step(graph.triples[rows], optimizer, rng)
-    queries = both_queries(graph.triples, graph.num_relations)
+    queries = tail_and_head_queries(graph.triples, graph.num_relations)
     with torch.no_grad():
         drawn = sampler.sample(queries, model(queries), rng)
-    true = FactIndex(world.truth, graph.num_entities, graph.num_relations)
+    true = TripleIndex(world.truth, graph.num_entities, graph.num_relations)
     return drawn, true.contains(queries, drawn.ids)
 
 
@@ -42,8 +42,8 @@ def trained(steps, **options):
 def test_estimates_are_calibrated(tolerate):
     """Also for draws that do not count since they are above what is tolerated."""
     drawn, true = trained(500, tolerate=tolerate)
-    asked = drawn.false_negative > 0
-    stated, true = drawn.false_negative[asked], true[asked].float()
+    asked = drawn.p_false_negative > 0
+    stated, true = drawn.p_false_negative[asked], true[asked].float()
     tenth = (stated * 10).long().clamp(max=9)
     size = torch.bincount(tenth, minlength=10).clamp(min=1)
     apart = torch.bincount(tenth, stated - true, minlength=10).abs()
@@ -57,10 +57,10 @@ def test_estimates_are_calibrated(tolerate):
 def test_a_constant_estimate_settles_at_the_share_of_truth():
     """A tenth of what looks alike is held out; half of the true facts are."""
     graph = tiny_graph().hold_out(0.2)
-    estimate = MissingFacts(graph, missing=0.5)
+    estimate = FalseNegativeClassifier(graph, missing=0.5)
     held_share = estimate.share
     held = torch.rand(20_000, 1, generator=torch.Generator().manual_seed(0)) < 0.1
-    evidence = Evidence(torch.zeros(20_000, 1, 8), held, torch.ones_like(held))
+    evidence = CandidateFeatures(torch.zeros(20_000, 1, 8), held, torch.ones_like(held))
     optimizer = torch.optim.Adam(estimate.parameters(), 0.05)
     for _ in range(500):
         optimizer.zero_grad()
@@ -71,9 +71,9 @@ def test_a_constant_estimate_settles_at_the_share_of_truth():
 
 
 def test_known_facts_and_answers_teach_nothing():
-    estimate = MissingFacts(tiny_graph().hold_out(0.2), missing=0.5)
+    estimate = FalseNegativeClassifier(tiny_graph().hold_out(0.2), missing=0.5)
     held = torch.tensor([[True], [False], [True], [False]])
-    evidence = Evidence(torch.zeros(4, 1, 8), held, ~held)
+    evidence = CandidateFeatures(torch.zeros(4, 1, 8), held, ~held)
     only = estimate.loss(evidence)
     assert only.item() == pytest.approx(
         -torch.log(1 - estimate.share * estimate(evidence)[0]).item()
@@ -82,8 +82,8 @@ def test_known_facts_and_answers_teach_nothing():
 
 def test_held_out_facts_are_recognised():
     graph = tiny_graph().hold_out(0.2)
-    queries = both_queries(graph.held_out, graph.num_relations)
-    estimate = MissingFacts(graph, missing=0.1)
+    queries = tail_and_head_queries(graph.held_out, graph.num_relations)
+    estimate = FalseNegativeClassifier(graph, missing=0.1)
     everyone = torch.arange(graph.num_entities).unsqueeze(0)
     log_q = torch.zeros(len(queries), graph.num_entities)
     seen = estimate.look(queries, everyone, log_q, log_q[:, 0])
@@ -96,7 +96,7 @@ def test_held_out_facts_are_recognised():
 
 def test_features_tell_what_they_should():
     graph = tiny_graph().hold_out(0.2)
-    estimate = MissingFacts(graph, missing=0.1)
+    estimate = FalseNegativeClassifier(graph, missing=0.1)
     head, relation, tail = graph.triples[0]
     one = torch.ones(1)
     asked = Queries(head.view(1), relation.view(1), tail.view(1), one)
@@ -115,26 +115,26 @@ def test_features_tell_what_they_should():
 
 def test_draws_weigh_by_the_chance_that_they_are_wrong():
     drawn, _ = trained(3)
-    torch.testing.assert_close(drawn.weight, 1 - drawn.false_negative)
-    assert (drawn.false_negative[~drawn.mask] == 0).all()
+    torch.testing.assert_close(drawn.weight, 1 - drawn.p_false_negative)
+    assert (drawn.p_false_negative[~drawn.mask] == 0).all()
     drawn, _ = trained(3, weigh=False)
     assert (drawn.weight == 1).all()
-    assert (drawn.false_negative[drawn.mask] > 0).all()
+    assert (drawn.p_false_negative[drawn.mask] > 0).all()
 
 
 def test_what_is_probably_a_fact_does_not_count():
     drawn, _ = trained(3, tolerate=0.02)
-    doubtful = drawn.false_negative > 0.02
+    doubtful = drawn.p_false_negative > 0.02
     assert doubtful.any() and drawn.mask.any()
     assert not (doubtful & drawn.mask).any()
 
 
 def test_without_facts_held_out_nothing_can_be_calibrated():
     with pytest.raises(ValueError, match=r"set graph\.hold_out, such as 0\.02"):
-        SparringGenerator(tiny_graph(), k=4, missing=0.1)
+        NSGenerator(tiny_graph(), k=4, missing=0.1)
 
 
 @pytest.mark.parametrize("missing", [-0.1, 1.0])
 def test_a_share_that_is_none_is_refused(missing):
     with pytest.raises(ValueError, match="the share of missing facts is above 0 and below 1"):
-        MissingFacts(tiny_graph().hold_out(0.2), missing=missing)
+        FalseNegativeClassifier(tiny_graph().hold_out(0.2), missing=missing)

@@ -14,8 +14,8 @@ def gradient_at_share(score, entropy):
     torch.nn.init.zeros_(made.policy.entity.weight)
     made.policy.bias.data = SHARE.log()
     queries, ids = same_query(4, 0), every_list(1)
-    trace = made.log_share(queries, made.everyone).gather(1, ids)
-    made.observe(heard(queries, offer(queries, ids, trace=trace), score))
+    log_policy = made.log_share(queries, made.everyone).gather(1, ids)
+    made.observe(heard(queries, offer(queries, ids, log_policy=log_policy), score))
     return made.policy.bias.grad
 
 

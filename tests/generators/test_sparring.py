@@ -7,9 +7,9 @@ import pytest
 import torch
 from generator_cases import heard, same_query, small_graph
 
-from sparring.batch import Feedback, Negatives, Queries, per_query
+from sparring.batch import Feedback, Negatives, Queries, ungroup
 from sparring.data.graph import TrainGraph
-from sparring.generators import SparringGenerator
+from sparring.generators import NSGenerator
 from sparring.generators.student import Proposal
 from sparring.models.scorers import TableScorer
 from sparring.testing import table_scorer, tiny_graph, tiny_queries
@@ -30,9 +30,7 @@ def world(queries=6, entities=N, seed=0):
 def trained(graph, queries, table, steps, *, copies=8, **options):
     """A generator that has listened to fixed scores, at a rate that falls to nothing."""
     torch.manual_seed(0)
-    generator = SparringGenerator(
-        graph, **{"k": 8, "every": 1, "learn_from": 1.0, "lr": 0.05, **options}
-    )
+    generator = NSGenerator(graph, **{"k": 8, "every": 1, "learn_from": 1.0, "lr": 0.05, **options})
     many = queries[torch.arange(len(queries)).repeat(copies)]
     scorer = table_scorer(table.repeat(copies, 1))
     rng = torch.Generator().manual_seed(1)
@@ -60,8 +58,8 @@ def doubting(queries, doubt):
     """What a wrapper does that knows how likely each entity is a missing fact."""
 
     def tell(drawn):
-        known = doubt.gather(1, per_query(drawn.ids, len(queries)))
-        return replace(drawn, false_negative=known * drawn.mask)
+        known = doubt.gather(1, ungroup(drawn.ids, len(queries)))
+        return replace(drawn, p_false_negative=known * drawn.mask)
 
     return tell
 
@@ -71,7 +69,7 @@ def test_it_comes_to_draw_less_of_what_may_be_missing():
     graph, queries, table = world()
     doubt = torch.rand(table.shape, generator=torch.Generator().manual_seed(5)) * 0.9
     torch.manual_seed(0)
-    generator = SparringGenerator(
+    generator = NSGenerator(
         graph, k=32, dim=32, codes=8 * N, floor=0.0, visits=N, likelihood=0.0, others=0,
         every=1, learn_from=1.0, lr=0.05,
     )  # fmt: skip
@@ -113,9 +111,7 @@ def gradient_of(generator, queries, scorer, rng):
 
 def test_it_has_nothing_to_learn_once_it_knows_the_scores():
     graph, queries, table = world()
-    generator = SparringGenerator(
-        graph, k=64, dim=8, others=0, every=1, learn_from=1.0, likelihood=0.0
-    )
+    generator = NSGenerator(graph, k=64, dim=8, others=0, every=1, learn_from=1.0, likelihood=0.0)
     with torch.no_grad():
         generator.proposal.entity.weight[N - 1, -1] = -50.0  # the answer, which never counts
     generator.codes.restart(generator.proposal.vectors, generator.proposal.bias)
@@ -155,7 +151,7 @@ def test_a_few_uniform_others_teach_it_what_it_does_not_draw():
 
 def test_it_learns_from_its_share_of_the_queries_in_turn():
     graph, queries, table = world()
-    generator = SparringGenerator(graph, k=4, every=1, learn_from=1 / 3)
+    generator = NSGenerator(graph, k=4, every=1, learn_from=1 / 3)
     for step in range(3):
         before = generator.proposal.entity.weight.detach().clone()
         drawn = generator.sample(queries, table_scorer(table), torch.Generator().manual_seed(0))
@@ -170,7 +166,7 @@ def test_it_learns_from_its_share_of_the_queries_in_turn():
 
 def test_others_are_scored_for_the_queries_of_the_lesson():
     graph, queries, table = world()
-    generator = SparringGenerator(graph, k=4, others=6, every=1, learn_from=1 / 3)
+    generator = NSGenerator(graph, k=4, others=6, every=1, learn_from=1 / 3)
     asked = []
 
     @dataclass(frozen=True, eq=False)
@@ -187,13 +183,13 @@ def test_others_are_scored_for_the_queries_of_the_lesson():
         negative = table_scorer(table)(drawn.ids)
         generator.observe(Feedback(queries, drawn, negative[:, 0], negative, 0 * negative))
     assert sum(asked) == len(queries) * 6
-    assert generator.extra_scores == 2
+    assert generator.num_extra_scores == 2
 
 
 def test_between_lessons_it_neither_asks_nor_learns():
     graph, queries, table = world()
-    generator = SparringGenerator(graph, k=4, every=3, others=10, learn_from=0.5)
-    assert generator.extra_scores == 2
+    generator = NSGenerator(graph, k=4, every=3, others=10, learn_from=0.5)
+    assert generator.num_extra_scores == 2
     asked, learned = [], []
 
     def score(ids):
@@ -214,7 +210,7 @@ def test_between_lessons_it_neither_asks_nor_learns():
 def test_the_sharpness_follows_the_difficulty():
     graph, queries, table = world()
     for difficulty, harder in ((0.9, True), (0.01, False)):
-        generator = SparringGenerator(graph, k=4, every=1, difficulty=difficulty)
+        generator = NSGenerator(graph, k=4, every=1, difficulty=difficulty)
         for _ in range(5):
             drawn = generator.sample(queries, table_scorer(table), torch.Generator().manual_seed(0))
             negative = torch.zeros(drawn.mask.shape)
@@ -227,10 +223,10 @@ def test_the_sharpness_follows_the_difficulty():
 
 def test_feedback_on_other_queries_than_the_last_draw_is_understood():
     graph, queries, table = world()
-    generator = SparringGenerator(graph, k=4)
+    generator = NSGenerator(graph, k=4)
     generator.sample(queries, table_scorer(table), torch.Generator().manual_seed(0))
     some = queries[:4]
-    drawn = Negatives.offer(some, torch.arange(4).unsqueeze(0))
+    drawn = Negatives.from_ids(some, torch.arange(4).unsqueeze(0))
     negative = table[:4][:, :4]
     told = generator.observe(Feedback(some, drawn, negative[:, 0], negative, 0 * negative))
     assert told["generator_loss"].isfinite()
@@ -239,8 +235,8 @@ def test_feedback_on_other_queries_than_the_last_draw_is_understood():
 def test_without_a_candidate_that_counts_there_is_nothing_to_learn():
     graph = small_graph(entities=2)
     queries = same_query(4, answer=1)
-    generator = SparringGenerator(graph, k=3, others=0, likelihood=0.0)
-    drawn = Negatives.offer(queries, torch.ones(4, 3, dtype=torch.long))
+    generator = NSGenerator(graph, k=3, others=0, likelihood=0.0)
+    drawn = Negatives.from_ids(queries, torch.ones(4, 3, dtype=torch.long))
     told = generator.observe(heard(queries, drawn, torch.zeros(2)))
     assert told["generator_loss"] == 0
     assert torch.equal(told["difficulty"], torch.zeros(()))
@@ -250,11 +246,11 @@ def test_gradients_are_sparse_where_entities_are_many():
     triples = torch.tensor([[0, 0, 60_000]])
     graph = TrainGraph(triples, 60_001, 1)
     queries = same_query(4, answer=60_000)
-    generator = SparringGenerator(graph, k=3, dim=4, codes=8, visits=60_001)
+    generator = NSGenerator(graph, k=3, dim=4, codes=8, visits=60_001)
     scorer = lambda ids: torch.zeros(4, ids.shape[1])
     drawn = generator.sample(queries, scorer, torch.Generator().manual_seed(0))
     before = generator.proposal.entity.weight.detach().clone()
-    negative = per_query(drawn.ids, 4).float()
+    negative = ungroup(drawn.ids, 4).float()
     generator.observe(Feedback(queries, drawn, negative[:, 0], negative, 0 * negative))
     assert generator.proposal.entity.weight.grad.is_sparse
     assert 0 < (before != generator.proposal.entity.weight).any(1).sum() < 100
@@ -277,7 +273,7 @@ def test_gradients_are_sparse_where_entities_are_many():
 )
 def test_numbers_that_mean_nothing_are_refused(options, match):
     with pytest.raises(ValueError, match=match):
-        SparringGenerator(tiny_graph(), **{"k": 4, **options})
+        NSGenerator(tiny_graph(), **{"k": 4, **options})
 
 
 def test_a_fresh_proposal_is_nearly_indifferent():
@@ -302,7 +298,7 @@ def test_a_proposal_multiplies_and_shifts_by_hand():
 
 def test_no_weight_exceeds_what_the_floor_allows():
     graph, queries, _table = world()
-    generator = SparringGenerator(graph, k=4, floor=0.2, sharpness=50.0)
+    generator = NSGenerator(graph, k=4, floor=0.2, sharpness=50.0)
     everyone = torch.arange(N).unsqueeze(0)
     assert (
         generator.density(generator.shares(queries), everyone) >= math.log(0.2 / N) - 1e-5

@@ -4,7 +4,7 @@ import pytest
 import torch
 from zoo import GENERATORS
 
-from sparring.corruption import BothSides
+from sparring.corruption import CorruptBoth
 from sparring.generators import MultiIndex, NegativeGenerator
 from sparring.losses import Logistic
 from sparring.models import DistMult
@@ -17,9 +17,13 @@ LEARNING = sorted(set(GENERATORS) - {"midx", "midx-exact"})
 def step_of(name):
     torch.manual_seed(0)
     graph = tiny_graph()
-    parts = DistMult(graph, dim=8), GENERATORS[name](graph), Logistic(), BothSides(graph)
+    parts = DistMult(graph, dim=8), GENERATORS[name](graph), Logistic(), CorruptBoth(graph)
     step = TrainingStep(*parts)
-    return step, torch.optim.Adam(step.trained(), 0.05), torch.Generator().manual_seed(0)
+    return (
+        step,
+        torch.optim.Adam(step.trainable_parameters(), 0.05),
+        torch.Generator().manual_seed(0),
+    )
 
 
 def run(step, optimizer, rng, times):
@@ -100,9 +104,9 @@ def test_the_generators_step_leaves_the_main_gradients_alone(name, monkeypatch):
 def test_a_generator_that_estimates_no_doubt_has_none():
     class Plain(NegativeGenerator):
         def sample(self, queries, score, rng):
-            return self.offer(queries, torch.zeros(len(queries), self.k, dtype=torch.long))
+            return self.to_negatives(queries, torch.zeros(len(queries), self.k, dtype=torch.long))
 
-    doubt = Plain(k=2).false_negative(tiny_queries(tiny_graph()), torch.zeros(1, 3).long())
+    doubt = Plain(k=2).p_false_negative(tiny_queries(tiny_graph()), torch.zeros(1, 3).long())
     assert torch.equal(doubt, torch.zeros(24, 3))
 
 

@@ -2,7 +2,7 @@
 
 import torch
 
-from sparring.corruption import both_queries
+from sparring.corruption import tail_and_head_queries
 from sparring.data.graph import TrainGraph
 from sparring.generators.base import halve, slot_features
 from sparring.generators.multi_index import cluster
@@ -11,7 +11,7 @@ from sparring.testing import tiny_graph
 
 def test_features_are_principal_components_of_slot_counts():
     graph = tiny_graph()
-    queries = both_queries(graph.triples, graph.num_relations)
+    queries = tail_and_head_queries(graph.triples, graph.num_relations)
     count = torch.zeros(graph.num_entities, 2 * graph.num_relations, dtype=torch.double)
     one = torch.ones(len(queries), dtype=torch.double)
     count.index_put_((queries.answer, queries.relation), one, accumulate=True)

@@ -6,8 +6,8 @@ import pytest
 import torch
 from generator_cases import heard, same_query, small_graph
 
-from sparring.batch import per_query
-from sparring.corruption import both_queries
+from sparring.batch import ungroup
+from sparring.corruption import tail_and_head_queries
 from sparring.generators import AdversarialTree
 from sparring.generators.tree import forks, means
 from sparring.testing import tiny_graph, tiny_queries
@@ -46,14 +46,14 @@ def test_own_and_shared_lists_have_the_same_density():
     queries = tiny_queries(graph)
     made = wild(graph)
     shared = torch.tensor([[3, 0, 9], [1, 1, 5]])
-    own = made.log_prob(queries, per_query(shared, len(queries)))
+    own = made.log_prob(queries, ungroup(shared, len(queries)))
     torch.testing.assert_close(made.log_prob(queries, shared), own)
 
 
 def test_it_learns_which_answers_queries_have():
     torch.manual_seed(0)
     graph = tiny_graph()
-    queries = both_queries(graph.triples, graph.num_relations)
+    queries = tail_and_head_queries(graph.triples, graph.num_relations)
     made = AdversarialTree(graph, k=2, lr=0.1)
     rng = torch.Generator().manual_seed(0)
     surprise = []

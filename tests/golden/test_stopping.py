@@ -6,13 +6,13 @@ import pytest
 import torch
 from golden_runs import fit_of, numbers, state, step_of, train
 
-from sparring.corruption import BothSides
+from sparring.corruption import CorruptBoth
 from sparring.losses import Logistic, Loss
 from sparring.models import DistMult
 from sparring.samplers import Uniform
 from sparring.seeds import Seeds
 from sparring.testing import tiny_graph
-from sparring.training import DivergedError, Fit, FitOptions, TrainingStep, checkpoint
+from sparring.training import DivergedError, FitOptions, Trainer, TrainingStep, checkpoint
 from sparring.training.schedules import Constant
 
 
@@ -31,7 +31,7 @@ class BreaksAt(Loss):
 
 def breaking(folder, step, **options):
     graph = tiny_graph()
-    parts = DistMult(graph, dim=4), Uniform(graph, k=3), BreaksAt(step), BothSides(graph)
+    parts = DistMult(graph, dim=4), Uniform(graph, k=3), BreaksAt(step), CorruptBoth(graph)
     return fit_of(folder, step=TrainingStep(*parts), **options)
 
 
@@ -193,9 +193,9 @@ def test_there_must_be_something_to_train_on(tmp_path):
     step = step_of(graph)
     none = graph.triples[:0]
     with pytest.raises(ValueError, match="there are no training triples"):
-        Fit(
+        Trainer(
             step,
-            torch.optim.SGD(step.trained(), 0.1),
+            torch.optim.SGD(step.trainable_parameters(), 0.1),
             Constant(),
             Seeds(0),
             FitOptions(),

@@ -8,7 +8,7 @@ import pytest
 import torch
 from zoo import LOSSES, MODELS, SAMPLERS
 
-from sparring.corruption import BothSides
+from sparring.corruption import CorruptBoth
 from sparring.seeds import Seeds
 from sparring.testing import tiny_graph
 from sparring.training import OPTIMIZERS, TrainingStep
@@ -28,9 +28,9 @@ def losses(model, sampler, loss, epochs=4):
     graph, seeds = tiny_graph(), Seeds(3)
     torch.manual_seed(seeds.number("model"))
     step = TrainingStep(
-        MODELS[model](graph), SAMPLERS[sampler](graph), LOSSES[loss](), BothSides(graph)
+        MODELS[model](graph), SAMPLERS[sampler](graph), LOSSES[loss](), CorruptBoth(graph)
     )
-    optimizer = OPTIMIZERS["adagrad"](step.trained(), lr=0.1)
+    optimizer = OPTIMIZERS["adagrad"](step.trainable_parameters(), lr=0.1)
     rng = seeds.stream("train")
     rows = graph.triples.split(10)
     told = [[step(some, optimizer, rng)["loss"].item() for some in rows] for _ in range(epochs)]

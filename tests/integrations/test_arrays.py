@@ -3,8 +3,8 @@
 import numpy as np
 import torch
 
-from sparring.batch import per_query
-from sparring.corruption import both_queries
+from sparring.batch import ungroup
+from sparring.corruption import tail_and_head_queries
 from sparring.data.graph import KnowledgeGraph
 from sparring.data.vocabulary import Vocabulary
 from sparring.integrations.export import (
@@ -14,7 +14,7 @@ from sparring.integrations.export import (
     drawn_once,
     write_names,
 )
-from sparring.samplers import HardestOf, HideKnown, Uniform
+from sparring.samplers import DynamicNegatives, MaskKnown, Uniform
 from sparring.testing import tiny_graph
 
 GRAPH = tiny_graph()
@@ -32,11 +32,11 @@ def rng():
 
 
 def by_id(queries):
-    return lambda ids: per_query(ids, len(queries)).float()
+    return lambda ids: ungroup(ids, len(queries)).float()
 
 
 def fixed(graph=GRAPH, k=4, batch=7):
-    sampler = HideKnown(graph, inner=Uniform(graph, k=k))
+    sampler = MaskKnown(graph, inner=Uniform(graph, k=k))
     full = whole(graph.triples, graph.num_entities, graph.num_relations)
     return drawn_once(sampler, full, by_id, rng(), batch=batch)
 
@@ -49,7 +49,7 @@ def crowd():
 
 def test_every_negative_is_wrong_and_of_its_own_triple():
     found = fixed()
-    assert torch.equal(found.triples, GRAPH.triples) and found.answered.all()
+    assert torch.equal(found.triples, GRAPH.triples) and found.to_triples.all()
     for (head, relation, tail), heads, tails in zip(
         GRAPH.triples.tolist(), found.heads.tolist(), found.tails.tolist()
     ):
@@ -58,7 +58,7 @@ def test_every_negative_is_wrong_and_of_its_own_triple():
 
 
 def test_the_sampler_sees_the_model():
-    sampler = HardestOf(GRAPH, inner=Uniform(GRAPH, k=200), k=1)
+    sampler = DynamicNegatives(GRAPH, inner=Uniform(GRAPH, k=200), k=1)
     found = drawn_once(sampler, whole(), by_id, rng(), batch=13)
     other = GRAPH.triples[:, 2] != 10
     assert (found.tails[other] == 10).all()
@@ -66,7 +66,7 @@ def test_the_sampler_sees_the_model():
 
 def test_negatives_that_count_are_repeated_where_there_are_too_few():
     found = fixed(crowd(), k=5, batch=3)
-    assert found.answered[:, 0].all() and not found.answered[:, 1].any()
+    assert found.to_triples[:, 0].all() and not found.to_triples[:, 1].any()
     assert set(found.heads.flatten().tolist()) == {1, 2}
 
 
@@ -112,7 +112,7 @@ def test_dicee_gets_no_fact_as_a_negative():
 
 def test_the_first_triples_fill_the_last_batch():
     assert torch.equal(fixed(batch=39).triples, fixed(batch=25).triples)
-    assert len(both_queries(fixed(batch=25).triples, 3)) == 78
+    assert len(tail_and_head_queries(fixed(batch=25).triples, 3)) == 78
 
 
 def test_names_stand_beside_ids(tmp_path):

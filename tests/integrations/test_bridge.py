@@ -8,26 +8,26 @@ import torch
 from evaluation.worlds import Table, random_graph
 from torch.utils.data import DataLoader
 
-from sparring.corruption import BernoulliSide, BothSides
+from sparring.corruption import Bernoulli, CorruptBoth
 from sparring.evaluation.ranking import evaluate
-from sparring.generators import SparringGenerator
-from sparring.integrations.adapter import Bridge, HostModel
+from sparring.generators import NSGenerator
+from sparring.integrations.adapter import Adapter, HostModel
 from sparring.losses import Softmax
-from sparring.samplers import Cached, HardestOf, Uniform, UniformUnknown
+from sparring.samplers import DynamicNegatives, NSCaching, Uniform, UniformFiltered
 from sparring.testing import tiny_graph
 
 GRAPH = tiny_graph()
 
 
 def entered(make, **options):
-    bridge = Bridge(make, **options)
+    bridge = Adapter(make, **options)
     bridge.enter(GRAPH)
     return bridge
 
 
 def learned(k=4):
     """A bridge to a generator, with the model's opinion of any triple."""
-    bridge = entered(lambda graph: SparringGenerator(graph, k=k, dim=8))
+    bridge = entered(lambda graph: NSGenerator(graph, k=k, dim=8))
     bridge.judge = lambda triples, head: (triples * torch.tensor([3, 1, 5])).sum(1).cos()
     return bridge
 
@@ -42,7 +42,7 @@ def step(bridge, triples=GRAPH.triples[:8]):
 
 
 def test_one_end_of_each_triple_is_replaced_and_never_the_relation():
-    bridge = entered(lambda graph: UniformUnknown(graph, k=5))
+    bridge = entered(lambda graph: UniformFiltered(graph, k=5))
     corrupted, mask = bridge.draw(GRAPH.triples)
     changed = corrupted != GRAPH.triples.unsqueeze(1)
     assert not changed[..., 1].any()
@@ -56,8 +56,8 @@ def test_shared_lists_are_spelled_out():
 
 
 def test_sides_can_be_chosen():
-    bridge = entered(lambda graph: Uniform(graph, k=5), sides=BernoulliSide)
-    assert isinstance(bridge.sides, BernoulliSide)
+    bridge = entered(lambda graph: Uniform(graph, k=5), corruption=Bernoulli)
+    assert isinstance(bridge.corruption, Bernoulli)
 
 
 def test_the_seed_decides_and_the_hosts_own_random_numbers_stay_the_same():
@@ -122,7 +122,7 @@ def test_a_batch_that_is_not_scored_teaches_nothing():
 
 
 def test_scores_are_of_the_triples_that_candidates_would_make():
-    bridge = entered(lambda graph: HardestOf(graph, inner=Uniform(graph, k=40), k=1))
+    bridge = entered(lambda graph: DynamicNegatives(graph, inner=Uniform(graph, k=40), k=1))
     bridge.judge = lambda triples, head: -(triples[:, [0, 2]] - 7).abs().sum(1).float()
     triples = torch.tensor([[7, 0, 3]]).repeat(20, 1)
     corrupted, _ = bridge.draw(triples)
@@ -132,7 +132,8 @@ def test_scores_are_of_the_triples_that_candidates_would_make():
 
 def test_the_model_is_told_which_end_was_asked_for():
     bridge = entered(
-        lambda graph: HardestOf(graph, inner=Uniform(graph, k=6), k=2), sides=BothSides
+        lambda graph: DynamicNegatives(graph, inner=Uniform(graph, k=6), k=2),
+        corruption=CorruptBoth,
     )
     told = []
     bridge.judge = lambda triples, head: told.append((triples, head)) or triples[:, 0].float()
@@ -146,14 +147,16 @@ def test_the_model_is_told_which_end_was_asked_for():
 
 
 def test_both_sides_are_refused_where_there_is_room_for_one():
-    bridge = entered(lambda graph: Uniform(graph, k=2), sides=BothSides)
-    with pytest.raises(ValueError, match="BothSides replaces both ends of a triple, and this lib"):
+    bridge = entered(lambda graph: Uniform(graph, k=2), corruption=CorruptBoth)
+    with pytest.raises(
+        ValueError, match="CorruptBoth replaces both ends of a triple, and this lib"
+    ):
         bridge.draw(GRAPH.triples)
 
 
-@pytest.mark.parametrize("make", [HardestOf, Cached])
+@pytest.mark.parametrize("make", [DynamicNegatives, NSCaching])
 def test_samplers_that_need_scores_say_so(make):
-    inner = {"inner": None} if make is HardestOf else {}
+    inner = {"inner": None} if make is DynamicNegatives else {}
     bridge = entered(
         lambda graph: make(graph, k=2, **{name: Uniform(graph, k=4) for name in inner})
     )
@@ -163,7 +166,7 @@ def test_samplers_that_need_scores_say_so(make):
 
 def test_a_bridge_enters_before_it_draws():
     with pytest.raises(RuntimeError, match="must enter a graph before it can draw"):
-        Bridge(lambda graph: Uniform(graph, k=2)).draw(GRAPH.triples)
+        Adapter(lambda graph: Uniform(graph, k=2)).draw(GRAPH.triples)
 
 
 class Drawing(torch.utils.data.Dataset):
@@ -215,7 +218,7 @@ def test_a_state_waits_for_its_graph():
     step(bridge)
     state = copy.deepcopy(bridge.state_dict())
     wanted = step(bridge)
-    heir = Bridge(bridge.make)
+    heir = Adapter(bridge.make)
     heir.judge = bridge.judge
     heir.load_state_dict(state)
     assert heir.state_dict() is state
@@ -238,15 +241,17 @@ def test_a_loss_of_ours_sees_densities_of_the_part_it_is_given():
 
 
 def test_a_loss_that_needs_a_density_refuses_a_sampler_without():
-    make = lambda graph: Cached(graph, k=2)
-    with pytest.raises(ValueError, match="corrects for the density of negatives, and Cached stat"):
+    make = lambda graph: NSCaching(graph, k=2)
+    with pytest.raises(
+        ValueError, match="corrects for the density of negatives, and NSCaching stat"
+    ):
         entered(make, loss=Softmax(correction="negatives"))
 
 
 def test_the_hosts_model_is_ranked_as_one_of_ours():
     graph = random_graph()
     table = Table.random(graph)
-    bridge = Bridge(lambda graph: Uniform(graph, k=2))
+    bridge = Adapter(lambda graph: Uniform(graph, k=2))
     bridge.enter(graph.training)
 
     def look_up(triples, head):
@@ -261,22 +266,22 @@ def test_the_hosts_model_is_ranked_as_one_of_ours():
 
 def test_what_may_be_missing_is_told_by_facts_that_the_host_is_not_given():
     kept = GRAPH.hold_out(0.2)
-    make = lambda graph: SparringGenerator(
+    make = lambda graph: NSGenerator(
         replace(graph, held_out=kept.held_out), k=4, dim=8, missing=0.2
     )
-    bridge = Bridge(make)
+    bridge = Adapter(make)
     bridge.enter(replace(kept, held_out=None))  # as a host makes it, of what it is given
     bridge.judge = learned().judge
     for _ in range(40):
         step(bridge, kept.triples)
     bridge.draw(kept.triples)
     drawn = bridge.last[1]
-    doubted = drawn.false_negative[drawn.mask]
+    doubted = drawn.p_false_negative[drawn.mask]
     assert doubted.max() > 0 and (drawn.weight[drawn.mask] == 1 - doubted).all()
 
 
 def test_a_bridge_is_short_in_records():
-    bridge = Bridge(lambda graph: Uniform(graph, k=2), seed=3)
+    bridge = Adapter(lambda graph: Uniform(graph, k=2), seed=3)
     assert repr(bridge) == "Bridge(no sampler yet, seed=3)"
     bridge.enter(GRAPH)
     assert repr(bridge) == "Bridge(Uniform, k=2, seed=3)"

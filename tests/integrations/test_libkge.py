@@ -3,12 +3,12 @@
 import pytest
 import torch
 
-from sparring.corruption import BernoulliSide, BothSides, answered
+from sparring.corruption import Bernoulli, CorruptBoth, to_triples
 from sparring.data.datasets import load_embedded
-from sparring.generators import SparringGenerator
-from sparring.integrations.adapter import Bridge
+from sparring.generators import NSGenerator
+from sparring.integrations.adapter import Adapter
 from sparring.losses import Softmax
-from sparring.samplers import HardestOf, HideKnown, Uniform, UniformUnknown
+from sparring.samplers import DynamicNegatives, MaskKnown, Uniform, UniformFiltered
 from sparring.testing import judge, tiny_graph
 
 pytest.importorskip("kge", reason="needs LibKGE's source; see make test-hosts")
@@ -24,27 +24,27 @@ LOSSES = ["bce", "bce_mean", "bce_self_adversarial", "kl", "margin_ranking", "se
 
 
 def learned(graph):
-    return SparringGenerator(graph, k=4, dim=8)
+    return NSGenerator(graph, k=4, dim=8)
 
 
 def hardest(graph):
-    return HardestOf(graph, inner=HideKnown(graph, inner=Uniform(graph, k=8)), k=3)
+    return DynamicNegatives(graph, inner=MaskKnown(graph, inner=Uniform(graph, k=8)), k=3)
 
 
 class Learned(host.SparringJob):
-    bridge = Bridge(learned, sides=BothSides)
+    bridge = Adapter(learned, corruption=CorruptBoth)
 
 
 class Hardest(host.SparringJob):
-    bridge = Bridge(hardest)
+    bridge = Adapter(hardest)
 
 
 class Plain(host.SparringJob):
-    bridge = Bridge(lambda graph: UniformUnknown(graph, k=4), sides=BothSides)
+    bridge = Adapter(lambda graph: UniformFiltered(graph, k=4), corruption=CorruptBoth)
 
 
 class OfOurs(host.SparringJob):
-    bridge = Bridge(learned, sides=BothSides, loss=Softmax(correction="both"))
+    bridge = Adapter(learned, corruption=CorruptBoth, loss=Softmax(correction="both"))
 
 
 @pytest.fixture
@@ -138,7 +138,7 @@ def test_with_uniform_negatives_the_loss_is_their_own(made, loss):
     batch = batch_of(job)
     result = job._process_batch(0, batch)
     queries, drawn = job.bridge.last
-    tails, heads = answered(queries, drawn.ids, GRAPH.num_relations).chunk(2)
+    tails, heads = to_triples(queries, drawn.ids, GRAPH.num_relations).chunk(2)
     assert (tails[..., 0] == batch["triples"][:, :1]).all()
     total = 0.0
     for wrong in (tails, heads):
@@ -171,7 +171,7 @@ def test_what_is_heard_are_the_scores_of_what_was_drawn(made):
     job._process_batch(0, batch)
     queries, drawn = job.bridge.last
     ((positive, negative),) = job.bridge.heard
-    triples = answered(queries, drawn.ids, GRAPH.num_relations).flatten(0, 1)
+    triples = to_triples(queries, drawn.ids, GRAPH.num_relations).flatten(0, 1)
     scores = job.model.score_spo(*triples.unbind(1)).view(drawn.mask.shape)
     torch.testing.assert_close(negative, scores)
     torch.testing.assert_close(
@@ -200,7 +200,7 @@ def test_reciprocal_models_are_asked_in_the_direction_of_the_question(made):
     job._process_batch(0, batch_of(job))
     queries, drawn = job.bridge.last
     ((_, negative),) = job.bridge.heard
-    triples = answered(queries, drawn.ids, GRAPH.num_relations)
+    triples = to_triples(queries, drawn.ids, GRAPH.num_relations)
     for direction, asked, heard in zip("os", triples.chunk(2), negative.chunk(2)):
         scores = job.model.score_spo(*asked.flatten(0, 1).unbind(1), direction=direction)
         torch.testing.assert_close(heard, scores.view(heard.shape))
@@ -284,7 +284,7 @@ def test_the_same_number_may_be_asked_for(made):
 
 def test_one_end_of_each_triple_may_be_chosen(made):
     class Chosen(host.SparringJob):
-        bridge = Bridge(learned, sides=BernoulliSide)
+        bridge = Adapter(learned, corruption=Bernoulli)
 
     usual = made()
     job = Chosen(usual.config, usual.dataset)
@@ -312,6 +312,6 @@ def test_the_kit_judges_their_sampler():
     assert "facts of the training graph" in words(KgeUniformSampler)
 
 
-@pytest.mark.parametrize("made_", [UniformUnknown, SparringGenerator])
+@pytest.mark.parametrize("made_", [UniformFiltered, NSGenerator])
 def test_the_kit_finds_nothing_wrong_with_ours(made_):
     assert not judge(host.adapted(made_)).faults

@@ -3,11 +3,11 @@
 import pytest
 import torch
 
-from sparring.corruption import answered
-from sparring.generators import SparringGenerator
-from sparring.integrations.adapter import Bridge
+from sparring.corruption import to_triples
+from sparring.generators import NSGenerator
+from sparring.integrations.adapter import Adapter
 from sparring.losses import Softmax
-from sparring.samplers import HardestOf, HideKnown, Uniform, UniformUnknown
+from sparring.samplers import DynamicNegatives, MaskKnown, Uniform, UniformFiltered
 from sparring.testing import judge, tiny_graph
 
 pytest.importorskip("torch_geometric", reason="needs torch_geometric 2.8.1; see make test-hosts")
@@ -20,16 +20,16 @@ MODELS = {"complex": ComplEx, "distmult": DistMult, "rotate": RotatE, "transe": 
 
 
 def learned(k=4):
-    return lambda graph: SparringGenerator(graph, k=k, dim=8)
+    return lambda graph: NSGenerator(graph, k=k, dim=8)
 
 
 def hardest(graph):
-    return HardestOf(graph, inner=HideKnown(graph, inner=Uniform(graph, k=8)), k=3)
+    return DynamicNegatives(graph, inner=MaskKnown(graph, inner=Uniform(graph, k=8)), k=3)
 
 
 def model_of(maker, make, **options):
     torch.manual_seed(0)
-    bridge = Bridge(make, **options)
+    bridge = Adapter(make, **options)
     model = host.bridged(maker, bridge)(GRAPH.num_entities, GRAPH.num_relations, 8)
     model.enter(GRAPH.triples)
     return model, bridge
@@ -64,7 +64,7 @@ def test_a_model_trains_by_a_loss_of_ours(name):
 
 
 def test_with_one_uniform_negative_the_loss_is_the_hosts_own():
-    model, bridge = model_of(TransE, lambda graph: UniformUnknown(graph, k=1))
+    model, bridge = model_of(TransE, lambda graph: UniformFiltered(graph, k=1))
     loss = model.loss(*GRAPH.triples.unbind(1))
     ((positive, negative),) = bridge.heard
     margin = (model.margin - positive + negative.squeeze(1)).clamp(min=0)
@@ -80,7 +80,7 @@ def test_what_is_heard_are_the_scores_of_what_was_drawn():
     compared = drawn.mask.any(1)
     scores = model(*GRAPH.triples.unbind(1)).detach()
     torch.testing.assert_close(positive[compared], scores[compared])
-    triples = answered(queries, drawn.ids, GRAPH.num_relations)
+    triples = to_triples(queries, drawn.ids, GRAPH.num_relations)
     scores = model.judge(triples.flatten(0, 1)).view(drawn.mask.shape)
     torch.testing.assert_close(negative.detach(), scores * drawn.mask)
     assert (negative.grad[drawn.mask] >= 0).all() and negative.grad.any()
@@ -115,7 +115,7 @@ def test_the_state_of_the_model_holds_the_sampler():
 
 
 def test_the_first_loader_is_the_training_graph():
-    bridge = Bridge(learned())
+    bridge = Adapter(learned())
     model = host.bridged(ComplEx, bridge)(GRAPH.num_entities, GRAPH.num_relations, 8)
     loader = model.loader(*GRAPH.triples.unbind(1), batch_size=13, num_workers=1)
     sampler = bridge.sampler
@@ -142,6 +142,6 @@ def test_the_kit_judges_their_sampler():
     assert any("returned as its own negative" in fault.words for fault in found.errors)
 
 
-@pytest.mark.parametrize("made", [UniformUnknown, SparringGenerator])
+@pytest.mark.parametrize("made", [UniformFiltered, NSGenerator])
 def test_the_kit_finds_nothing_wrong_with_ours(made):
     assert not judge(host.adapted(made)).faults

@@ -3,11 +3,11 @@
 import pytest
 import torch
 
-from sparring.corruption import BothSides
-from sparring.generators import SparringGenerator
-from sparring.integrations.adapter import Bridge
+from sparring.corruption import CorruptBoth
+from sparring.generators import NSGenerator
+from sparring.integrations.adapter import Adapter
 from sparring.losses import Softmax
-from sparring.samplers import UniformUnknown
+from sparring.samplers import UniformFiltered
 from sparring.testing import tiny_graph
 
 pytest.importorskip("torch_geometric", reason="needs torch_geometric 2.8.1; see make test-hosts")
@@ -29,18 +29,18 @@ DATA = Data(
 )
 
 
-def links_of(make, data=DATA, sides=host.Tails, loss=None, **options):
-    bridge = Bridge(make, sides=sides, loss=loss)
+def links_of(make, data=DATA, corruption=host.Tails, loss=None, **options):
+    bridge = Adapter(make, corruption=corruption, loss=loss)
     bridge.judge = lambda triples, head: (triples * torch.tensor([3, 1, 5])).sum(1).cos()
     return host.LinkNegatives(data, bridge, **options)
 
 
 def uniform(graph):
-    return UniformUnknown(graph, k=4)
+    return UniformFiltered(graph, k=4)
 
 
 def learned(graph):
-    return SparringGenerator(graph, k=4, dim=8)
+    return NSGenerator(graph, k=4, dim=8)
 
 
 def loader_of(links, data=DATA, k=4, **options):
@@ -145,8 +145,8 @@ def test_another_mode_or_number_is_refused(mode):
 
 
 def test_sides_that_replace_sources_are_refused():
-    with pytest.raises(ValueError, match="with sides=Tails, not BothSides"):
-        links_of(uniform, sides=BothSides)
+    with pytest.raises(ValueError, match="with corruption=Tails, not CorruptBoth"):
+        links_of(uniform, corruption=CorruptBoth)
 
 
 def test_worker_processes_are_refused():

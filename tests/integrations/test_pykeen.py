@@ -5,10 +5,10 @@ import copy
 import pytest
 import torch
 
-from sparring.generators import SparringGenerator
-from sparring.integrations.adapter import Bridge
+from sparring.generators import NSGenerator
+from sparring.integrations.adapter import Adapter
 from sparring.losses import Softmax
-from sparring.samplers import HardestOf, HideKnown, Uniform, UniformUnknown
+from sparring.samplers import DynamicNegatives, MaskKnown, Uniform, UniformFiltered
 
 REASON = "needs pykeen 1.11.1; see make test-hosts"
 pytest.importorskip("pykeen", reason=REASON)
@@ -27,11 +27,11 @@ QUIET = {"use_tqdm": False, "pin_memory": False, "batch_size": 256}
 
 
 def learned(graph):
-    return SparringGenerator(graph, k=4, dim=8)
+    return NSGenerator(graph, k=4, dim=8)
 
 
 def hardest(graph):
-    return HardestOf(graph, inner=HideKnown(graph, inner=Uniform(graph, k=8)), k=3)
+    return DynamicNegatives(graph, inner=MaskKnown(graph, inner=Uniform(graph, k=8)), k=3)
 
 
 def model_of(name, facts=FACTS, **options):
@@ -40,7 +40,7 @@ def model_of(name, facts=FACTS, **options):
 
 
 def loop_of(model, make=learned, facts=FACTS, **options):
-    bridge = Bridge(make, **options)
+    bridge = Adapter(make, **options)
     return host.SparringLoop(
         bridge=bridge, model=model, triples_factory=facts, optimizer_kwargs={"lr": 0.01}
     )
@@ -53,7 +53,7 @@ def train(loop, epochs=1, facts=FACTS, **options):
 @pytest.mark.parametrize("loss", ["nssa", "marginranking", "crossentropy", "bceaftersigmoid"])
 @pytest.mark.parametrize("make", [learned, hardest])
 def test_the_pipeline_trains(make, loss, tmp_path):
-    bridge = Bridge(make)
+    bridge = Adapter(make)
     result = pipeline(
         dataset="nations",
         model="DistMult",
@@ -145,7 +145,7 @@ def test_training_stays_training_and_dropout_with_it():
 def test_scores_for_the_sampler_leave_statistics_alone():
     facts = Nations(create_inverse_triples=True).training
     updates = []
-    for make in (learned, lambda graph: UniformUnknown(graph, k=4)):
+    for make in (learned, lambda graph: UniformFiltered(graph, k=4)):
         model = model_of("ConvE", facts, **SMALL)
         assert isinstance(model, ConvE)
         train(loop_of(model, make, facts), facts=facts)
@@ -157,7 +157,7 @@ def test_inverse_triples_are_corrupted_as_the_loop_sees_them():
     facts = Nations(create_inverse_triples=True).training
     loop = loop_of(model_of("DistMult", facts), facts=facts)
     train(loop, facts=facts)
-    assert loop.bridge.sides.num_relations == 2 * facts.real_num_relations
+    assert loop.bridge.corruption.num_relations == 2 * facts.real_num_relations
 
 
 def test_a_batch_may_be_split():
@@ -179,7 +179,7 @@ def test_worker_processes_are_refused():
 def test_a_second_sampler_is_refused():
     with pytest.raises(ValueError, match="negatives of this loop come from its bridge; give no"):
         host.SparringLoop(
-            bridge=Bridge(learned),
+            bridge=Adapter(learned),
             model=model_of("DistMult"),
             triples_factory=FACTS,
             negative_sampler="basic",
@@ -189,8 +189,8 @@ def test_a_second_sampler_is_refused():
 SIZES = {"num_entities": FACTS.num_entities, "num_relations": FACTS.num_relations}
 
 
-def sampler(make=lambda graph: UniformUnknown(graph, k=4), **options):
-    bridge = Bridge(make)
+def sampler(make=lambda graph: UniformFiltered(graph, k=4), **options):
+    bridge = Adapter(make)
     facts = FACTS.mapped_triples
     return host.SparringSampler(bridge=bridge, mapped_triples=facts, **SIZES, **options)
 
@@ -200,7 +200,7 @@ def test_a_sampler_that_needs_no_scores_serves_the_plain_loop():
         model=model_of("DistMult"),
         triples_factory=FACTS,
         negative_sampler=host.SparringSampler,
-        negative_sampler_kwargs={"bridge": Bridge(lambda graph: UniformUnknown(graph, k=4))},
+        negative_sampler_kwargs={"bridge": Adapter(lambda graph: UniformFiltered(graph, k=4))},
     )
     assert len(train(loop)) == 1
 
@@ -252,7 +252,7 @@ def test_a_checkpoint_without_a_sampler_is_refused(tmp_path):
 
 
 def test_an_early_stopper_goes_back_to_the_best_sampler(tmp_path):
-    bridge = Bridge(learned)
+    bridge = Adapter(learned)
     pipeline(
         dataset="nations",
         model="DistMult",
@@ -275,6 +275,6 @@ def test_the_kit_judges_their_samplers():
     assert not good.faults
 
 
-@pytest.mark.parametrize("made", [UniformUnknown, SparringGenerator])
+@pytest.mark.parametrize("made", [UniformFiltered, NSGenerator])
 def test_the_kit_finds_nothing_wrong_with_ours(made):
     assert not judge(host.adapted(made)).faults

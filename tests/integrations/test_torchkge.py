@@ -3,13 +3,13 @@
 import pytest
 import torch
 
-from sparring.corruption import answered
+from sparring.corruption import to_triples
 from sparring.data.graph import KnowledgeGraph
 from sparring.data.vocabulary import Vocabulary
-from sparring.generators import SparringGenerator
-from sparring.integrations.adapter import Bridge
+from sparring.generators import NSGenerator
+from sparring.integrations.adapter import Adapter
 from sparring.losses import Softmax
-from sparring.samplers import HardestOf, HideKnown, Uniform, UniformUnknown
+from sparring.samplers import DynamicNegatives, MaskKnown, Uniform, UniformFiltered
 from sparring.testing import judge, tiny_graph
 
 pytest.importorskip("torchkge", reason="needs torchkge 0.17.7; see make test-hosts")
@@ -36,16 +36,16 @@ MODELS = {
 
 
 def learned(graph):
-    return SparringGenerator(graph, k=4, dim=8)
+    return NSGenerator(graph, k=4, dim=8)
 
 
 def hardest(graph):
-    return HardestOf(graph, inner=HideKnown(graph, inner=Uniform(graph, k=8)), k=3)
+    return DynamicNegatives(graph, inner=MaskKnown(graph, inner=Uniform(graph, k=8)), k=3)
 
 
 def trained(name, make, criterion, steps=30, **options):
     torch.manual_seed(0)
-    bridge, model = Bridge(make, **options), MODELS[name]()
+    bridge, model = Adapter(make, **options), MODELS[name]()
     sampler = host.SparringSampler(KG, bridge, model)
     heard = host.Overheard(criterion, bridge)
     optimizer = torch.optim.Adam(model.parameters(), 0.05)
@@ -83,19 +83,19 @@ def test_the_generator_learns():
 
 
 def test_the_whole_batch_is_repeated_for_each_negative():
-    sampler = host.SparringSampler(KG, Bridge(learned), MODELS["transe"]())
+    sampler = host.SparringSampler(KG, Adapter(learned), MODELS["transe"]())
     head, tail = sampler.corrupt_batch(HEAD, TAIL, RELATION)
     assert ((head == HEAD.repeat(4)) | (tail == TAIL.repeat(4))).all()
 
 
 def test_what_is_heard_are_the_scores_of_what_was_drawn():
-    bridge, model = Bridge(learned), MODELS["complex"]()
+    bridge, model = Adapter(learned), MODELS["complex"]()
     sampler = host.SparringSampler(KG, bridge, model)
     negative = sampler.corrupt_batch(HEAD, TAIL, RELATION)
     queries, drawn = bridge.last
     loss = host.Overheard(LogisticLoss(), bridge)(*model(HEAD, TAIL, RELATION, *negative))
     ((positive, scores),) = bridge.heard
-    triples = answered(queries, drawn.ids, GRAPH.num_relations).flatten(0, 1)
+    triples = to_triples(queries, drawn.ids, GRAPH.num_relations).flatten(0, 1)
     torch.testing.assert_close(scores, sampler.judge(triples).view(scores.shape))
     torch.testing.assert_close(positive, model.scoring_function(HEAD, TAIL, RELATION))
     counted = torch.nn.functional.softplus(scores)[drawn.mask].sum()
@@ -104,24 +104,24 @@ def test_what_is_heard_are_the_scores_of_what_was_drawn():
 
 
 def test_scores_for_the_sampler_leave_the_mode_alone():
-    sampler = host.SparringSampler(KG, Bridge(learned), model := MODELS["convkb"]())
+    sampler = host.SparringSampler(KG, Adapter(learned), model := MODELS["convkb"]())
     sampler.corrupt_batch(HEAD, TAIL, RELATION)
     assert all(module.training for module in model.modules())
 
 
 def test_a_sampler_that_ignores_scores_needs_no_model():
-    sampler = host.SparringSampler(KG, Bridge(lambda graph: UniformUnknown(graph, k=2)))
+    sampler = host.SparringSampler(KG, Adapter(lambda graph: UniformFiltered(graph, k=2)))
     assert len(sampler.corrupt_batch(HEAD, TAIL, RELATION)[0]) == 2 * len(HEAD)
 
 
 def test_another_number_of_negatives_is_refused():
-    sampler = host.SparringSampler(KG, Bridge(lambda graph: UniformUnknown(graph, k=2)))
+    sampler = host.SparringSampler(KG, Adapter(lambda graph: UniformFiltered(graph, k=2)))
     with pytest.raises(ValueError, match="draws k=2 negatives for each triple; got n_neg=1"):
         sampler.corrupt_batch(HEAD, TAIL, RELATION, n_neg=1)
 
 
 def test_scores_of_another_batch_are_refused():
-    bridge = Bridge(lambda graph: UniformUnknown(graph, k=2))
+    bridge = Adapter(lambda graph: UniformFiltered(graph, k=2))
     sampler = host.SparringSampler(KG, bridge)
     criterion = host.Overheard(MarginLoss(0.5), bridge)
     sampler.corrupt_batch(HEAD, TAIL, RELATION)
@@ -150,6 +150,6 @@ def test_the_kit_judges_their_samplers():
     assert "the relation is replaced" in words(BernoulliRelationNegativeSampler)
 
 
-@pytest.mark.parametrize("made", [UniformUnknown, SparringGenerator])
+@pytest.mark.parametrize("made", [UniformFiltered, NSGenerator])
 def test_the_kit_finds_nothing_wrong_with_ours(made):
     assert not judge(host.adapted(made)).faults

@@ -31,7 +31,7 @@ def test_known_answers_shown_make_a_query_common():
     positive, negative = scores()
     shown = torch.tensor([[False, False, True, True]]).expand(3, 4)
     weight = torch.where(shown, 2.5, 1.0)
-    drawn = offered(mask=~shown, false_negative=shown.float(), weight=weight)
+    drawn = offered(mask=~shown, p_false_negative=shown.float(), weight=weight)
     mass = 2.5 * negative.detach()[:, 2:].exp().sum(1)
     share = mass**0.7 / (mass**0.7).sum()
     want = (share * row_losses(positive, negative, drawn)).sum()
@@ -55,6 +55,8 @@ def test_both_weights_of_a_query_are_adapted():
     loss = Tans(margin=0.0, temperature=0.0, gamma=-0.5)
     other = torch.tensor([3.0, 1.0, 2.0])
     factor = (-0.5 * positive.detach()).exp()
-    plain = Logistic()(positive, negative, offered(query_weight=other * factor), ones() * factor)
-    got = loss(positive, negative, offered(query_weight=other), ones())
+    plain = Logistic()(
+        positive, negative, offered(negative_query_weight=other * factor), ones() * factor
+    )
+    got = loss(positive, negative, offered(negative_query_weight=other), ones())
     torch.testing.assert_close(got, plain)

@@ -9,7 +9,7 @@ from loss_cases import offered, ones, scores
 from torch.nn import functional as F
 
 from sparring.batch import Queries
-from sparring.corruption import BothSides
+from sparring.corruption import CorruptBoth
 from sparring.losses import (
     NCE,
     DoubleMargin,
@@ -143,7 +143,7 @@ def test_what_does_not_count_may_have_a_density_of_zero():
 
 def test_smoothed_softmax_over_all_entities_is_cross_entropy_with_label_smoothing():
     graph = tiny_graph()
-    queries = BothSides(graph)(graph.triples, torch.Generator())
+    queries = CorruptBoth(graph)(graph.triples, torch.Generator())
     table = torch.randn(len(queries), graph.num_entities)
     drawn = AllEntities(graph).sample(queries, lambda ids: table, torch.Generator())
     positive = table.gather(1, queries.answer.unsqueeze(1)).squeeze(1)
@@ -154,7 +154,7 @@ def test_smoothed_softmax_over_all_entities_is_cross_entropy_with_label_smoothin
 
 def test_smoothed_softmax_compatible_adds_a_full_share_and_rescales():
     graph = tiny_graph()
-    queries = BothSides(graph)(graph.triples, torch.Generator())
+    queries = CorruptBoth(graph)(graph.triples, torch.Generator())
     size = graph.num_entities
     table = torch.randn(len(queries), size)
     drawn = AllEntities(graph).sample(queries, lambda ids: table, torch.Generator())
@@ -167,7 +167,7 @@ def test_smoothed_softmax_compatible_adds_a_full_share_and_rescales():
 
 def distinct_queries(graph):
     """Each query of the graph once, with the multi-hot row of its known answers."""
-    everything = BothSides(graph)(graph.triples, torch.Generator())
+    everything = CorruptBoth(graph)(graph.triples, torch.Generator())
     pair = torch.stack([everything.anchor, everything.relation], 1).unique(dim=0)
     anchor, relation = pair.unbind(1)
     queries = Queries(anchor, relation, torch.zeros_like(anchor), torch.ones(len(pair)))
@@ -183,7 +183,7 @@ def test_smoothed_kvs_all_is_the_textbook_sum(compat, added):
     torch.manual_seed(0)
     graph = tiny_graph()
     model = DistMult(graph, dim=8)
-    queries = BothSides(graph)(graph.triples, torch.Generator())
+    queries = CorruptBoth(graph)(graph.triples, torch.Generator())
     drawn = KvsAll(graph).sample(queries, None, torch.Generator())
     positive = model(queries)(queries.answer.unsqueeze(1)).squeeze(1)
     loss = SmoothedLogistic(smoothing=0.2, compat=compat)
@@ -199,7 +199,7 @@ def test_kvs_all_with_labels_that_sum_to_one_is_softmax_with_inverse_count_weigh
     torch.manual_seed(0)
     graph = tiny_graph()
     model = DistMult(graph, dim=8)
-    queries = BothSides(graph, subsampling=1.0, kind="uniq")(graph.triples, torch.Generator())
+    queries = CorruptBoth(graph, subsampling=1.0, kind="uniq")(graph.triples, torch.Generator())
     drawn = AllEntities(graph).sample(queries, None, torch.Generator())
     table = model(queries)(drawn.ids)
     positive = table.gather(1, queries.answer.unsqueeze(1)).squeeze(1)
@@ -247,5 +247,5 @@ def test_negatives_may_weigh_otherwise_than_answers(loss):
     nothing = offered(2, 3, mask=torch.zeros(2, 3, dtype=torch.bool))
     of_answers = given(loss, nothing, weight)
     of_negatives = given(loss, weight=other) - given(loss, nothing, other)
-    got = given(loss, offered(2, 3, query_weight=other), weight)
+    got = given(loss, offered(2, 3, negative_query_weight=other), weight)
     torch.testing.assert_close(got, of_answers + of_negatives)

@@ -85,7 +85,7 @@ def naive_hasa(positive, negative, doubt, prior, count, judged):
 def test_hasa_takes_off_the_suspects():
     positive, negative = scores()
     doubt = torch.tensor([[0.5, 0.0, 0.2, 0.0]]).expand(3, 4)
-    got = judge(HaSa(prior=0.3), positive, negative, offered(false_negative=doubt))
+    got = judge(HaSa(prior=0.3), positive, negative, offered(p_false_negative=doubt))
     want = naive_hasa(positive, negative, doubt, 0.3, 4, negative.detach())
     torch.testing.assert_close(got, want)
 
@@ -93,7 +93,7 @@ def test_hasa_takes_off_the_suspects():
 def test_hasa_compatible_judges_by_scores_of_unit_length_and_counts_500():
     positive, negative = scores()
     doubt = torch.tensor([[0.5, 0.0, 0.2, 0.0]]).expand(3, 4)
-    got = judge(HaSa(prior=0.3, compat=True), positive, negative, offered(false_negative=doubt))
+    got = judge(HaSa(prior=0.3, compat=True), positive, negative, offered(p_false_negative=doubt))
     unit = negative.detach() / negative.detach().norm(dim=1, keepdim=True)
     torch.testing.assert_close(got, naive_hasa(positive, negative, doubt, 0.3, 500, unit))
 
@@ -102,7 +102,10 @@ def test_hasa_leaves_nothing_to_learn_where_the_suspects_explain_all_negatives()
     negative = torch.tensor([[5.0, 0.0, 0.0]], requires_grad=True)
     doubt = torch.tensor([[1.0, 0.0, 0.0]])
     loss = judge(
-        HaSa(prior=0.9, hardness=0.0), torch.zeros(1), negative, offered(1, 3, false_negative=doubt)
+        HaSa(prior=0.9, hardness=0.0),
+        torch.zeros(1),
+        negative,
+        offered(1, 3, p_false_negative=doubt),
     )
     loss.backward()
     assert loss == 0
@@ -112,7 +115,7 @@ def test_hasa_leaves_nothing_to_learn_where_the_suspects_explain_all_negatives()
 def test_known_facts_are_suspects_though_they_do_not_count():
     positive, negative = scores(1, 3)
     mask, doubt = torch.tensor([[True, True, False]]), torch.tensor([[0.0, 0.0, 1.0]])
-    drawn = offered(1, 3, mask=mask, false_negative=doubt)
+    drawn = offered(1, 3, mask=mask, p_false_negative=doubt)
     got = judge(HaSa(prior=0.01, hardness=0.0), positive, negative, drawn)
     mass = negative[0, :2].exp().mean() - 0.01 * negative[0, 2].exp()
     right = (positive[0] - 1).exp()

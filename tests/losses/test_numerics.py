@@ -46,7 +46,7 @@ def test_gradients_match_finite_differences(name):
     rng = torch.Generator().manual_seed(5)
     doubt = 0.3 * torch.rand(3, 4, generator=rng)
     mask = torch.tensor([[True, True, True, False]]).expand(3, 4)
-    drawn = offered(mask=mask, false_negative=doubt, weight=0.5 + doubt)
+    drawn = offered(mask=mask, p_false_negative=doubt, weight=0.5 + doubt)
     loss = lambda right, wrong: SMOOTH[name](right, wrong, drawn, torch.tensor([1.0, 2.0, 0.5]))
     assert torch.autograd.gradcheck(loss, scores())
 

@@ -8,7 +8,7 @@ import torch
 from loss_cases import offered, ones, scores
 from torch.nn import functional as F
 
-from sparring.corruption import BothSides
+from sparring.corruption import CorruptBoth
 from sparring.losses import Softmax, TrueNegativeSoftmax
 from sparring.samplers import AllEntities
 from sparring.testing import tiny_graph
@@ -28,7 +28,7 @@ def test_with_a_uniform_sampler_it_is_softmax():
 @pytest.mark.parametrize("correct_answer", [True, False])
 def test_with_every_entity_once_it_is_the_full_softmax(correct_answer):
     graph = tiny_graph()
-    queries = BothSides(graph)(graph.triples, torch.Generator())
+    queries = CorruptBoth(graph)(graph.triples, torch.Generator())
     table = torch.randn(len(queries), graph.num_entities)
     drawn = AllEntities(graph).sample(queries, lambda ids: table, torch.Generator())
     positive = table.gather(1, queries.answer.unsqueeze(1)).squeeze(1)
@@ -49,7 +49,7 @@ def test_a_constant_shift_of_the_density_makes_no_difference():
 def test_a_certain_false_negative_gets_no_gradient():
     positive, negative = scores()
     doubt = torch.tensor([[0.0, 1.0, 0.3, 0.0]]).expand(3, 4)
-    judge(TrueNegativeSoftmax(), positive, negative, offered(false_negative=doubt)).backward()
+    judge(TrueNegativeSoftmax(), positive, negative, offered(p_false_negative=doubt)).backward()
     assert not negative.grad[:, 1].any()
     assert negative.grad[:, [0, 2, 3]].all()
 
@@ -57,7 +57,7 @@ def test_a_certain_false_negative_gets_no_gradient():
 def test_doubt_lets_a_candidate_count_for_less():
     positive, negative = scores()
     doubt = torch.tensor([[0.0, 0.9, 0.3, 0.0]]).expand(3, 4)
-    doubted, weighed = offered(false_negative=doubt), offered(weight=1 - doubt)
+    doubted, weighed = offered(p_false_negative=doubt), offered(weight=1 - doubt)
     got = judge(TrueNegativeSoftmax(), positive, negative, doubted)
     torch.testing.assert_close(got, judge(Softmax(correction="both"), positive, negative, weighed))
 
@@ -71,7 +71,7 @@ def test_expected_missing_answers_are_taken_off_the_sum():
         6,
         mask=mask,
         weight=torch.tensor([[1.0] * 4 + [3.0] * 2]),
-        false_negative=(~mask).float(),
+        p_false_negative=(~mask).float(),
         log_q=torch.full((1, 6), -4.0),
         answer_log_q=torch.full((1,), -4.0),
     )

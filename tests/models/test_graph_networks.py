@@ -7,12 +7,12 @@ import torch
 from evaluation.worlds import random_graph
 from golden_runs import fit_of, state, train
 
-from sparring.corruption import BothSides, both_queries
+from sparring.corruption import CorruptBoth, tail_and_head_queries
 from sparring.data.graph import TrainGraph
-from sparring.evaluation.predict import Question, predict
+from sparring.evaluation.predict import PredictionQuery, predict
 from sparring.evaluation.ranking import evaluate
 from sparring.experiments.config import PARTS
-from sparring.generators import SparringGenerator
+from sparring.generators import NSGenerator
 from sparring.losses import Softmax
 from sparring.models import (
     RGCN,
@@ -34,7 +34,7 @@ geometric = pytest.importorskip("torch_geometric", reason=WHY)
 
 GRAPH = tiny_graph()
 RELATIONS = GRAPH.num_relations
-QUERIES = both_queries(GRAPH.triples[:6], RELATIONS)
+QUERIES = tail_and_head_queries(GRAPH.triples[:6], RELATIONS)
 EVERYONE = torch.arange(GRAPH.num_entities).unsqueeze(0)
 STILL = {"dropout": 0.0}
 MAKERS = {
@@ -154,7 +154,9 @@ def test_a_step_does_not_see_what_it_asks_about(name):
     rest = TrainGraph(GRAPH.triples[6:], GRAPH.num_entities, RELATIONS)
     other = made(name, rest, **STILL).train()
     torch.testing.assert_close(scores(model), scores(other))
-    assert not torch.allclose(scores(model), scores(model, both_queries(GRAPH.triples[9:15], 3)))
+    assert not torch.allclose(
+        scores(model), scores(model, tail_and_head_queries(GRAPH.triples[9:15], 3))
+    )
 
 
 @pytest.mark.parametrize("name", MAKERS)
@@ -172,8 +174,8 @@ def test_an_evaluation_sees_the_whole_training_graph(name):
 def test_it_encodes_once_a_step(name):
     model = made(name)
     times = counted(model)
-    step = TrainingStep(model, SparringGenerator(GRAPH, k=4, dim=8), Softmax(), BothSides(GRAPH))
-    step(GRAPH.triples[:6], torch.optim.SGD(step.trained(), 0.1), torch.Generator())
+    step = TrainingStep(model, NSGenerator(GRAPH, k=4, dim=8), Softmax(), CorruptBoth(GRAPH))
+    step(GRAPH.triples[:6], torch.optim.SGD(step.trainable_parameters(), 0.1), torch.Generator())
     assert len(times) == 1
 
 
@@ -221,8 +223,8 @@ def test_a_share_of_the_facts_may_keep_quiet(name):
 
 @pytest.mark.parametrize("name", MAKERS)
 def test_it_learns_a_small_graph(name):
-    step = TrainingStep(made(name), AllEntities(GRAPH), Softmax(), BothSides(GRAPH))
-    optimizer = torch.optim.Adam(step.trained(), 0.03)
+    step = TrainingStep(made(name), AllEntities(GRAPH), Softmax(), CorruptBoth(GRAPH))
+    optimizer = torch.optim.Adam(step.trainable_parameters(), 0.03)
     batches = GRAPH.triples.split(10)
     rng = torch.Generator()
     told = [step(some, optimizer, rng)["loss"].item() for _ in range(40) for some in batches]
@@ -234,7 +236,7 @@ def test_a_stopped_run_goes_on_bit_for_bit(tmp_path, name):
     def fit(folder, init=0):
         torch.manual_seed(init)
         model = MAKERS[name](fact_dropout=0.2)
-        step = TrainingStep(model, Uniform(GRAPH, k=4), Softmax(), BothSides(GRAPH))
+        step = TrainingStep(model, Uniform(GRAPH, k=4), Softmax(), CorruptBoth(GRAPH))
         return fit_of(folder, init=init, step=step)
 
     unbroken = fit(tmp_path / "unbroken")
@@ -250,7 +252,9 @@ def test_a_stopped_run_goes_on_bit_for_bit(tmp_path, name):
 def test_it_answers_questions(name):
     world = random_graph()
     model = made(name, world.training)
-    answers = predict(model, world, [Question("e1", "r0", None), Question(None, "r1", "e2")], k=3)
+    answers = predict(
+        model, world, [PredictionQuery("e1", "r0", None), PredictionQuery(None, "r1", "e2")], k=3
+    )
     assert len(answers.answers) == 6
 
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from sparring.corruption import ask, both_queries
+from sparring.corruption import make_queries, tail_and_head_queries
 from sparring.data.graph import TrainGraph
 from sparring.models.convolutions import MessageGraph
 from sparring.testing import tiny_graph
@@ -46,7 +46,7 @@ def test_rows_add_up_what_their_neighbours_say():
 @pytest.mark.parametrize("head", [False, True], ids=["tail", "head"])
 def test_what_is_asked_about_is_hidden_from_both_ends(head):
     asked = GRAPH.triples[[3, 8]]
-    queries = ask(asked, torch.full((2,), head), RELATIONS)
+    queries = make_queries(asked, torch.full((2,), head), RELATIONS)
     keep = MESSAGES.without(queries)
     hidden = {fact for fact, kept in zip(spoken(), keep.tolist()) if not kept}
     assert set(keep.tolist()) == {0.0, 1.0}
@@ -57,12 +57,12 @@ def test_what_is_asked_about_is_hidden_from_both_ends(head):
 def test_queries_that_are_no_facts_hide_nothing():
     facts = {tuple(triple) for triple in GRAPH.triples.tolist()}
     strangers = [(h, 0, t) for h in range(11) for t in range(11) if (h, 0, t) not in facts]
-    queries = both_queries(torch.tensor(strangers), RELATIONS)
+    queries = tail_and_head_queries(torch.tensor(strangers), RELATIONS)
     assert MESSAGES.without(queries).all()
 
 
 def test_balance_is_over_the_roots_of_both_degrees():
-    keep = MESSAGES.without(both_queries(GRAPH.triples[:5], RELATIONS))
+    keep = MESSAGES.without(tail_and_head_queries(GRAPH.triples[:5], RELATIONS))
     heard = [fact for fact, kept in zip(spoken(), keep.tolist()) if kept]
     inverse = lambda relation: relation >= RELATIONS
     want = []

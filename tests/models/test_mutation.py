@@ -81,7 +81,7 @@ def test_coordinates_come_from_either_parent_each_by_itself():
 
 def test_without_mutation_emu_is_softmax_with_a_softened_target():
     model = mutated(CoordinateMask(rate=1.0))
-    drawn = Negatives.offer(QUERIES, IDS)
+    drawn = Negatives.from_ids(QUERIES, IDS)
     score = model(QUERIES)
     positive = score(QUERIES.answer.unsqueeze(1))
     got = Emu(beta=0.2)(positive.squeeze(1), score(IDS), drawn, QUERIES.weight)
@@ -161,11 +161,11 @@ def test_real_entities_can_be_part_of_the_loss():
     model = mutated(CoordinateMask(), plain=0.5, entities=11)
     torch.manual_seed(3)
     ids = torch.randint(11, (1, 11))
-    drawn = Negatives.offer(QUERIES, ids)
+    drawn = Negatives.from_ids(QUERIES, ids)
     score = model.inner(QUERIES)
     right = score(QUERIES.answer.unsqueeze(1)).squeeze(1)
     torch.manual_seed(3)
-    got = model.penalty(QUERIES)
+    got = model.regularization(QUERIES)
     torch.testing.assert_close(got, 0.5 * Softmax()(right, score(ids), drawn, QUERIES.weight))
 
 
@@ -179,7 +179,7 @@ def test_the_inner_model_keeps_its_penalty_and_its_rules():
     model = Mutated(GRAPH, inner=inner, mutator=CoordinateMask())
     model.after_step()
     assert model.inner.ruled
-    assert model.penalty(QUERIES) == inner.penalty(QUERIES) > 0
+    assert model.regularization(QUERIES) == inner.regularization(QUERIES) > 0
 
 
 def test_samplers_find_the_vectors_of_entities():

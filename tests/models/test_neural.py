@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from sparring.corruption import BothSides, both_queries
+from sparring.corruption import CorruptBoth, tail_and_head_queries
 from sparring.experiments.config import PARTS
 from sparring.losses import Softmax, SummedLogistic
 from sparring.models import ConvE, ConvEDecoder, TuckER
@@ -16,7 +16,7 @@ from sparring.testing import check_model, tiny_graph, tiny_queries
 from sparring.training import TrainingStep
 
 GRAPH = tiny_graph()
-QUERIES = both_queries(GRAPH.triples[:7], GRAPH.num_relations)
+QUERIES = tail_and_head_queries(GRAPH.triples[:7], GRAPH.num_relations)
 EVERYONE = torch.arange(GRAPH.num_entities).unsqueeze(0)
 MAKERS = {
     "conve": lambda **options: ConvE(GRAPH, dim=6, height=2, filters=4, kernel=2, **options),
@@ -149,8 +149,8 @@ def test_a_query_cannot_be_normalised_alone(name):
 def test_it_learns_a_small_graph_from_all_entities(name, sampler, loss):
     torch.manual_seed(0)
     model = MAKERS[name](**dict.fromkeys(DROPOUTS[name], 0.0))
-    step = TrainingStep(model, sampler(GRAPH), loss, BothSides(GRAPH))
-    optimizer = torch.optim.Adam(step.trained(), 0.03)
+    step = TrainingStep(model, sampler(GRAPH), loss, CorruptBoth(GRAPH))
+    optimizer = torch.optim.Adam(step.trainable_parameters(), 0.03)
     rng = torch.Generator().manual_seed(0)
     told = [step(GRAPH.triples, optimizer, rng)["loss"].item() for _ in range(60)]
     assert told[-1] < 0.6 * told[0]
@@ -160,8 +160,8 @@ def test_it_learns_a_small_graph_from_all_entities(name, sampler, loss):
 def test_a_step_looks_at_a_batch_once(name):
     """Scoring again, for samplers or by the answer, must not move what normalisation has seen."""
     model = MAKERS[name]()
-    step = TrainingStep(model, Uniform(GRAPH, k=3), Softmax(), BothSides(GRAPH))
-    step(GRAPH.triples, torch.optim.SGD(step.trained(), 0.1), torch.Generator())
+    step = TrainingStep(model, Uniform(GRAPH, k=3), Softmax(), CorruptBoth(GRAPH))
+    step(GRAPH.triples, torch.optim.SGD(step.trainable_parameters(), 0.1), torch.Generator())
     counts = {int(value) for key, value in model.state_dict().items() if key.endswith("tracked")}
     assert counts == {1}
 

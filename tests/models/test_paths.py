@@ -4,10 +4,10 @@ import pytest
 import torch
 from golden_runs import fit_of, state, train
 
-from sparring.corruption import BothSides, both_queries
+from sparring.corruption import CorruptBoth, tail_and_head_queries
 from sparring.data.graph import TrainGraph
 from sparring.experiments.config import PARTS
-from sparring.generators import SparringGenerator
+from sparring.generators import NSGenerator
 from sparring.losses import Softmax
 from sparring.models import NBFNet
 from sparring.models import nbfnet as paths
@@ -18,7 +18,7 @@ from sparring.training import TrainingStep
 
 GRAPH = tiny_graph()
 RELATIONS = GRAPH.num_relations
-QUERIES = both_queries(GRAPH.triples[:4], RELATIONS)
+QUERIES = tail_and_head_queries(GRAPH.triples[:4], RELATIONS)
 EVERYONE = torch.arange(GRAPH.num_entities).unsqueeze(0)
 
 
@@ -80,7 +80,7 @@ def test_entities_are_known_by_their_places_alone():
     triples = GRAPH.triples.clone()
     triples[:, [0, 2]] = new[triples[:, [0, 2]]]
     other = made(TrainGraph(triples, GRAPH.num_entities, RELATIONS)).eval()
-    renamed = both_queries(triples[:4], RELATIONS)
+    renamed = tail_and_head_queries(triples[:4], RELATIONS)
     torch.testing.assert_close(scores(other, renamed)[:, new], scores(model), rtol=1e-4, atol=1e-5)
 
 
@@ -88,13 +88,13 @@ def test_paths_are_no_longer_than_there_are_layers():
     """On a chain, far from its end, what is out of reach has one score; the rest has others."""
     chain = torch.stack([torch.arange(15), torch.zeros(15).long(), torch.arange(15) + 1], 1)
     model = made(TrainGraph(chain, 16, 1), layers=3).eval()
-    query = both_queries(chain[:1], 1)[:1]
+    query = tail_and_head_queries(chain[:1], 1)[:1]
     got = model(query)(torch.arange(16).unsqueeze(0))[0]
     assert torch.equal(got[4:12], got[8].expand(8))
     assert (got[:4] != got[8]).all()
 
 
-@pytest.mark.parametrize("sampler", [AllEntities, lambda graph: SparringGenerator(graph, k=4)])
+@pytest.mark.parametrize("sampler", [AllEntities, lambda graph: NSGenerator(graph, k=4)])
 def test_it_learns_what_a_rule_says(sampler):
     """Grandparents are parents of parents; a graph of others is then told without training."""
     parent = torch.stack([torch.arange(20), torch.zeros(20).long(), torch.arange(20) + 1], 1)
@@ -102,14 +102,14 @@ def test_it_learns_what_a_rule_says(sampler):
     train, test = torch.cat([parent, grand[::2]]), grand[1::2]
     graph = TrainGraph(train, 21, 2)
     model = made(graph, dim=8)
-    step = TrainingStep(model, sampler(graph), Softmax(), BothSides(graph))
-    optimizer = torch.optim.Adam(step.trained(), 0.01)
+    step = TrainingStep(model, sampler(graph), Softmax(), CorruptBoth(graph))
+    optimizer = torch.optim.Adam(step.trainable_parameters(), 0.01)
     rng = torch.Generator().manual_seed(0)
     for _ in range(60):
         order = torch.randperm(len(grand[::2]), generator=rng)
         step(grand[::2][order[:5]], optimizer, rng)
     model.eval()
-    queries = both_queries(test, 2)
+    queries = tail_and_head_queries(test, 2)
     best = model(queries)(torch.arange(21).unsqueeze(0)).argmax(1)
     assert (best == queries.answer).double().mean() > 0.9
 
@@ -118,9 +118,9 @@ def test_a_stopped_run_goes_on_bit_for_bit(tmp_path):
     def fit(folder, init=0):
         torch.manual_seed(init)
         model = NBFNet(GRAPH, dim=4, layers=2)
-        sampler = SparringGenerator(GRAPH, k=4, dim=8)
+        sampler = NSGenerator(GRAPH, k=4, dim=8)
         return fit_of(
-            folder, init=init, step=TrainingStep(model, sampler, Softmax(), BothSides(GRAPH))
+            folder, init=init, step=TrainingStep(model, sampler, Softmax(), CorruptBoth(GRAPH))
         )
 
     unbroken = fit(tmp_path / "unbroken")

@@ -4,12 +4,12 @@ import pytest
 import torch
 from evaluation.worlds import random_graph
 
-from sparring.corruption import BothSides, both_queries
+from sparring.corruption import CorruptBoth, tail_and_head_queries
 from sparring.data.graph import TrainGraph
-from sparring.evaluation.predict import Question, predict
+from sparring.evaluation.predict import PredictionQuery, predict
 from sparring.evaluation.ranking import evaluate
 from sparring.experiments.config import PARTS
-from sparring.generators import SparringGenerator
+from sparring.generators import NSGenerator
 from sparring.losses import Softmax
 from sparring.models import RuleModel
 from sparring.registry import build
@@ -17,7 +17,7 @@ from sparring.testing import tiny_graph
 from sparring.training import TrainingStep
 
 GRAPH = tiny_graph()
-QUERIES = both_queries(GRAPH.triples[:9], GRAPH.num_relations)
+QUERIES = tail_and_head_queries(GRAPH.triples[:9], GRAPH.num_relations)
 EVERYONE = torch.arange(GRAPH.num_entities).unsqueeze(0)
 
 
@@ -31,10 +31,10 @@ def test_a_softmax_of_the_scores_shares_out_belief():
 def test_training_changes_no_rank():
     model = RuleModel(GRAPH)
     before = evaluate(model, GRAPH.triples, GRAPH.known)
-    sampler = SparringGenerator(GRAPH, k=4, dim=8)
-    step = TrainingStep(model, sampler, Softmax(), BothSides(GRAPH))
+    sampler = NSGenerator(GRAPH, k=4, dim=8)
+    step = TrainingStep(model, sampler, Softmax(), CorruptBoth(GRAPH))
     rng = torch.Generator().manual_seed(0)
-    step(GRAPH.triples, torch.optim.SGD(step.trained(), 0.1), rng)
+    step(GRAPH.triples, torch.optim.SGD(step.trainable_parameters(), 0.1), rng)
     assert model.log_sharpness != 0
     assert torch.equal(evaluate(model, GRAPH.triples, GRAPH.known).rank, before.rank)
 
@@ -52,7 +52,9 @@ def test_a_world_of_one_rule_is_solved():
 def test_rules_answer_questions():
     world = random_graph()
     model = RuleModel(world.training)
-    answers = predict(model, world, [Question("e1", "r0", None), Question(None, "r1", "e2")], k=3)
+    answers = predict(
+        model, world, [PredictionQuery("e1", "r0", None), PredictionQuery(None, "r1", "e2")], k=3
+    )
     assert len(answers.answers) == 6
 
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from sparring import embedding as table
-from sparring.embedding import Table, runs_of
+from sparring.embedding import EmbeddingTable, runs_of
 from sparring.kernels import runtime as compiled
 from sparring.models.scorers import CityBlockScorer, DotScorer, EuclideanScorer, ModuliScorer
 
@@ -22,7 +22,7 @@ ROWS, DIM, BATCH = 30, 6, 12
 
 def made(*, sparse=False, dtype=torch.float32):
     torch.manual_seed(0)
-    return Table(ROWS, DIM, sparse=sparse).to(dtype)
+    return EmbeddingTable(ROWS, DIM, sparse=sparse).to(dtype)
 
 
 def ids(lists, width=5):

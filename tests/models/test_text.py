@@ -9,8 +9,8 @@ import torch
 from evaluation.worlds import random_graph
 from zoo import labelled
 
-from sparring.corruption import BothSides
-from sparring.evaluation.predict import Question, predict
+from sparring.corruption import CorruptBoth
+from sparring.evaluation.predict import PredictionQuery, predict
 from sparring.experiments.config import PARTS
 from sparring.losses import Softmax
 from sparring.models import TextModel, Trigrams
@@ -71,8 +71,8 @@ def test_text_is_neither_trained_nor_stored():
 
 
 def test_it_learns_a_small_graph():
-    step = TrainingStep(made(dropout=0.0), AllEntities(GRAPH), Softmax(), BothSides(GRAPH))
-    optimizer = torch.optim.Adam(step.trained(), 0.01)
+    step = TrainingStep(made(dropout=0.0), AllEntities(GRAPH), Softmax(), CorruptBoth(GRAPH))
+    optimizer = torch.optim.Adam(step.trainable_parameters(), 0.01)
     rng = torch.Generator()
     told = [step(GRAPH.triples, optimizer, rng)["loss"].item() for _ in range(150)]
     assert told[-1] < 0.9 * told[0]
@@ -82,7 +82,7 @@ def test_a_graph_tells_its_labels_to_training():
     world = random_graph()
     assert world.training.labels.to_list() == [f"e{i}" for i in range(12)]
     model = TextModel(world.training, encoder=Trigrams(), dim=4)
-    assert len(predict(model, world, [Question("e1", "r0", None)], k=3).answers) == 3
+    assert len(predict(model, world, [PredictionQuery("e1", "r0", None)], k=3).answers) == 3
 
 
 def test_an_experiment_names_its_encoder():

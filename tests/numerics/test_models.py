@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from sparring.batch import Queries
-from sparring.corruption import ask
+from sparring.corruption import make_queries
 from sparring.models import RESCAL, ComplEx, DistMult, RotatE, TransD, TransE, TransH
 from sparring.testing import tiny_graph, tiny_queries
 
@@ -112,7 +112,7 @@ def by_formula(model, formula, triples, row):
 
 
 def asked(triples, head):
-    return ask(triples, torch.full((len(triples),), head), GRAPH.num_relations)
+    return make_queries(triples, torch.full((len(triples),), head), GRAPH.num_relations)
 
 
 def scores(model, queries):
@@ -139,7 +139,7 @@ def test_heads_are_scored_by_the_same_formula_where_the_inverse_is_derived(name)
 
 @pytest.mark.parametrize("name", MODELS)
 def test_an_inverse_of_its_own_is_one_more_relation_from_tail_to_head(name):
-    model, formula = made(name, own_inverse=True)
+    model, formula = made(name, reciprocal_relations=True)
     turned = GRAPH.triples.flip(1).tolist()
     got = scores(model, asked(GRAPH.triples, True))
     assert_equal(got, by_formula(model, formula, turned, lambda r: r + GRAPH.num_relations))
@@ -188,16 +188,16 @@ def sizes_of_complex(numbers):
     return [abs(z) for z in complex_numbers(numbers)]
 
 
-@pytest.mark.parametrize("own_inverse", [False, True])
+@pytest.mark.parametrize("reciprocal_relations", [False, True])
 @pytest.mark.parametrize("kind, power", [("l2", 2), ("n3", 3)])
 @pytest.mark.parametrize(
     "name, size",
     [("complex", sizes_of_complex), ("distmult", sizes_of_reals), ("transe", sizes_of_reals)],
 )
-def test_the_penalty_adds_up_powers_of_magnitudes(name, size, kind, power, own_inverse):
-    model, queries = penalised(name, **{kind: 0.3}, own_inverse=own_inverse)
+def test_the_penalty_adds_up_powers_of_magnitudes(name, size, kind, power, reciprocal_relations):
+    model, queries = penalised(name, **{kind: 0.3}, reciprocal_relations=reciprocal_relations)
     want = 0.3 * penalty_by_hand(model, queries, size, power)
-    assert_equal(model.penalty(queries), want)
+    assert_equal(model.regularization(queries), want)
 
 
 @pytest.mark.parametrize("kind, power", [("l2", 2), ("n3", 3)])
@@ -206,14 +206,14 @@ def test_a_rotation_has_no_magnitude_to_penalise(kind, power):
     ends = torch.cat([queries.anchor, queries.answer]).tolist()
     sizes = [sizes_of_complex(model.entity.weight[end].tolist()) for end in ends]
     want = 0.3 * sum(x**power for row in sizes for x in row) / len(queries)
-    assert_equal(model.penalty(queries), want)
+    assert_equal(model.regularization(queries), want)
 
 
 def test_the_gradient_of_n3_is_finite_at_zero():
     model, queries = penalised("complex", n3=1.0)
     with torch.no_grad():
         model.entity.weight[queries.anchor] = 0.0
-    model.penalty(queries).backward()
+    model.regularization(queries).backward()
     assert model.entity.weight.grad.isfinite().all()
 
 

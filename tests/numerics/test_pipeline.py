@@ -8,9 +8,16 @@ import torch
 from torch.nn import functional as F
 
 from sparring.batch import Negatives, Queries
-from sparring.corruption import both_queries
+from sparring.corruption import tail_and_head_queries
 from sparring.losses import NCE, Logistic, Softmax, SummedLogistic
-from sparring.samplers import AllEntities, KvsAll, Popular, RedrawKnown, Uniform, UniformUnknown
+from sparring.samplers import (
+    AllEntities,
+    KvsAll,
+    Popularity,
+    ResampleKnown,
+    Uniform,
+    UniformFiltered,
+)
 from sparring.testing import table_scorer, tiny_graph
 
 GRAPH = tiny_graph()
@@ -30,7 +37,7 @@ def asked(sampler, loss, queries, table, seed=0):
 
 
 def all_queries():
-    return both_queries(GRAPH.triples, GRAPH.num_relations)
+    return tail_and_head_queries(GRAPH.triples, GRAPH.num_relations)
 
 
 def random_table(rows, seed=0):
@@ -83,8 +90,8 @@ def offered(ids, p, q, mask=None):
         ids=lists,
         mask=torch.ones(lists.shape, dtype=torch.bool) if mask is None else mask(lists, answer),
         weight=torch.ones(lists.shape, dtype=torch.double),
-        false_negative=torch.zeros(lists.shape),
-        trace=torch.zeros(lists.shape),
+        p_false_negative=torch.zeros(lists.shape),
+        log_policy=torch.zeros(lists.shape),
         log_q=q.log()[lists],
         answer_log_q=q.log()[answer],
     )
@@ -171,8 +178,8 @@ def test_correcting_the_negatives_alone_is_right_for_many_candidates():
         ids=expected,
         mask=expected != answer.unsqueeze(1),
         weight=(5 * Q).expand(5, 5),  # an entity is 5 q times among 5 draws
-        false_negative=torch.zeros(5, 5),
-        trace=torch.zeros(5, 5),
+        p_false_negative=torch.zeros(5, 5),
+        log_policy=torch.zeros(5, 5),
         log_q=Q.log().expand(5, 5),
         answer_log_q=None,
     )
@@ -205,9 +212,9 @@ def test_a_full_list_learns_log_p():
     "make",
     [
         lambda k: Uniform(GRAPH, k=k),
-        lambda k: Popular(GRAPH, k=k, groups=1),
-        lambda k: RedrawKnown(GRAPH, inner=Popular(GRAPH, k=k)),
-        lambda k: UniformUnknown(GRAPH, k=k),
+        lambda k: Popularity(GRAPH, k=k, groups=1),
+        lambda k: ResampleKnown(GRAPH, inner=Popularity(GRAPH, k=k)),
+        lambda k: UniformFiltered(GRAPH, k=k),
     ],
     ids=["uniform", "popular-shared", "redrawn", "unknown"],
 )
@@ -229,6 +236,6 @@ def test_both_corrections_agree_where_all_densities_are_equal():
     """Sampling only unknown entities leaves nothing to correct: every density is the same."""
     queries = all_queries()
     table = random_table(len(queries))
-    sampler = UniformUnknown(GRAPH, k=6)
+    sampler = UniformFiltered(GRAPH, k=6)
     plain = asked(sampler, Softmax(), queries, table)
     torch.testing.assert_close(asked(sampler, Softmax(correction="both"), queries, table), plain)

@@ -3,7 +3,7 @@ import math
 import pytest
 
 from sparring.training import SCHEDULES
-from sparring.training.schedules import Constant, Cosine, Drop, Linear
+from sparring.training.schedules import Constant, Cosine, Linear, StepDecay
 
 
 def factors(schedule, steps=8):
@@ -30,11 +30,11 @@ def test_cosine_is_half_way_down_in_the_middle():
 
 
 def test_drop_waits_for_its_share_of_steps():
-    assert factors(Drop(at=0.75, factor=0.2), 4) == [1.0, 1.0, 1.0, 0.2]
+    assert factors(StepDecay(at=0.75, factor=0.2), 4) == [1.0, 1.0, 1.0, 0.2]
 
 
 def test_drop_is_a_tenth_from_the_middle_on():
-    assert factors(Drop(), 4) == [1.0, 1.0, 0.1, 0.1]
+    assert factors(StepDecay(), 4) == [1.0, 1.0, 0.1, 0.1]
 
 
 def test_the_rate_rises_to_its_full_value_over_the_warm_up():

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sparring.batch import Queries
-from sparring.data.index import FactIndex
+from sparring.data.index import TripleIndex
 
 ENTITIES, RELATIONS = 5, 2
 
@@ -25,7 +25,7 @@ lists = st.lists(st.integers(0, ENTITIES - 1), min_size=1, max_size=7)
 
 
 def index_of(facts):
-    return FactIndex(torch.tensor(facts, dtype=torch.long).view(-1, 3), ENTITIES, RELATIONS)
+    return TripleIndex(torch.tensor(facts, dtype=torch.long).view(-1, 3), ENTITIES, RELATIONS)
 
 
 def queries_of(asked):
@@ -100,14 +100,14 @@ def test_the_order_and_repetition_of_facts_do_not_matter(facts):
 def test_a_key_that_overflows_is_refused():
     none = torch.zeros(0, 3, dtype=torch.long)
     with pytest.raises(ValueError, match="4000000000 entities and 3 relations overflow a 64-bit"):
-        FactIndex(none, 4_000_000_000, 3)
+        TripleIndex(none, 4_000_000_000, 3)
 
 
 def test_big_graphs_that_fit_are_exact():
     """The largest ids of a graph whose keys need 62 bits."""
     count, relations = 1_000_000_000, 2
     fact = torch.tensor([[count - 1, relations - 1, count - 2]])
-    index = FactIndex(fact, count, relations)
+    index = TripleIndex(fact, count, relations)
     ids = torch.tensor([[count - 1, count - 2, count - 3]])
     asked = Queries(
         torch.tensor([count - 1]), torch.tensor([relations - 1]), torch.tensor([0]), torch.ones(1)

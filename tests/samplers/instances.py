@@ -2,36 +2,36 @@
 
 import torch
 
-from sparring.batch import per_query
+from sparring.batch import ungroup
 from sparring.samplers import (
-    Cached,
+    EANS,
+    MCNS,
+    SANS,
+    WARP,
     Curriculum,
-    Discount,
-    HardestOf,
-    HideKnown,
+    DynamicNegatives,
+    FalseNegativeWeighting,
     KHop,
-    MetropolisHastings,
-    Mix,
+    MaskKnown,
+    Mixture,
     NearestNeighbour,
-    NearMiss,
-    Neighbourhood,
+    NSCaching,
     Positional,
     RandomWalk,
-    RedrawKnown,
     Relational,
-    Typed,
+    ResampleKnown,
+    TeacherNegatives,
+    TypeConstrained,
     Uniform,
-    UntilWrong,
-    WalkEnds,
     WithoutReplacement,
 )
-from sparring.samplers.false_negatives import CardinalityDoubt
+from sparring.samplers.false_negatives import CardinalityEstimator
 
 
 def opinion(queries):
     """A scorer of a frozen model that likes other entities for every query."""
     lean = (3 * queries.anchor + queries.relation).unsqueeze(1)
-    return lambda ids: ((7 * per_query(ids, len(queries)) + lean) % 11).float()
+    return lambda ids: ((7 * ungroup(ids, len(queries)) + lean) % 11).float()
 
 
 def vectors(graph):
@@ -43,73 +43,75 @@ def introduced(sampler, graph):
     model = torch.nn.Module()
     table = vectors(graph).to(graph.triples.device)
     model.entity = torch.nn.Embedding.from_pretrained(table)
-    sampler.watch(model)
+    sampler.bind_model(model)
     return sampler
 
 
 EXACT = {
     "curriculum": lambda graph: Curriculum(
-        graph, inner=Typed(graph, k=5), option="floor", start=1.0, end=0.3, steps=20
+        graph, inner=TypeConstrained(graph, k=5), option="floor", start=1.0, end=0.3, steps=20
     ),
-    "discounted": lambda graph: Discount(
-        graph, inner=Uniform(graph, k=5), doubt=CardinalityDoubt(graph)
+    "discounted": lambda graph: FalseNegativeWeighting(
+        graph, inner=Uniform(graph, k=5), doubt=CardinalityEstimator(graph)
     ),
     "k-hop": lambda graph: KHop(graph, k=5, hops=1),
     "k-hop-floored": lambda graph: KHop(graph, k=5, hops=1, floor=0.5),
-    "mix": lambda graph: Mix(graph, parts=[Positional(graph, k=2), Uniform(graph, k=3, groups=1)]),
-    "mix-own-densities": lambda graph: Mix(
+    "mix": lambda graph: Mixture(
+        graph, parts=[Positional(graph, k=2), Uniform(graph, k=3, groups=1)]
+    ),
+    "mix-own-densities": lambda graph: Mixture(
         graph,
         parts=[WithoutReplacement(graph, inner=Uniform(graph, k=2)), Uniform(graph, k=3)],
     ),
-    "near-miss": lambda graph: NearMiss(graph, k=5, teacher=opinion),
-    "near-miss-pool": lambda graph: NearMiss(graph, k=3, teacher=opinion, pool=6),
-    "near-miss-strict": lambda graph: NearMiss(graph, k=3, teacher=opinion, pool=6, strict=True),
+    "near-miss": lambda graph: TeacherNegatives(graph, k=5, teacher=opinion),
+    "near-miss-pool": lambda graph: TeacherNegatives(graph, k=3, teacher=opinion, pool=6),
+    "near-miss-strict": lambda graph: TeacherNegatives(
+        graph, k=3, teacher=opinion, pool=6, strict=True
+    ),
     "nearest-neighbour": lambda graph: NearestNeighbour(graph, k=3, vectors=vectors(graph), pool=5),
     "neighbourhood": lambda graph: introduced(
-        Neighbourhood(graph, k=5, width=4.0, clusters=3, every=2), graph
+        EANS(graph, k=5, width=4.0, clusters=3, every=2), graph
     ),
     "positional": lambda graph: Positional(graph, k=5),
-    "redrawn-typed": lambda graph: RedrawKnown(graph, inner=Typed(graph, k=5)),
+    "redrawn-typed": lambda graph: ResampleKnown(graph, inner=TypeConstrained(graph, k=5)),
     "relational": lambda graph: Relational(graph, k=5),
     "relational-floored": lambda graph: Relational(graph, k=5, floor=0.5),
-    "typed": lambda graph: Typed(graph, k=5),
-    "walk-ends": lambda graph: WalkEnds(graph, k=5, walks=20),
-    "walk-ends-compat": lambda graph: WalkEnds(graph, k=5, walks=20, compat=True),
-    "without-replacement": lambda graph: WithoutReplacement(graph, inner=Typed(graph, k=4)),
+    "typed": lambda graph: TypeConstrained(graph, k=5),
+    "walk-ends": lambda graph: SANS(graph, k=5, walks=20),
+    "walk-ends-compat": lambda graph: SANS(graph, k=5, walks=20, compat=True),
+    "without-replacement": lambda graph: WithoutReplacement(
+        graph, inner=TypeConstrained(graph, k=4)
+    ),
     "without-replacement-pool": lambda graph: WithoutReplacement(
-        graph, inner=HideKnown(graph, inner=Typed(graph, k=9)), k=4
+        graph, inner=MaskKnown(graph, inner=TypeConstrained(graph, k=9)), k=4
     ),
 }
 INEXACT = {
     "curriculum": lambda graph: Curriculum(
-        graph, inner=Typed(graph, k=5), option="floor", start=1.0, end=0.3, steps=20
+        graph, inner=TypeConstrained(graph, k=5), option="floor", start=1.0, end=0.3, steps=20
     ),
-    "discounted": lambda graph: Discount(
-        graph, inner=Uniform(graph, k=5), doubt=CardinalityDoubt(graph)
+    "discounted": lambda graph: FalseNegativeWeighting(
+        graph, inner=Uniform(graph, k=5), doubt=CardinalityEstimator(graph)
     ),
-    "cached": lambda graph: Cached(graph, k=3, size=4, fresh=3),
-    "cached-hashed": lambda graph: Cached(
+    "cached": lambda graph: NSCaching(graph, k=3, size=4, fresh=3),
+    "cached-hashed": lambda graph: NSCaching(
         graph, k=3, size=4, fresh=3, rows=5, draw="importance", drop_known=True
     ),
-    "cached-top": lambda graph: Cached(
+    "cached-top": lambda graph: NSCaching(
         graph, k=3, size=4, fresh=3, draw="top", keep="top", compat=True
     ),
-    "hardest": lambda graph: HardestOf(graph, inner=Uniform(graph, k=8), k=3, rank=2),
-    "hardest-unknown": lambda graph: HardestOf(
-        graph, inner=HideKnown(graph, inner=Uniform(graph, k=8)), k=3
+    "hardest": lambda graph: DynamicNegatives(graph, inner=Uniform(graph, k=8), k=3, rank=2),
+    "hardest-unknown": lambda graph: DynamicNegatives(
+        graph, inner=MaskKnown(graph, inner=Uniform(graph, k=8)), k=3
     ),
-    "mix-hardest": lambda graph: Mix(
-        graph, parts=[HardestOf(graph, inner=Uniform(graph, k=4)), Uniform(graph, k=2)]
+    "mix-hardest": lambda graph: Mixture(
+        graph, parts=[DynamicNegatives(graph, inner=Uniform(graph, k=4)), Uniform(graph, k=2)]
     ),
-    "metropolis-hastings": lambda graph: MetropolisHastings(
-        graph, inner=KHop(graph, k=5, floor=0.5), steps=3
-    ),
+    "metropolis-hastings": lambda graph: MCNS(graph, inner=KHop(graph, k=5, floor=0.5), steps=3),
     "random-walk": lambda graph: RandomWalk(graph, k=5),
-    "redrawn-without-replacement": lambda graph: RedrawKnown(
-        graph, inner=WithoutReplacement(graph, inner=Typed(graph, k=4))
+    "redrawn-without-replacement": lambda graph: ResampleKnown(
+        graph, inner=WithoutReplacement(graph, inner=TypeConstrained(graph, k=4))
     ),
-    "until-wrong": lambda graph: UntilWrong(graph, inner=Uniform(graph, k=8), k=2, margin=0.5),
-    "until-wrong-ranked": lambda graph: UntilWrong(
-        graph, inner=Uniform(graph, k=8), k=2, by_rank=True
-    ),
+    "until-wrong": lambda graph: WARP(graph, inner=Uniform(graph, k=8), k=2, margin=0.5),
+    "until-wrong-ranked": lambda graph: WARP(graph, inner=Uniform(graph, k=8), k=2, by_rank=True),
 }

@@ -3,21 +3,21 @@ import math
 
 import pytest
 import torch
-from samplers.worlds import ask, chi_square, draw, graph_of, rng, scores_of
+from samplers.worlds import chi_square, draw, graph_of, make_queries, rng, scores_of
 
 from sparring.batch import Queries
-from sparring.corruption import both_queries
-from sparring.samplers import HideKnown
-from sparring.samplers.adaptive import Cached, write_once
+from sparring.corruption import tail_and_head_queries
+from sparring.samplers import MaskKnown
+from sparring.samplers.adaptive import NSCaching, write_once
 
 WORLD = graph_of((0, 0, 1), (0, 0, 2), (3, 1, 4))
-QUERY = ask(0, 0, 1)
+QUERY = make_queries(0, 0, 1)
 RISING = (0.0, 1.0, 2.0, 3.0, 4.0, 5.0)
 
 
 def cached(graph=WORLD, **options):
     torch.manual_seed(0)
-    return Cached(graph, **options)
+    return NSCaching(graph, **options)
 
 
 def cache_of(sampler, queries=QUERY):
@@ -69,7 +69,7 @@ def chain(share, size):
 
 def test_the_cache_settles_on_the_enumerated_law():
     graph = graph_of(*((0, r, 1) for r in range(2000)), num_entities=6, num_relations=2000)
-    queries = both_queries(graph.triples, graph.num_relations)
+    queries = tail_and_head_queries(graph.triples, graph.num_relations)
     score = scores_of(*(0.5 * s for s in RISING), times=len(queries))
     sampler = cached(graph, size=2, fresh=1)
     sampler.cache.copy_(torch.tensor([0, 1], dtype=torch.int32))
@@ -128,16 +128,18 @@ def test_the_authors_keep_it_twice():
 
 def test_queries_have_caches_of_their_own():
     sampler = cached(size=2, fresh=9)
-    before = cache_of(sampler, ask(3, 1, 4))
+    before = cache_of(sampler, make_queries(3, 1, 4))
     draw(sampler, QUERY, scores_of(*RISING))
-    assert cache_of(sampler, ask(3, 1, 4)) == before
+    assert cache_of(sampler, make_queries(3, 1, 4)) == before
     assert len(sampler.cache) == len({(0, 0), (1, 2), (2, 2), (3, 1), (4, 3)}) + 1
 
 
 def test_queries_never_seen_share_the_last_cache():
     sampler = cached(size=2, fresh=9)
-    assert sampler.row(ask(5, 1, 0)).item() == sampler.row(ask(1, 1, 0)).item() == 5
-    assert draw(sampler, ask(5, 1, 0), scores_of(*RISING)).ids.shape == (1, 1)
+    assert (
+        sampler.row(make_queries(5, 1, 0)).item() == sampler.row(make_queries(1, 1, 0)).item() == 5
+    )
+    assert draw(sampler, make_queries(5, 1, 0), scores_of(*RISING)).ids.shape == (1, 1)
 
 
 def test_the_first_of_repeated_rows_is_written():
@@ -156,7 +158,7 @@ def test_facts_can_be_dropped():
 def test_facts_that_are_not_dropped_are_hidden_by_a_wrapper():
     sampler = cached(k=3, size=3, fresh=200, keep="top", draw="top")
     fill(sampler, 1, 2, 3)
-    drawn = draw(HideKnown(WORLD, inner=sampler), QUERY, scores_of(0, 9, 8, 7, 6, 5))
+    drawn = draw(MaskKnown(WORLD, inner=sampler), QUERY, scores_of(0, 9, 8, 7, 6, 5))
     assert drawn.ids.tolist() == [[1, 2, 3]]
     assert drawn.mask.tolist() == [[False, False, True]]
 
@@ -186,7 +188,7 @@ def test_the_cache_is_part_of_the_state():
 def test_a_small_world_fills_the_cache_with_what_there_is():
     graph = graph_of((0, 0, 1), num_entities=2, num_relations=1)
     sampler = cached(graph, k=4, size=5)
-    drawn = draw(sampler, ask(0, 0, 1), scores_of(1, 2))
+    drawn = draw(sampler, make_queries(0, 0, 1), scores_of(1, 2))
     assert set(drawn.ids[0][drawn.mask[0]].tolist()) <= {0}
     assert set(cache_of(sampler)) == {0, 1}
 
@@ -200,7 +202,7 @@ def test_all_scores_are_counted():
 
     sampler = cached(size=4, fresh=3)
     draw(sampler, QUERY, score)
-    assert sum(spent) == sampler.extra_scores == 7
+    assert sum(spent) == sampler.num_extra_scores == 7
 
 
 @pytest.mark.parametrize(
@@ -218,4 +220,4 @@ def test_all_scores_are_counted():
 )
 def test_options_that_cannot_work_are_refused(options, message):
     with pytest.raises(ValueError, match=message):
-        Cached(WORLD, **options)
+        NSCaching(WORLD, **options)

@@ -1,14 +1,14 @@
 import pytest
-from samplers.worlds import ask, draw, graph_of, scores_of
+from samplers.worlds import draw, graph_of, make_queries, scores_of
 
-from sparring.samplers import Curriculum, HardestOf, Neighbourhood, Typed, Uniform
+from sparring.samplers import EANS, Curriculum, DynamicNegatives, TypeConstrained, Uniform
 
 WORLD = graph_of((0, 0, 1), (0, 0, 2))
-QUERY = ask(0, 0, 1)
+QUERY = make_queries(0, 0, 1)
 
 
 def ramp(inner=None, option="floor", start=1.0, end=0.0, steps=4):
-    inner = Typed(WORLD, k=2) if inner is None else inner
+    inner = TypeConstrained(WORLD, k=2) if inner is None else inner
     return Curriculum(WORLD, inner=inner, option=option, start=start, end=end, steps=steps)
 
 
@@ -25,7 +25,7 @@ def test_an_option_moves_evenly_and_then_stays():
 
 
 def test_whole_numbers_stay_whole():
-    hardest = HardestOf(WORLD, inner=Uniform(WORLD, k=9))
+    hardest = DynamicNegatives(WORLD, inner=Uniform(WORLD, k=9))
     ranks = seen(ramp(hardest, "rank", 5.0, 1.0, steps=8), 10, scores_of(*range(6)))
     assert ranks == [5, 4, 4, 4, 3, 2, 2, 2, 1, 1]
     assert all(isinstance(rank, int) for rank in ranks)
@@ -48,14 +48,14 @@ def test_progress_is_part_of_the_state():
 
 
 def test_what_follows_from_an_option_follows_its_change():
-    near = Neighbourhood(WORLD, k=1, width=1.0)
+    near = EANS(WORLD, k=1, width=1.0)
     narrow = near.log_share.clone()
     ramp(near, "width", 3.0, 1.0)
     assert near.log_share[0] < narrow[0]
 
 
 def test_an_option_that_cannot_change_is_refused():
-    with pytest.raises(ValueError, match=r"Typed has no option 'kind' .* it has: floor"):
+    with pytest.raises(ValueError, match=r"TypeConstrained has no option 'kind' .* it has: floor"):
         ramp(option="kind")
     with pytest.raises(ValueError, match=r"Uniform has no option 'k' .* it has: none"):
         ramp(Uniform(WORLD, k=1), "k")

@@ -2,14 +2,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sparring.data.index import Lists
+from sparring.data.index import Ragged
 
 PAIRS = st.lists(st.tuples(st.integers(0, 4), st.integers(0, 20)), max_size=60)
 
 
 def lists_of(pairs):
     row, entity = torch.tensor(pairs, dtype=torch.long).view(-1, 2).unbind(1)
-    return Lists.of_pairs(row, entity, rows=5)
+    return Ragged.of_pairs(row, entity, rows=5)
 
 
 @settings(deadline=None)

@@ -1,21 +1,21 @@
 import pytest
 import torch
-from samplers.worlds import ask, draw, graph_of, misfit
+from samplers.worlds import draw, graph_of, make_queries, misfit
 
 from sparring.batch import Feedback
 from sparring.samplers import (
-    HardestOf,
+    DynamicNegatives,
     KHop,
-    Mix,
+    Mixture,
     NegativeSampler,
-    Popular,
+    Popularity,
     Positional,
     Uniform,
     WithoutReplacement,
 )
 
 WORLD = graph_of((0, 0, 1), (0, 0, 2), (3, 0, 1))
-QUERY = ask(0, 0, 1)
+QUERY = make_queries(0, 0, 1)
 EVERYONE = torch.arange(6).unsqueeze(0)
 
 
@@ -26,12 +26,12 @@ class Listening(Uniform):
         self.heard = feedback
         return {"mean": feedback.negative.mean()}
 
-    def watch(self, model):
+    def bind_model(self, model):
         self.watched = (model,)
 
 
 def two(first=1, second=3):
-    return Mix(WORLD, parts=[Positional(WORLD, k=first), Uniform(WORLD, k=second)])
+    return Mixture(WORLD, parts=[Positional(WORLD, k=first), Uniform(WORLD, k=second)])
 
 
 def test_lists_stand_side_by_side():
@@ -53,47 +53,54 @@ def test_a_candidate_has_the_same_density_whoever_drew_it():
 
 
 def test_draws_follow_the_stated_density():
-    assert misfit(two(first=500, second=1500), ask(0, 0, 1, times=10), 6) < 5
+    assert misfit(two(first=500, second=1500), make_queries(0, 0, 1, times=10), 6) < 5
 
 
 def test_lists_that_are_shared_mix_with_own_ones():
-    parts = [Uniform(WORLD, k=2, groups=1), Popular(WORLD, k=3, groups=2)]
-    drawn = draw(Mix(WORLD, parts=parts), ask(0, 0, 1, times=4))
+    parts = [Uniform(WORLD, k=2, groups=1), Popularity(WORLD, k=3, groups=2)]
+    drawn = draw(Mixture(WORLD, parts=parts), make_queries(0, 0, 1, times=4))
     assert drawn.ids.shape == drawn.log_q.shape == (4, 5)
 
 
 def test_an_answer_that_one_part_reaches_has_that_density():
-    drawn = draw(Mix(WORLD, parts=[KHop(WORLD, k=1, hops=1), Uniform(WORLD, k=1)]), ask(0, 0, 5))
+    drawn = draw(
+        Mixture(WORLD, parts=[KHop(WORLD, k=1, hops=1), Uniform(WORLD, k=1)]), make_queries(0, 0, 5)
+    )
     assert drawn.answer_log_q.exp().tolist() == pytest.approx([1 / 2 / 6])
 
 
 def test_an_answer_that_no_part_reaches_has_one_nevertheless():
-    drawn = draw(Mix(WORLD, parts=[KHop(WORLD, k=1, hops=1), Positional(WORLD, k=1)]), ask(0, 0, 5))
+    drawn = draw(
+        Mixture(WORLD, parts=[KHop(WORLD, k=1, hops=1), Positional(WORLD, k=1)]),
+        make_queries(0, 0, 5),
+    )
     assert drawn.answer_log_q.exp().tolist() == pytest.approx([(1 / 3 + 1 / 2) / 2])
 
 
 def test_columns_keep_their_own_density_where_a_part_has_no_closed_form():
     pool = WithoutReplacement(WORLD, inner=Uniform(WORLD, k=6))
-    mix = Mix(WORLD, parts=[pool, Uniform(WORLD, k=2)])
+    mix = Mixture(WORLD, parts=[pool, Uniform(WORLD, k=2)])
     drawn = draw(mix, QUERY)
     alone = draw(pool, QUERY)
     torch.testing.assert_close(drawn.log_q[:, :6], alone.log_q)
     assert drawn.log_q[0, 6:].exp().tolist() == pytest.approx([1 / 6] * 2)
     assert drawn.answer_log_q is None
-    assert mix.states_density and not mix.states_answer_density
+    assert mix.has_log_q and not mix.has_answer_log_q
 
 
 def test_a_part_without_density_leaves_the_list_without():
-    mix = Mix(WORLD, parts=[HardestOf(WORLD, inner=Uniform(WORLD, k=3)), Uniform(WORLD, k=2)])
+    mix = Mixture(
+        WORLD, parts=[DynamicNegatives(WORLD, inner=Uniform(WORLD, k=3)), Uniform(WORLD, k=2)]
+    )
     flat = lambda ids: torch.zeros(1, ids.shape[1])
     assert draw(mix, QUERY, flat).log_q is None
-    assert not mix.states_density
-    assert mix.needs_scores and mix.extra_scores == 3
+    assert not mix.has_log_q
+    assert mix.needs_scores and mix.num_extra_scores == 3
 
 
 def test_every_part_is_told_about_its_own_columns():
     parts: list[NegativeSampler] = [Listening(WORLD, k=2), Listening(WORLD, k=3)]
-    mix = Mix(WORLD, parts=parts)
+    mix = Mixture(WORLD, parts=parts)
     drawn = draw(mix, QUERY)
     scores = torch.arange(5.0).unsqueeze(0)
     told = mix.observe(Feedback(QUERY, drawn, torch.zeros(1), scores, 10 * scores))
@@ -106,10 +113,10 @@ def test_every_part_is_told_about_its_own_columns():
 def test_every_part_meets_the_model():
     parts: list[NegativeSampler] = [Listening(WORLD, k=2), Listening(WORLD, k=3)]
     model = torch.nn.Identity()
-    Mix(WORLD, parts=parts).watch(model)
+    Mixture(WORLD, parts=parts).bind_model(model)
     assert [part.watched for part in parts] == [(model,), (model,)]
 
 
 def test_a_mixture_has_parts():
     with pytest.raises(ValueError, match="a mixture needs at least one part; got none"):
-        Mix(WORLD, parts=[])
+        Mixture(WORLD, parts=[])

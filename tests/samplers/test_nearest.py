@@ -1,11 +1,11 @@
 import pytest
 import torch
-from samplers.worlds import ask, counted, draw, graph_of, misfit, scores_of, support
+from samplers.worlds import counted, draw, graph_of, make_queries, misfit, scores_of, support
 
 from sparring.models import DistMult, TransE
-from sparring.samplers import HideKnown
+from sparring.samplers import MaskKnown
 from sparring.samplers.base import entity_vectors
-from sparring.samplers.pretrained import NearestNeighbour, NearMiss, near_misses
+from sparring.samplers.pretrained import NearestNeighbour, TeacherNegatives, near_misses
 
 # 0 -0-> 1 and 5; the teacher ranks 5 4 3 2 1 0 for every query
 WORLD = graph_of((0, 0, 1), (0, 0, 5), (2, 0, 3))
@@ -17,57 +17,57 @@ def teacher(queries):
 
 
 def near_miss(k, **options):
-    return NearMiss(WORLD, k=k, teacher=teacher, **options)
+    return TeacherNegatives(WORLD, k=k, teacher=teacher, **options)
 
 
 def test_offers_the_best_of_the_teacher_that_are_no_facts():
-    assert counted(draw(near_miss(3), ask(0, 0, 1)), 1) == [2, 3, 4]
+    assert counted(draw(near_miss(3), make_queries(0, 0, 1)), 1) == [2, 3, 4]
 
 
 def test_other_queries_have_other_facts():
-    assert counted(draw(near_miss(3), ask(2, 0, 3)), 1) == [2, 4, 5]
+    assert counted(draw(near_miss(3), make_queries(2, 0, 3)), 1) == [2, 4, 5]
 
 
 def test_a_pool_gives_every_one_of_its_entities_a_turn():
-    assert support(near_miss(2, pool=4), ask(0, 0, 1)) == {0, 2, 3, 4}
+    assert support(near_miss(2, pool=4), make_queries(0, 0, 1)) == {0, 2, 3, 4}
 
 
 def test_no_candidate_is_repeated():
-    drawn = draw(near_miss(3, pool=4), ask(0, 0, 1, times=50))
+    drawn = draw(near_miss(3, pool=4), make_queries(0, 0, 1, times=50))
     assert (drawn.ids.sort(1).values.diff(dim=1) > 0).all()
 
 
 @pytest.mark.parametrize("strict", [False, True])
 def test_draws_follow_the_stated_density(strict):
     sampler = near_miss(1, pool=4, strict=strict)
-    assert misfit(sampler, ask(0, 0, 1, times=5000), 6) < 5
+    assert misfit(sampler, make_queries(0, 0, 1, times=5000), 6) < 5
 
 
 def test_strict_takes_only_what_ranks_above_the_answer():
-    assert support(near_miss(1, pool=4, strict=True), ask(0, 0, 1)) == {2, 3, 4}
+    assert support(near_miss(1, pool=4, strict=True), make_queries(0, 0, 1)) == {2, 3, 4}
 
 
 def test_strict_falls_back_to_the_best_k():
-    assert support(near_miss(2, pool=4, strict=True), ask(0, 0, 5)) == {3, 4}
+    assert support(near_miss(2, pool=4, strict=True), make_queries(0, 0, 5)) == {3, 4}
 
 
 def test_strict_ranks_an_answer_that_is_no_fact_below_all():
-    assert support(near_miss(1, pool=3, strict=True), ask(0, 0, 3)) == {2, 4}
+    assert support(near_miss(1, pool=3, strict=True), make_queries(0, 0, 3)) == {2, 4}
 
 
 def test_a_query_never_seen_draws_from_all_entities():
     sampler = near_miss(60, pool=60)
-    assert support(sampler, ask(3, 1, 0)) == {1, 2, 3, 4, 5}
-    share = sampler.log_prob(ask(3, 1, 0), torch.arange(6).unsqueeze(0)).exp()
+    assert support(sampler, make_queries(3, 1, 0)) == {1, 2, 3, 4, 5}
+    share = sampler.log_prob(make_queries(3, 1, 0), torch.arange(6).unsqueeze(0)).exp()
     torch.testing.assert_close(share, torch.full((1, 6), 1 / 6))
 
 
 def test_a_query_never_seen_between_two_that_were():
-    assert support(near_miss(60, pool=60), ask(1, 0, 0)) == {1, 2, 3, 4, 5}
+    assert support(near_miss(60, pool=60), make_queries(1, 0, 0)) == {1, 2, 3, 4, 5}
 
 
 def test_what_is_too_few_does_not_count():
-    drawn = draw(near_miss(9), ask(0, 0, 1))
+    drawn = draw(near_miss(9), make_queries(0, 0, 1))
     assert counted(drawn, 1) == [0, 2, 3, 4]
     assert drawn.log_q[drawn.mask].exp().tolist() == pytest.approx([1 / 9] * 4)
 
@@ -75,7 +75,7 @@ def test_what_is_too_few_does_not_count():
 def test_a_query_that_all_entities_answer_gets_no_negatives():
     graph = graph_of((0, 0, 0), (0, 0, 1), num_entities=2, num_relations=1)
     everything = lambda queries: scores_of(1, 0, times=len(queries))
-    drawn = draw(NearMiss(graph, k=3, teacher=everything), ask(0, 0, 1))
+    drawn = draw(TeacherNegatives(graph, k=3, teacher=everything), make_queries(0, 0, 1))
     assert not drawn.mask.any()
     assert drawn.answer_log_q.isfinite().all()
 
@@ -83,12 +83,14 @@ def test_a_query_that_all_entities_answer_gets_no_negatives():
 def test_two_entities_are_enough():
     graph = graph_of((0, 0, 1), num_entities=2, num_relations=1)
     both = lambda queries: scores_of(1, 0, times=len(queries))
-    assert support(NearMiss(graph, k=3, teacher=both), ask(0, 0, 1)) == {0}
-    assert support(NearestNeighbour(graph, k=3, vectors=LINE[:2]), ask(0, 0, 1)) == {0}
+    assert support(TeacherNegatives(graph, k=3, teacher=both), make_queries(0, 0, 1)) == {0}
+    assert support(NearestNeighbour(graph, k=3, vectors=LINE[:2]), make_queries(0, 0, 1)) == {0}
 
 
 def test_a_stored_ranking_gives_the_same_sampler():
-    stored = NearMiss(WORLD, k=1, pool=3, teacher=near_misses(WORLD, teacher, 5), strict=True)
+    stored = TeacherNegatives(
+        WORLD, k=1, pool=3, teacher=near_misses(WORLD, teacher, 5), strict=True
+    )
     asked = near_miss(1, pool=3, strict=True)
     for ours, theirs in zip(stored.buffers(), asked.buffers()):
         assert torch.equal(ours, theirs)
@@ -97,15 +99,15 @@ def test_a_stored_ranking_gives_the_same_sampler():
 def test_a_main_model_can_be_the_teacher():
     torch.manual_seed(0)
     model = TransE(WORLD, dim=4)
-    queries = ask(2, 0, 3)
+    queries = make_queries(2, 0, 3)
     wrong = model(queries)(torch.arange(6).unsqueeze(0)).detach().clone()
     wrong[0, 3] = -torch.inf
-    drawn = draw(NearMiss(WORLD, k=2, teacher=model), queries)
+    drawn = draw(TeacherNegatives(WORLD, k=2, teacher=model), queries)
     assert counted(drawn, 1) == wrong.topk(2).indices[0].sort().values.tolist()
 
 
 def test_the_teacher_is_not_trained_along():
-    assert not list(NearMiss(WORLD, k=1, teacher=TransE(WORLD, dim=4)).parameters())
+    assert not list(TeacherNegatives(WORLD, k=1, teacher=TransE(WORLD, dim=4)).parameters())
 
 
 def test_rankings_are_taken_in_pieces(monkeypatch):
@@ -118,17 +120,17 @@ def test_rankings_are_taken_in_pieces(monkeypatch):
 @pytest.mark.parametrize("answer, nearest", [(0, [1, 2]), (1, [0, 2]), (3, [2, 4]), (5, [3, 4])])
 def test_neighbours_are_nearest_to_the_answer(answer, nearest):
     sampler = NearestNeighbour(WORLD, k=2, vectors=LINE)
-    assert counted(draw(sampler, ask(4, 1, answer)), 1) == nearest
+    assert counted(draw(sampler, make_queries(4, 1, answer)), 1) == nearest
 
 
 def test_neighbours_follow_the_stated_density():
     sampler = NearestNeighbour(WORLD, k=1, pool=3, vectors=LINE)
-    assert misfit(sampler, ask(4, 1, 2, times=5000), 6) < 5
+    assert misfit(sampler, make_queries(4, 1, 2, times=5000), 6) < 5
 
 
 def test_neighbours_may_be_facts_that_a_wrapper_hides():
-    sampler = HideKnown(WORLD, inner=NearestNeighbour(WORLD, k=5, vectors=LINE))
-    assert counted(draw(sampler, ask(0, 0, 1)), 1) == [0, 2, 3, 4]
+    sampler = MaskKnown(WORLD, inner=NearestNeighbour(WORLD, k=5, vectors=LINE))
+    assert counted(draw(sampler, make_queries(0, 0, 1)), 1) == [0, 2, 3, 4]
 
 
 def test_neighbours_in_pieces_are_the_same(monkeypatch):

@@ -1,13 +1,13 @@
 import pytest
 import torch
-from samplers.worlds import ask, draw, graph_of, misfit, rng, support
+from samplers.worlds import draw, graph_of, make_queries, misfit, rng, support
 
 from sparring.batch import Queries
-from sparring.corruption import BothSides
+from sparring.corruption import CorruptBoth
 from sparring.losses import Logistic
 from sparring.models import TransE
-from sparring.samplers import HideKnown
-from sparring.samplers.pretrained import Neighbourhood, chained, k_means, log_share_on_ring
+from sparring.samplers import MaskKnown
+from sparring.samplers.pretrained import EANS, chained, k_means, log_share_on_ring
 from sparring.training import TrainingStep
 
 N = 12
@@ -24,20 +24,20 @@ def model_at(position=POSITION):
 
 
 def near(model=None, graph=WORLD, **options):
-    sampler = Neighbourhood(graph, **{"k": 1, "width": 1.0, "clusters": 3, **options})
-    sampler.watch(model or model_at())
+    sampler = EANS(graph, **{"k": 1, "width": 1.0, "clusters": 3, **options})
+    sampler.bind_model(model or model_at())
     return sampler
 
 
 def lined_up(**options):
     sampler = near(**options)
-    draw(sampler, ask(0, 0, 1))
+    draw(sampler, make_queries(0, 0, 1))
     return sampler
 
 
 @pytest.mark.parametrize("width", [0.3, 2.0, 30.0])
 def test_draws_follow_the_stated_density(width):
-    assert misfit(lined_up(k=5000, width=width), ask(0, 0, 7, times=2), N) < 5
+    assert misfit(lined_up(k=5000, width=width), make_queries(0, 0, 7, times=2), N) < 5
 
 
 def test_the_line_up_holds_every_entity_once():
@@ -58,7 +58,7 @@ def test_each_cluster_is_followed_by_the_nearest_one_left():
 
 def test_a_narrow_neighbourhood_stays_within_the_cluster():
     sampler = near(k=200, width=0.5)
-    found = support(sampler, ask(0, 0, 5))
+    found = support(sampler, make_queries(0, 0, 5))
     place = sampler.place[5].item()
     assert found == {sampler.entity[(place + step) % N].item() for step in (-2, -1, 1, 2)}
 
@@ -109,7 +109,7 @@ def test_lines_up_anew_after_so_many_steps():
     for step in range(5):
         with torch.no_grad():
             model.entity.weight.copy_(POSITION[torch.randperm(N, generator=rng(step))])
-        draw(sampler, ask(0, 0, 1), seed=step)
+        draw(sampler, make_queries(0, 0, 1), seed=step)
         orders.append(sampler.entity.tolist())
     assert orders[0] == orders[1] == orders[2] != orders[3] == orders[4]
 
@@ -118,7 +118,7 @@ def test_looking_without_training_does_not_count_as_a_step():
     sampler = lined_up(every=3)
     sampler.eval()
     for _ in range(3):
-        draw(sampler, ask(0, 0, 1))
+        draw(sampler, make_queries(0, 0, 1))
     assert sampler.calls == 1
 
 
@@ -127,7 +127,7 @@ def test_the_line_up_and_its_age_are_part_of_the_state():
     two.load_state_dict(one.state_dict())
     assert torch.equal(one.place, two.place)
     for seed in range(3):  # the second of these lines up anew, in both
-        a, b = (draw(s, ask(0, 0, 1, times=5), seed=seed).ids for s in (one, two))
+        a, b = (draw(s, make_queries(0, 0, 1, times=5), seed=seed).ids for s in (one, two))
         assert torch.equal(a, b) or seed
         assert one.calls == two.calls
 
@@ -139,32 +139,32 @@ def test_the_watched_model_is_no_part_of_the_state():
 
 def test_a_training_step_introduces_the_model_through_wrappers():
     model = model_at()
-    sampler = Neighbourhood(WORLD, k=2, clusters=3)
-    TrainingStep(model, HideKnown(WORLD, inner=sampler), Logistic(), BothSides(WORLD))
+    sampler = EANS(WORLD, k=2, clusters=3)
+    TrainingStep(model, MaskKnown(WORLD, inner=sampler), Logistic(), CorruptBoth(WORLD))
     assert sampler.watched == (model,)
 
 
 def test_two_entities_are_enough():
     graph = graph_of((0, 0, 1), num_entities=2, num_relations=1)
-    assert support(near(model_at(POSITION[:2]), graph, k=50), ask(0, 0, 1)) == {0}
+    assert support(near(model_at(POSITION[:2]), graph, k=50), make_queries(0, 0, 1)) == {0}
 
 
 def test_queries_that_share_a_list_are_judged_apart():
     sampler = lined_up()
     two = Queries(*(torch.tensor([a, b]) for a, b in ((0, 0), (0, 0), (1, 5))), torch.ones(2))
     ids = torch.arange(N).unsqueeze(0)
-    apart = torch.cat([sampler.log_prob(ask(0, 0, answer), ids) for answer in (1, 5)])
+    apart = torch.cat([sampler.log_prob(make_queries(0, 0, answer), ids) for answer in (1, 5)])
     assert torch.equal(sampler.log_prob(two, ids), apart)
 
 
 def test_a_model_without_entity_vectors_is_refused():
     with pytest.raises(ValueError, match="Identity has no embedding table `entity`"):
-        Neighbourhood(WORLD, k=1).watch(torch.nn.Identity())
+        EANS(WORLD, k=1).bind_model(torch.nn.Identity())
 
 
 def test_candidates_before_a_model_are_refused():
     with pytest.raises(RuntimeError, match=r"call watch\(model\) first"):
-        draw(Neighbourhood(WORLD, k=1), ask(0, 0, 1))
+        draw(EANS(WORLD, k=1), make_queries(0, 0, 1))
 
 
 @pytest.mark.parametrize(
@@ -179,4 +179,4 @@ def test_candidates_before_a_model_are_refused():
 )
 def test_options_that_cannot_work_are_refused(options, message):
     with pytest.raises(ValueError, match=message):
-        Neighbourhood(WORLD, **{"k": 1, **options})
+        EANS(WORLD, **{"k": 1, **options})

@@ -1,10 +1,10 @@
 import pytest
 import torch
-from samplers.worlds import ask, draw, graph_of, misfit, support
+from samplers.worlds import draw, graph_of, make_queries, misfit, support
 
 from sparring.data import index as lists
-from sparring.samplers import RedrawKnown
-from sparring.samplers.structural import Positional, Typed
+from sparring.samplers import ResampleKnown
+from sparring.samplers.structural import Positional, TypeConstrained
 
 # 0, 1, 2 are people, 3 and 4 towns, 2 is a saint too; 5 has no type
 TYPES = [(0, 0), (1, 0), (2, 0), (2, 2), (3, 1), (4, 1)]
@@ -16,7 +16,7 @@ def world(types=TYPES):
 
 
 def where_does_0_live(times=1):
-    return ask(0, LIVES_IN, 3, times)
+    return make_queries(0, LIVES_IN, 3, times)
 
 
 def everyone(graph):
@@ -26,13 +26,13 @@ def everyone(graph):
 @pytest.mark.parametrize("floor", [0.0, 0.3, 1.0])
 @pytest.mark.parametrize("kind", ["answer", "relation", "slot"])
 def test_draws_follow_the_stated_density(kind, floor):
-    sampler = Typed(world(), k=500, kind=kind, floor=floor)
+    sampler = TypeConstrained(world(), k=500, kind=kind, floor=floor)
     assert misfit(sampler, where_does_0_live(20), 6) < 5
 
 
 @pytest.mark.parametrize("floor", [0.0, 0.3])
 def test_an_accelerator_draws_the_same_without_waiting(floor, monkeypatch):
-    sampler, queries = Typed(world(), k=50, floor=floor), where_does_0_live(4)
+    sampler, queries = TypeConstrained(world(), k=50, floor=floor), where_does_0_live(4)
     here = draw(sampler, queries)
     monkeypatch.setattr(lists, "can_loop", lambda ids: False)
     there = draw(sampler, queries)
@@ -42,32 +42,34 @@ def test_an_accelerator_draws_the_same_without_waiting(floor, monkeypatch):
 
 
 def test_a_slot_holds_the_entities_seen_in_it():
-    sampler = Typed(world(), k=30, floor=0.0)
-    assert support(sampler, ask(2, LIVES_IN, 0)) == {3, 4}
-    assert support(sampler, ask(3, LIVES_IN + 2, 5)) == {0, 1}
+    sampler = TypeConstrained(world(), k=30, floor=0.0)
+    assert support(sampler, make_queries(2, LIVES_IN, 0)) == {3, 4}
+    assert support(sampler, make_queries(3, LIVES_IN + 2, 5)) == {0, 1}
 
 
 def test_the_kind_of_a_relation_holds_all_entities_of_the_types_seen_in_the_slot():
-    sampler = Typed(world(), k=30, kind="relation", floor=0.0)
-    assert support(sampler, ask(3, LIVES_IN + 2, 5)) == {0, 1, 2}
+    sampler = TypeConstrained(world(), k=30, kind="relation", floor=0.0)
+    assert support(sampler, make_queries(3, LIVES_IN + 2, 5)) == {0, 1, 2}
 
 
 def test_the_kind_of_an_answer_is_its_rarest_type():
-    sampler = Typed(world([*TYPES, (5, 2)]), k=30, kind="answer", floor=0.0)
-    assert support(sampler, ask(0, MARRIED, 2)) == {5}
-    assert support(sampler, ask(0, MARRIED, 1)) == {0, 2}
+    sampler = TypeConstrained(world([*TYPES, (5, 2)]), k=30, kind="answer", floor=0.0)
+    assert support(sampler, make_queries(0, MARRIED, 2)) == {5}
+    assert support(sampler, make_queries(0, MARRIED, 1)) == {0, 2}
 
 
 def test_repeated_types_count_once():
-    sampler = Typed(world([*TYPES, (2, 2), (2, 2), (2, 2)]), k=30, kind="answer", floor=0.0)
-    queries = ask(0, MARRIED, 0)
+    sampler = TypeConstrained(
+        world([*TYPES, (2, 2), (2, 2), (2, 2)]), k=30, kind="answer", floor=0.0
+    )
+    queries = make_queries(0, MARRIED, 0)
     assert sampler.log_prob(queries, everyone(world()))[0].exp().tolist() == pytest.approx(
         [1 / 3, 1 / 3, 1 / 3, 0, 0, 0]
     )
 
 
 def test_the_density_by_hand():
-    sampler = Typed(world(), k=1, floor=0.4)
+    sampler = TypeConstrained(world(), k=1, floor=0.4)
     share = sampler.log_prob(where_does_0_live(), everyone(world()))[0].exp()
     inside, outside = 0.4 / 6 + 0.6 / 2, 0.4 / 6
     assert share.tolist() == pytest.approx([outside] * 3 + [inside] * 2 + [outside])
@@ -75,65 +77,65 @@ def test_the_density_by_hand():
 
 @pytest.mark.parametrize("kind", ["answer", "relation", "slot"])
 def test_an_empty_pool_means_all_entities(kind):
-    sampler = Typed(world(), k=30, kind=kind, floor=0.0)
-    unseen = ask(0, MARRIED, 5)
+    sampler = TypeConstrained(world(), k=30, kind=kind, floor=0.0)
+    unseen = make_queries(0, MARRIED, 5)
     assert support(sampler, unseen) == {0, 1, 2, 3, 4}
     share = sampler.log_prob(unseen, everyone(world())).exp()
     torch.testing.assert_close(share, torch.full((1, 6), 1 / 6))
 
 
 def test_a_relation_whose_answers_have_no_type_means_all_entities():
-    sampler = Typed(world([(5, 0)]), k=30, kind="relation", floor=0.0)
+    sampler = TypeConstrained(world([(5, 0)]), k=30, kind="relation", floor=0.0)
     assert support(sampler, where_does_0_live()) == {0, 1, 2, 4, 5}
 
 
 def test_the_answer_has_a_density_even_where_it_is_never_drawn():
-    sampler = Typed(world(), k=2, floor=0.0)
-    drawn = draw(sampler, ask(0, LIVES_IN, 5))
+    sampler = TypeConstrained(world(), k=2, floor=0.0)
+    drawn = draw(sampler, make_queries(0, LIVES_IN, 5))
     assert drawn.answer_log_q.exp().tolist() == pytest.approx([1 / 2])
 
 
 def test_an_answer_of_another_kind_has_the_density_of_the_floor():
-    drawn = draw(Typed(world(), k=2, floor=0.3), ask(0, LIVES_IN, 5))
+    drawn = draw(TypeConstrained(world(), k=2, floor=0.3), make_queries(0, LIVES_IN, 5))
     assert drawn.answer_log_q.exp().tolist() == pytest.approx([0.3 / 6])
 
 
 def test_positional_is_typed_by_slot_without_a_floor():
-    positional, typed = Positional(world(), k=500), Typed(world(), k=500, floor=0.0)
+    positional, typed = Positional(world(), k=500), TypeConstrained(world(), k=500, floor=0.0)
     queries, ids = where_does_0_live(), everyone(world())
     torch.testing.assert_close(positional.log_prob(queries, ids), typed.log_prob(queries, ids))
     assert misfit(positional, where_does_0_live(20), 6) < 5
 
 
 def test_a_query_whose_pool_it_answers_completely_gets_no_negatives():
-    sampler = RedrawKnown(world(), inner=Positional(world(), k=30))
+    sampler = ResampleKnown(world(), inner=Positional(world(), k=30))
     drawn = draw(sampler, where_does_0_live())
     assert not drawn.mask.any()
 
 
 def test_two_entities_are_enough():
     graph = graph_of((0, 0, 1), num_entities=2, num_relations=1)
-    assert support(Typed(graph, k=3), ask(0, 0, 1)) == {0}
+    assert support(TypeConstrained(graph, k=3), make_queries(0, 0, 1)) == {0}
 
 
 def test_an_unknown_kind_is_refused():
     with pytest.raises(ValueError, match="kind is one of answer, relation, slot; got 'range'"):
-        Typed(world(), k=1, kind="range")
+        TypeConstrained(world(), k=1, kind="range")
 
 
 @pytest.mark.parametrize("types", [None, []])
 @pytest.mark.parametrize("kind", ["answer", "relation"])
 def test_given_types_are_needed_where_they_are_asked_for(kind, types):
     with pytest.raises(ValueError, match='no entity types; only kind = "slot" does without'):
-        Typed(world(types), k=1, kind=kind)
+        TypeConstrained(world(types), k=1, kind=kind)
 
 
 @pytest.mark.parametrize("floor", [-0.1, 1.1])
 def test_a_floor_is_a_share(floor):
     with pytest.raises(ValueError, match=f"share of uniform draws, from 0 to 1; got {floor}"):
-        Typed(world(), k=1, floor=floor)
+        TypeConstrained(world(), k=1, floor=floor)
 
 
 def test_at_least_one_candidate():
     with pytest.raises(ValueError, match="at least one candidate per query; got k=0"):
-        Typed(world(), k=0)
+        TypeConstrained(world(), k=0)

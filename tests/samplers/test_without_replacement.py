@@ -4,32 +4,32 @@ import math
 import pytest
 import torch
 from loss_cases import centred, minimum
-from samplers.worlds import ask, chi_square, counted, draw, graph_of
+from samplers.worlds import chi_square, counted, draw, graph_of, make_queries
 
 from sparring.batch import Queries
 from sparring.losses import Softmax
 from sparring.samplers import (
     AllEntities,
-    HardestOf,
-    HideKnown,
-    Popular,
+    DynamicNegatives,
+    MaskKnown,
+    Popularity,
     Positional,
     RandomWalk,
-    Typed,
+    TypeConstrained,
     Uniform,
-    UniformUnknown,
+    UniformFiltered,
     WithoutReplacement,
 )
 from sparring.samplers.base import times
 from sparring.samplers.frequency import above_the_bar, log_chance_above
 
 WORLD = graph_of((0, 0, 1), (0, 0, 2), (3, 0, 1), (4, 0, 2), (0, 1, 5))
-QUERY = ask(0, 0, 1)
+QUERY = make_queries(0, 0, 1)
 
 
 def sums(sampler, weights, rounds=20_000):
     """Mean and standard error of the importance sum of the weights of entities."""
-    queries = ask(0, 0, 1, times=rounds)
+    queries = make_queries(0, 0, 1, times=rounds)
     drawn = draw(sampler, queries)
     each = drawn.mask * weights[drawn.ids] / (sampler.k * drawn.log_q.double().exp())
     total = each.nan_to_num(0.0).sum(1)
@@ -41,14 +41,18 @@ TRUE_SUM = 61.0  # the answer, 1, does not count
 
 
 @pytest.mark.parametrize("k", [1, 3, 5])
-@pytest.mark.parametrize("inner", [Uniform, lambda graph, k: Typed(graph, k=k, floor=0.3)])
+@pytest.mark.parametrize(
+    "inner", [Uniform, lambda graph, k: TypeConstrained(graph, k=k, floor=0.3)]
+)
 def test_sums_over_all_entities_are_unbiased(inner, k):
     mean, error = sums(WithoutReplacement(WORLD, inner=inner(WORLD, k=k)), WEIGHTS)
     assert abs(mean - TRUE_SUM) < 5 * error + 1e-3
 
 
 @pytest.mark.parametrize("k", [1, 3])
-@pytest.mark.parametrize("inner", [Uniform, lambda graph, k: Typed(graph, k=k, floor=0.3)])
+@pytest.mark.parametrize(
+    "inner", [Uniform, lambda graph, k: TypeConstrained(graph, k=k, floor=0.3)]
+)
 def test_sums_over_a_pool_are_unbiased(inner, k):
     mean, error = sums(WithoutReplacement(WORLD, inner=inner(WORLD, k=12), k=k), WEIGHTS)
     assert abs(mean - TRUE_SUM) < 5 * error + 1e-3
@@ -61,13 +65,13 @@ def test_all_of_all_entities_is_the_full_sum():
 
 
 def test_sets_come_as_if_drawn_one_after_another():
-    inner = Typed(WORLD, k=2, floor=0.3)
+    inner = TypeConstrained(WORLD, k=2, floor=0.3)
     share = inner.log_prob(QUERY, torch.arange(6).unsqueeze(0))[0].double().exp().tolist()
     others, whole = (0, 2, 3, 4, 5), 1 - share[1]
     law = {pair: 0.0 for pair in itertools.combinations(others, 2)}
     for a, b in itertools.permutations(others, 2):
         law[min(a, b), max(a, b)] += share[a] / whole * share[b] / (whole - share[a])
-    drawn = draw(WithoutReplacement(WORLD, inner=inner), ask(0, 0, 1, times=20_000))
+    drawn = draw(WithoutReplacement(WORLD, inner=inner), make_queries(0, 0, 1, times=20_000))
     found = [tuple(pair) for pair in drawn.ids.sort(1).values.tolist()]
     tally = torch.tensor([float(found.count(pair)) for pair in law]).double()
     assert chi_square(tally, torch.tensor(list(law.values()), dtype=torch.double)) < 5
@@ -76,13 +80,13 @@ def test_sets_come_as_if_drawn_one_after_another():
 @pytest.mark.parametrize(
     "make",
     [
-        lambda: WithoutReplacement(WORLD, inner=Popular(WORLD, k=4)),
-        lambda: WithoutReplacement(WORLD, inner=Popular(WORLD, k=40), k=4),
+        lambda: WithoutReplacement(WORLD, inner=Popularity(WORLD, k=4)),
+        lambda: WithoutReplacement(WORLD, inner=Popularity(WORLD, k=40), k=4),
     ],
     ids=["all", "pool"],
 )
 def test_nothing_comes_twice(make):
-    drawn = draw(make(), ask(0, 0, 1, times=200))
+    drawn = draw(make(), make_queries(0, 0, 1, times=200))
     again = drawn.ids.masked_fill(~drawn.mask, -1).sort(1).values
     assert not ((again[:, 1:] == again[:, :-1]) & (again[:, 1:] >= 0)).any()
 
@@ -94,34 +98,34 @@ def test_what_the_sampler_cannot_draw_does_not_count():
 
 
 def test_a_pool_of_repetitions_leaves_places_empty():
-    pool = HideKnown(WORLD, inner=Positional(WORLD, k=9))
-    unseen = ask(4, 0, 1)
-    drawn = draw(WithoutReplacement(WORLD, inner=pool, k=3), ask(3, 0, 1))
+    pool = MaskKnown(WORLD, inner=Positional(WORLD, k=9))
+    unseen = make_queries(4, 0, 1)
+    drawn = draw(WithoutReplacement(WORLD, inner=pool, k=3), make_queries(3, 0, 1))
     assert counted(drawn, 1) == [2]
     assert not draw(WithoutReplacement(WORLD, inner=pool, k=3), unseen).mask.sum() > 1
 
 
 def test_more_places_than_entities_stay_empty():
     graph = graph_of((0, 0, 1), num_entities=2, num_relations=1)
-    drawn = draw(WithoutReplacement(graph, inner=Uniform(graph, k=5)), ask(0, 0, 1))
+    drawn = draw(WithoutReplacement(graph, inner=Uniform(graph, k=5)), make_queries(0, 0, 1))
     assert counted(drawn, 1) == [0]
 
 
 def test_a_query_that_all_entities_answer_gets_no_negatives():
     graph = graph_of((0, 0, 0), (0, 0, 1), num_entities=2, num_relations=1)
-    pool = HideKnown(graph, inner=Uniform(graph, k=4))
-    assert not draw(WithoutReplacement(graph, inner=pool, k=2), ask(0, 0, 1)).mask.any()
+    pool = MaskKnown(graph, inner=Uniform(graph, k=4))
+    assert not draw(WithoutReplacement(graph, inner=pool, k=2), make_queries(0, 0, 1)).mask.any()
 
 
 def test_hidden_facts_take_no_place_in_a_pool():
-    pool = HideKnown(WORLD, inner=AllEntities(WORLD))
+    pool = MaskKnown(WORLD, inner=AllEntities(WORLD))
     assert counted(draw(WithoutReplacement(WORLD, inner=pool, k=4), QUERY), 1) == [0, 3, 4, 5]
 
 
 def test_a_pool_without_density_is_chosen_from_all_the_same():
     sampler = WithoutReplacement(WORLD, inner=RandomWalk(WORLD, k=9), k=2)
     assert draw(sampler, QUERY).log_q is None
-    assert not sampler.states_density
+    assert not sampler.has_log_q
 
 
 def test_gradients_reach_a_sampler_that_learns():
@@ -135,35 +139,39 @@ def test_gradients_reach_a_sampler_that_learns():
 
     inner = Learning(WORLD, k=3)
     drawn = draw(WithoutReplacement(WORLD, inner=inner), QUERY)
-    assert drawn.trace.requires_grad and not drawn.log_q.requires_grad
-    assert drawn.trace.exp().tolist() == [pytest.approx([1 / 6] * 3)]
+    assert drawn.log_policy.requires_grad and not drawn.log_q.requires_grad
+    assert drawn.log_policy.exp().tolist() == [pytest.approx([1 / 6] * 3)]
 
 
 def test_there_is_no_closed_density():
     sampler = WithoutReplacement(WORLD, inner=Uniform(WORLD, k=2))
-    assert not sampler.closed_density
+    assert not sampler.has_log_prob
     assert sampler.answer_log_prob(QUERY) is None
     assert sampler.log_prob(QUERY, torch.zeros(1, 1, dtype=torch.long)) is None
 
 
 def test_the_answer_takes_no_place():
-    drawn = draw(WithoutReplacement(WORLD, inner=Uniform(WORLD, k=5)), ask(0, 0, 1, times=50))
+    drawn = draw(
+        WithoutReplacement(WORLD, inner=Uniform(WORLD, k=5)), make_queries(0, 0, 1, times=50)
+    )
     assert drawn.mask.all()
 
 
 def test_a_choice_from_a_pool_states_no_density_of_the_answer():
     sampler = WithoutReplacement(WORLD, inner=Uniform(WORLD, k=9), k=2)
-    assert not sampler.states_answer_density
+    assert not sampler.has_answer_log_q
     assert draw(sampler, QUERY).answer_log_q is None
 
 
 def test_an_answer_like_a_candidate_has_the_same_density():
-    drawn = draw(WithoutReplacement(WORLD, inner=Uniform(WORLD, k=3)), ask(0, 0, 1, times=9))
+    drawn = draw(
+        WithoutReplacement(WORLD, inner=Uniform(WORLD, k=3)), make_queries(0, 0, 1, times=9)
+    )
     torch.testing.assert_close(drawn.answer_log_q.unsqueeze(1).expand(-1, 3), drawn.log_q)
 
 
 def test_an_answer_that_is_barred_has_a_density_all_the_same():
-    unknown = UniformUnknown(WORLD, k=2)
+    unknown = UniformFiltered(WORLD, k=2)
     drawn = draw(WithoutReplacement(WORLD, inner=unknown), QUERY)
     torch.testing.assert_close(drawn.answer_log_q.expand(1, 2), drawn.log_q)
 
@@ -203,7 +211,7 @@ def test_a_softmax_corrected_on_both_sides_learns_log_p_for_any_k(k):
 
 def test_all_entities_without_replacement_are_one_against_all():
     graph = graph_of((0, 0, 1), num_entities=5, num_relations=1)
-    queries = ask(0, 0, 1)
+    queries = make_queries(0, 0, 1)
     score = torch.randn(5, generator=torch.Generator().manual_seed(4), dtype=torch.double)
     drawn = draw(WithoutReplacement(graph, inner=Uniform(graph, k=5)), queries)
     got = Softmax(correction="both")(score[[1]], score[drawn.ids], drawn, queries.weight)
@@ -217,8 +225,8 @@ def test_occurrences_are_counted_where_they_count():
 
 
 def test_all_entities_need_a_closed_density():
-    hardest = HardestOf(WORLD, inner=Uniform(WORLD, k=3))
-    with pytest.raises(ValueError, match="HardestOf states no closed density"):
+    hardest = DynamicNegatives(WORLD, inner=Uniform(WORLD, k=3))
+    with pytest.raises(ValueError, match="DynamicNegatives states no closed density"):
         WithoutReplacement(WORLD, inner=hardest)
 
 

@@ -4,7 +4,7 @@ import math
 
 import torch
 
-from sparring.batch import Queries, per_query
+from sparring.batch import Queries, ungroup
 from sparring.data.graph import TrainGraph
 
 
@@ -15,7 +15,7 @@ def graph_of(*triples, num_entities=6, num_relations=2, entity_type=None):
     return TrainGraph(triples, num_entities, num_relations, pairs)
 
 
-def ask(anchor, relation, answer, times=1):
+def make_queries(anchor, relation, answer, times=1):
     """The same query, `times` over."""
     ids = (torch.full((times,), x) for x in (anchor, relation, answer))
     return Queries(*ids, torch.ones(times))
@@ -28,7 +28,7 @@ def rng(seed=0):
 def scores_of(*scores, times=1):
     """A scorer that gives every one of `times` queries these scores."""
     table = torch.tensor(scores, dtype=torch.float32).expand(times, -1)
-    return lambda ids: table.gather(1, per_query(ids, times))
+    return lambda ids: table.gather(1, ungroup(ids, times))
 
 
 def no_scores(ids):
@@ -41,7 +41,7 @@ def draw(sampler, queries, score=no_scores, seed=0):
 
 def counted(drawn, batch):
     """Which entities count for the first query, ascending, each as often as offered."""
-    return per_query(drawn.ids, batch)[0][drawn.mask[0]].sort().values.tolist()
+    return ungroup(drawn.ids, batch)[0][drawn.mask[0]].sort().values.tolist()
 
 
 def support(sampler, queries, score=no_scores, rounds=15):
@@ -49,7 +49,7 @@ def support(sampler, queries, score=no_scores, rounds=15):
     source, found = rng(), set()
     for _ in range(rounds):
         drawn = sampler.sample(queries, score, source)
-        found |= set(per_query(drawn.ids, len(queries))[drawn.mask].tolist())
+        found |= set(ungroup(drawn.ids, len(queries))[drawn.mask].tolist())
     return found
 
 

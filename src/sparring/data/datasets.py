@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pooch
 
-from sparring.data.diagnostics import Finding, GraphError
+from sparring.data.diagnostics import Diagnostic, GraphError
 from sparring.data.graph import SPLITS, KnowledgeGraph
 from sparring.data.read import read_graph
 
@@ -57,7 +57,7 @@ def _found(name: str) -> Path | None:
 
 def _stored(name: str, store: str | Path | None, host: str) -> Path:
     target = Path(store or pooch.os_cache("sparring")) / name
-    remedy = (
+    hint = (
         f"put files train, valid and test (head, tab, relation, tab, tail; .tsv or .txt) into "
         f"{target}, or into a folder {name} in the folder that SPARRING_DATA names"
     )
@@ -65,8 +65,8 @@ def _stored(name: str, store: str | Path | None, host: str) -> Path:
         return target
     if name not in downloads():
         near = get_close_matches(name, downloads(), n=2)
-        hint = f"did you mean {' or '.join(near)}? If not, {remedy}" if near else remedy
-        raise GraphError(Finding(name, "no such benchmark to download", hint))
+        hint = f"did you mean {' or '.join(near)}? If not, {hint}" if near else hint
+        raise GraphError(Diagnostic(name, "no such benchmark to download", hint))
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
         ready = Path(scratch, name)
@@ -74,7 +74,7 @@ def _stored(name: str, store: str | Path | None, host: str) -> Path:
             _download(downloads()[name], ready, host)
         except (OSError, ValueError) as error:
             problem = f"the benchmark could not be downloaded ({error})"
-            raise GraphError(Finding(name, problem, remedy)) from error
+            raise GraphError(Diagnostic(name, problem, hint)) from error
         ready.rename(target)
     return target
 

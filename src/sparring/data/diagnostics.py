@@ -12,7 +12,7 @@ EXAMPLES = 5
 
 
 class GraphError(ValueError):
-    """A graph that cannot be read as it is: a `Finding` or a sentence, with the remedy."""
+    """A graph that cannot be read as it is: a `Diagnostic` or a sentence, with the remedy."""
 
 
 @dataclass(frozen=True)
@@ -32,19 +32,19 @@ class Example:
 
 
 @dataclass(frozen=True)
-class Finding:
+class Diagnostic:
     """One kind of problem in one file.
 
     Attributes:
         problem: what is wrong, in words that fit every place.
-        remedy: what to do about it.
+        hint: what to do about it.
         count: how often it occurs; `examples` shows the first few.
         severity: an "error" keeps the graph from being read; a "warning" or a "note" does not.
     """
 
     file: str
     problem: str
-    remedy: str
+    hint: str
     examples: tuple[Example, ...] = ()
     count: int = 1
     severity: Literal["error", "warning", "note"] = "error"
@@ -54,15 +54,15 @@ class Finding:
             only = self.examples[0] if self.examples else Example()
             where = f"{self.file}, {only.place}" if only.place else self.file
             what = f"{self.problem}: {only.value}" if only.value else self.problem
-            return f"{where}: {what}; {self.remedy}"
+            return f"{where}: {what}; {self.hint}"
         listed = "; ".join([*map(str, self.examples), *["..."][: self.count - len(self.examples)]])
-        return f"{self.file}: {self.problem}, {self.count} in all ({listed}); {self.remedy}"
+        return f"{self.file}: {self.problem}, {self.count} in all ({listed}); {self.hint}"
 
 
-Report = Callable[[Finding], None]
+Report = Callable[[Diagnostic], None]
 
 
-class Strict:
+class RaiseOnError:
     """Raises at the first error; logs everything else and counts it in `notes`.
 
     Raises:
@@ -72,7 +72,7 @@ class Strict:
     def __init__(self):
         self.notes: Counter[str] = Counter()
 
-    def __call__(self, finding: Finding) -> None:
+    def __call__(self, finding: Diagnostic) -> None:
         if finding.severity == "error":
             raise GraphError(finding)
         self.notes[finding.problem] += finding.count
@@ -80,18 +80,18 @@ class Strict:
         logger.log(level, "%s", replace(finding, examples=finding.examples[:1]))
 
 
-class Collect:
+class CollectDiagnostics:
     """Keeps every finding, one per file and problem, with its first few examples."""
 
     def __init__(self):
-        self._found: dict[tuple[str, str], Finding] = {}
+        self._found: dict[tuple[str, str], Diagnostic] = {}
 
     @property
-    def findings(self) -> list[Finding]:
+    def findings(self) -> list[Diagnostic]:
         """What was found so far, in order of first appearance."""
         return list(self._found.values())
 
-    def __call__(self, finding: Finding) -> None:
+    def __call__(self, finding: Diagnostic) -> None:
         key = (finding.file, finding.problem)
         before = self._found.get(key)
         if before is None:

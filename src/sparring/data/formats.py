@@ -18,7 +18,7 @@ from types import ModuleType
 import polars as pl
 import zstandard
 
-from sparring.data.diagnostics import Example, Finding, GraphError, Report, shown
+from sparring.data.diagnostics import Diagnostic, Example, GraphError, Report, shown
 
 TEXT = {".tsv": "\t", ".txt": "\t", ".csv": ","}
 RDF = (".nt", ".ttl")
@@ -51,8 +51,8 @@ def find(folder: Path, stem: str, report: Report) -> Path | None:
     )
     if len(found) > 1:
         names = " and ".join(path.name for path in found)
-        remedy = "keep the one that is to be read"
-        report(Finding(str(folder), f"{names} all hold {stem}", remedy))
+        hint = "keep the one that is to be read"
+        report(Diagnostic(str(folder), f"{names} all hold {stem}", hint))
     return found[0] if found else None
 
 
@@ -68,12 +68,12 @@ def required(path: Path) -> Path:
         GraphError: if there is nothing at the path, or a file of an unknown kind.
     """
     if path.is_file() and not kind(path):
-        raise GraphError(Finding(str(path), "unknown kind of file", f"give {READABLE}"))
+        raise GraphError(Diagnostic(str(path), "unknown kind of file", f"give {READABLE}"))
     if not path.exists():
         parent = path.absolute().parent
         near = contents(parent) if parent.is_dir() else "nothing"
-        remedy = f"correct the path; {parent} holds {near}"
-        raise GraphError(Finding(str(path), "no such file or folder", remedy))
+        hint = f"correct the path; {parent} holds {near}"
+        raise GraphError(Diagnostic(str(path), "no such file or folder", hint))
     return path
 
 
@@ -102,10 +102,10 @@ def _unpacked(path: Path, report: Report) -> Iterator[bytes]:
         try:
             yield from _inflated(file, PACKED[path.suffix])
         except (EOFError, zlib.error, zstandard.ZstdError) as error:
-            remedy = "fetch the file again, or pack it again from the original"
+            hint = "fetch the file again, or pack it again from the original"
             report(
-                Finding(
-                    str(path), "broken compression", remedy, (Example(value=shown(str(error))),)
+                Diagnostic(
+                    str(path), "broken compression", hint, (Example(value=shown(str(error))),)
                 )
             )
 
@@ -208,8 +208,8 @@ class _Scan:
         for line, fields, broken in records:
             value = shown(fields)
             if broken:
-                remedy = 'double each quote inside quotes, and close every quote ("a ""b"" c")'
-                self._tell(f"bad quoting ({broken})", remedy, line, "")
+                hint = 'double each quote inside quotes, and close every quote ("a ""b"" c")'
+                self._tell(f"bad quoting ({broken})", hint, line, "")
             elif not fields or fields == [""]:
                 self._tell("blank line", "delete it", line, "")
             elif len(fields) < width or (len(fields) > width and not self.more):
@@ -221,9 +221,9 @@ class _Scan:
             else:
                 yield line, *fields[:width]
 
-    def _tell(self, problem: str, remedy: str, line: int, value: str) -> None:
+    def _tell(self, problem: str, hint: str, line: int, value: str) -> None:
         example = Example(f"line {line}", value)
-        self.report(Finding(str(self.path), problem, remedy, (example,)))
+        self.report(Diagnostic(str(self.path), problem, hint, (example,)))
 
 
 def _plain(texts: Iterable[str], line: int) -> Iterator[Record]:
@@ -272,8 +272,8 @@ def _pyoxigraph(path: Path) -> ModuleType:
     try:
         import pyoxigraph
     except ImportError as error:
-        remedy = "run pip install 'sparring[rdf]', or convert the file to tab-separated text"
-        finding = Finding(str(path), "reading RDF needs pyoxigraph", remedy)
+        hint = "run pip install 'sparring[rdf]', or convert the file to tab-separated text"
+        finding = Diagnostic(str(path), "reading RDF needs pyoxigraph", hint)
         raise GraphError(finding) from error
     return pyoxigraph
 
@@ -284,8 +284,8 @@ def _statements(rdf: ModuleType, path: Path, report: Report) -> Iterator:
         yield from rdf.parse(stream, format=getattr(rdf.RdfFormat, FORMATS[kind(path)]))
     except SyntaxError as error:
         example = Example(f"line {error.lineno}", shown(error.msg))
-        remedy = "correct the statement; the rest of the file was not read"
-        report(Finding(str(path), "broken statement", remedy, (example,)))
+        hint = "correct the statement; the rest of the file was not read"
+        report(Diagnostic(str(path), "broken statement", hint, (example,)))
 
 
 def _between_nodes(
@@ -299,9 +299,9 @@ def _between_nodes(
             continue
         yield number, _name(rdf, each.subject), each.predicate.value, _name(rdf, each.object)
     if literals:
-        remedy = "left out, as literals are no entities; labels go into a file named labels"
+        hint = "left out, as literals are no entities; labels go into a file named labels"
         problem = "statements about literals"
-        report(Finding(str(path), problem, remedy, first, literals, "note"))
+        report(Diagnostic(str(path), problem, hint, first, literals, "note"))
 
 
 def _name(rdf: ModuleType, node) -> str:

@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from sparring.data.index import FactIndex
+from sparring.data.index import TripleIndex
 from sparring.data.split import SplitRule
 from sparring.data.vocabulary import Vocabulary
 
@@ -53,8 +53,8 @@ class TrainGraph:
         return replace(self, triples=kept, held_out=held)
 
     @cached_property
-    def known(self) -> FactIndex:
-        return FactIndex(self.triples, self.num_entities, self.num_relations)
+    def known(self) -> TripleIndex:
+        return TripleIndex(self.triples, self.num_entities, self.num_relations)
 
     @cached_property
     def degree(self) -> Float[Tensor, "N"]:
@@ -124,10 +124,10 @@ class KnowledgeGraph:
         return whole.hold_out(self.hold_out)
 
     @cached_property
-    def known(self) -> FactIndex:
+    def known(self) -> TripleIndex:
         """Facts of all splits: for evaluation and audit only."""
         everything = torch.cat([self.train, self.valid, self.test])
-        return FactIndex(everything, len(self.entities), len(self.relations))
+        return TripleIndex(everything, len(self.entities), len(self.relations))
 
     @cached_property
     def content_hash(self) -> str:

@@ -4,14 +4,14 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from sparring.batch import Queries, per_query
+from sparring.batch import Queries, ungroup
 from sparring.kernels.lookup import Runs, members, non_members
 from sparring.kernels.runtime import can_loop
 
 NONE = 2**63 - 1
 
 
-class FactIndex(nn.Module):
+class TripleIndex(nn.Module):
     """Answers "is (anchor, relation, id) known?" for whole batches at once, exactly.
 
     Each fact is the integer (anchor * 2R + relation) * N + id, stored once per side and
@@ -79,14 +79,14 @@ class FactIndex(nn.Module):
         if can_loop(ids):
             key = self._key(queries.anchor, queries.relation)
             return self._runs().contain(key, self.num_entities, ids)
-        wanted = per_query(ids, len(queries)) + self._offset(queries).unsqueeze(1)
+        wanted = ungroup(ids, len(queries)) + self._offset(queries).unsqueeze(1)
         spot = torch.searchsorted(self.facts, wanted).clamp_(max=len(self.facts) - 1)
         return self.facts[spot] == wanted
 
     def answers(self, queries: Queries) -> tuple[Int[Tensor, "A"], Int[Tensor, "A"]]:
         """All known answers as (row of the batch, entity) pairs, ordered by row and entity."""
         start, stop = self._span(queries)
-        row, spot = spelled(start, stop - start)
+        row, spot = ragged_arange(start, stop - start)
         return row, self.facts[spot] % self.num_entities
 
     def answer(self, queries: Queries, rank: Int[Tensor, "B K"]) -> Int[Tensor, "B K"]:
@@ -116,7 +116,7 @@ class FactIndex(nn.Module):
         return rank + below.clamp_(min=0)
 
 
-def spelled(
+def ragged_arange(
     start: Int[Tensor, "M"], times: Int[Tensor, "M"]
 ) -> tuple[Int[Tensor, "A"], Int[Tensor, "A"]]:
     """Spell out runs: item i stands times[i] times, with positions start[i], start[i] + 1, ..."""
@@ -125,7 +125,7 @@ def spelled(
     return item, start[item] + step
 
 
-class Lists(nn.Module):
+class Ragged(nn.Module):
     """Distinct entities per row, ascending: 4 bytes for each, and 16 for each row.
 
     Args:
@@ -147,7 +147,7 @@ class Lists(nn.Module):
         self.register_buffer("size", size, persistent=False)
 
     @classmethod
-    def of_pairs(cls, row: Int[Tensor, "P"], entity: Int[Tensor, "P"], rows: int) -> "Lists":
+    def of_pairs(cls, row: Int[Tensor, "P"], entity: Int[Tensor, "P"], rows: int) -> "Ragged":
         """Rows from (row, entity) pairs in any order, repeated or not."""
         width = int(entity.max()) + 1 if len(entity) else 1
         pairs = (row.long() * width + entity).unique()
@@ -161,7 +161,7 @@ class Lists(nn.Module):
 
     def spread(self, row: Int[Tensor, "M"]) -> tuple[Int[Tensor, "P"], Int[Tensor, "P"]]:
         """Everything that these rows list, as (position in `row`, entity) pairs."""
-        turn, spot = spelled(self.start[row], self.size[row])
+        turn, spot = ragged_arange(self.start[row], self.size[row])
         return turn, self.entity[spot].long()
 
     def contains(self, row: Int[Tensor, "B"], ids: Int[Tensor, "B K"]) -> Bool[Tensor, "B K"]:

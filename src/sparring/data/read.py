@@ -16,7 +16,15 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from sparring.data.diagnostics import Collect, Example, Finding, GraphError, Report, Strict, shown
+from sparring.data.diagnostics import (
+    CollectDiagnostics,
+    Diagnostic,
+    Example,
+    GraphError,
+    RaiseOnError,
+    Report,
+    shown,
+)
 from sparring.data.formats import READABLE, contents, find, required
 from sparring.data.graph import SPLITS, KnowledgeGraph
 from sparring.data.split import SplitRule
@@ -78,8 +86,8 @@ def _known_pairs(
     if len(strange):
         few = strange.head(1).iter_rows()
         examples = tuple(Example(place(path, row[0]), shown(row[1])) for row in few)
-        problem, remedy = f"rows of {stem} about unknown names", "nothing to do: they are left out"
-        report(Finding(str(path), problem, remedy, examples, len(strange), "note"))
+        problem, hint = f"rows of {stem} about unknown names", "nothing to do: they are left out"
+        report(Diagnostic(str(path), problem, hint, examples, len(strange), "note"))
     return table.filter(table["name"].is_in(names.implode()))
 
 
@@ -110,13 +118,13 @@ def read_graph(
     Raises:
         GraphError: for the first defect, with file, line, value and remedy.
     """
-    path, report = required(Path(path)), Strict()
+    path, report = required(Path(path)), RaiseOnError()
     if path.is_file() and split is None:
-        remedy = "pass split=SplitRule(valid=0.05, test=0.05), or a folder of three files"
-        raise GraphError(Finding(str(path), "one file, and no rule that splits it", remedy))
+        hint = "pass split=SplitRule(valid=0.05, test=0.05), or a folder of three files"
+        raise GraphError(Diagnostic(str(path), "one file, and no rule that splits it", hint))
     if path.is_dir() and split is not None:
-        remedy = "leave split out, or pass the one file that is to be split"
-        raise GraphError(Finding(str(path), "a folder has splits of its own", remedy))
+        hint = "leave split out, or pass the one file that is to be split"
+        raise GraphError(Diagnostic(str(path), "a folder has splits of its own", hint))
     read = _judged(path, report)
     read = with_unseen(read, unseen, report) if split is None else _split(read, split)
     folder = _folder(path)
@@ -134,12 +142,12 @@ def read_graph(
     )
 
 
-def check_folder(path: str | Path) -> list[Finding]:
+def check_folder(path: str | Path) -> list[Diagnostic]:
     """Everything that is wrong or odd with a folder of splits, or with one file of facts.
 
     Each finding counts one kind of problem in one file and shows its first few places.
     """
-    path, report = Path(path), Collect()
+    path, report = Path(path), CollectDiagnostics()
     try:
         read = _judged(required(path), report)
         with_unseen(read, "keep", report)
@@ -166,7 +174,7 @@ def read_triples(
     Raises:
         GraphError: for the first defect, with file, line, value and remedy.
     """
-    path, report = required(Path(path)), Strict()
+    path, report = required(Path(path)), RaiseOnError()
     if label is None:
         parts = triple_frames(path, report)
     else:
@@ -196,8 +204,8 @@ def _files(folder: Path, report: Report) -> dict[str, Path]:
     found = {split: find(folder, split, report) for split in SPLITS}
     for split, path in found.items():
         if path is None:
-            remedy = f"expected train, valid and test, each as {READABLE}; found {contents(folder)}"
-            report(Finding(str(folder), f"no file {split}", remedy))
+            hint = f"expected train, valid and test, each as {READABLE}; found {contents(folder)}"
+            report(Diagnostic(str(folder), f"no file {split}", hint))
     return {split: path for split, path in found.items() if path is not None}
 
 

@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
-from sparring.data.diagnostics import EXAMPLES, Example, Finding, GraphError, Report, shown
+from sparring.data.diagnostics import EXAMPLES, Diagnostic, Example, GraphError, Report, shown
 from sparring.data.formats import PARQUET, RDF, TEXT, blocks, find, kind, rdf_frames, text_frames
 
 TRIPLE = ("head", "relation", "tail")
@@ -36,9 +36,9 @@ def triple_frames(path: Path, report: Report) -> Iterator[pl.DataFrame]:
     first = True
     for frame in frames(path, TRIPLE, report):
         if first and kind(path) in TEXT and frame.row(0)[1:] in HEADERS:
-            remedy = "nothing to do: it was left out"
+            hint = "nothing to do: it was left out"
             example = Example(place(path, 1), shown(list(frame.row(0)[1:])))
-            report(Finding(str(path), "header line", remedy, (example,), severity="note"))
+            report(Diagnostic(str(path), "header line", hint, (example,), severity="note"))
             frame = frame[1:]
         first = False
         if len(frame):
@@ -72,7 +72,9 @@ def _parquet_frames(
         wanted = f"give the columns {', '.join(columns)}"
         types = "all of strings" if columns != TRIPLE else "all of strings or all of integer ids"
         found = ", ".join(f"{name} ({dtype})" for name, dtype in table.schema.items()) or "nothing"
-        report(Finding(str(path), "unfit columns", f"{wanted}, {types}", (Example(value=found),)))
+        report(
+            Diagnostic(str(path), "unfit columns", f"{wanted}, {types}", (Example(value=found),))
+        )
         return
     table = table.select(table.columns[: len(columns)]).with_row_index("line", offset=1)
     table.columns = ["line", *columns]
@@ -88,7 +90,7 @@ def parquet(path: Path, report: Report) -> pl.DataFrame:
         return pl.read_parquet(path)
     except pl.exceptions.PolarsError as error:
         why = (Example(value=shown(str(error))),)
-        report(Finding(str(path), "no readable Parquet file", "write it again", why))
+        report(Diagnostic(str(path), "no readable Parquet file", "write it again", why))
         return pl.DataFrame()
 
 
@@ -108,8 +110,8 @@ def _filled(
             continue
         for row in frame.filter(empty).iter_rows():
             example = Example(place(path, row[0]), shown(list(row[1:])))
-            remedy = "name it, or delete the row"
-            report(Finding(str(path), f"empty {column}", remedy, (example,)))
+            hint = "name it, or delete the row"
+            report(Diagnostic(str(path), f"empty {column}", hint, (example,)))
         frame = frame.filter(~empty)
     return frame
 
@@ -145,9 +147,9 @@ def listed(folder: Path, stem: str, report: Report) -> pl.DataFrame:
     """
     path = find(folder, stem, report)
     if path is None:
-        remedy = f"put a file {stem}.tsv with the columns id and name next to the triples"
+        hint = f"put a file {stem}.tsv with the columns id and name next to the triples"
         problem = f"triples hold ids, but no file {stem} names them"
-        raise GraphError(Finding(str(folder), problem, remedy))
+        raise GraphError(Diagnostic(str(folder), problem, hint))
     table = _named_rows(path, report) if kind(path) == PARQUET else _named_lines(path, report)
     return _in_order(path, table)
 
@@ -164,8 +166,8 @@ def _named_lines(path: Path, report: Report) -> pl.DataFrame:
     ids = table["id"].cast(pl.Int64, strict=False)
     for line, number in table.filter(ids.is_null()).select("line", "id").iter_rows():
         example = Example(place(path, line), shown(number))
-        remedy = "give whole numbers from 0 in the first column and names in the second"
-        report(Finding(str(path), "an id that is no number", remedy, (example,)))
+        hint = "give whole numbers from 0 in the first column and names in the second"
+        report(Diagnostic(str(path), "an id that is no number", hint, (example,)))
     table = table.with_columns(ids.alias("id"), kind=pl.lit(None, pl.String))
     return table.filter(pl.col("id").is_not_null())
 
@@ -177,8 +179,8 @@ def _named_rows(path: Path, report: Report) -> pl.DataFrame:
         table = table.with_columns(text).with_columns(name=pl.format("{}:{}", "kind", "key"))
     if "name" not in table.columns:
         example = Example(value=", ".join(table.columns) or "nothing")
-        remedy = "give a column name, or the columns kind and key; and id, unless in order from 0"
-        raise GraphError(Finding(str(path), "unfit columns", remedy, (example,)))
+        hint = "give a column name, or the columns kind and key; and id, unless in order from 0"
+        raise GraphError(Diagnostic(str(path), "unfit columns", hint, (example,)))
     if "kind" not in table.columns:
         table = table.with_columns(kind=pl.lit(None, pl.String))
     table = table.with_row_index("line", offset=1).with_columns(pl.col("name").cast(pl.String))
@@ -208,8 +210,8 @@ def _in_order(path: Path, table: pl.DataFrame) -> pl.DataFrame:
             Example(place(path, line), shown([number, name]))
             for line, number, name in rows.head(EXAMPLES).iter_rows()
         )
-        remedy = "number distinct names 0, 1, 2, ... without gaps"
-        raise GraphError(Finding(str(path), problem, remedy, examples, len(rows)))
+        hint = "number distinct names 0, 1, 2, ... without gaps"
+        raise GraphError(Diagnostic(str(path), problem, hint, examples, len(rows)))
     return table.sort("id").select("name", "kind")
 
 
@@ -277,8 +279,8 @@ def draft(files: dict[str, Path], folder: Path, report: Report) -> Draft:
         for wanted in (True, False)
     )
     problem = f"{ids} hold ids, but {names} hold names"
-    remedy = "write all of them with names, or all with ids"
-    raise GraphError(Finding(str(folder), problem, remedy))
+    hint = "write all of them with names, or all with ids"
+    raise GraphError(Diagnostic(str(folder), problem, hint))
 
 
 def _table(path: Path, report: Report) -> pl.DataFrame:
@@ -289,8 +291,8 @@ def _table(path: Path, report: Report) -> pl.DataFrame:
         for frame in triple_frames(path, report)
     ]
     if not parts:
-        remedy = "fill the file, or read one file of facts with a split rule"
-        report(Finding(str(path), "no triples", remedy))
+        hint = "fill the file, or read one file of facts with a split rule"
+        report(Diagnostic(str(path), "no triples", hint))
         return pl.DataFrame(schema={"line": pl.UInt32, **dict.fromkeys(TRIPLE, pl.Categorical)})
     return pl.concat(parts, rechunk=True)
 
@@ -322,8 +324,8 @@ def _from_ids(
             places = zip(few.line, few.triples.tolist())
             examples = tuple(Example(place(rows.path, line), str(ids)) for line, ids in places)
             problem = f"ids outside the {len(entities)} entities and {len(relations)} relations"
-            remedy = "complete the files entities and relations, or delete the rows"
-            report(Finding(str(rows.path), problem, remedy, examples, int(outside.sum())))
+            hint = "complete the files entities and relations, or delete the rows"
+            report(Diagnostic(str(rows.path), problem, hint, examples, int(outside.sum())))
             rows = rows.pick(~outside)
         splits[split] = rows
     kind = None if entities["kind"].null_count() else entities["kind"]

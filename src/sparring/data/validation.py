@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
-from sparring.data.diagnostics import EXAMPLES, Example, Finding, Report, shown
+from sparring.data.diagnostics import EXAMPLES, Diagnostic, Example, Report, shown
 from sparring.data.tables import Draft, Rows, keys, place
 
 Unseen = Literal["keep", "drop", "error"]
@@ -53,8 +53,8 @@ def tell_blanks(names: pl.Series, which: str, folder: Path, report: Report) -> N
     if len(twins):
         examples = tuple(Example(value=shown(name)) for name in twins.head(EXAMPLES))
         problem = f"{which} that differ from others only in blanks at their ends"
-        remedy = "remove the blanks, unless they are meant"
-        report(Finding(str(folder), problem, remedy, examples, len(twins), "warning"))
+        hint = "remove the blanks, unless they are meant"
+        report(Diagnostic(str(folder), problem, hint, examples, len(twins), "warning"))
 
 
 def with_unseen(draft: Draft, unseen: Unseen, report: Report) -> Draft:
@@ -103,8 +103,8 @@ def _tell_new(
         examples.append(Example(place(rows.path, line), shown(names[stranger])))
     severity = "error" if unseen == "error" else "warning"
     problem = f"{which} unseen in train"
-    remedy = UNSEEN_REMEDY[unseen]
-    report(Finding(str(rows.path), problem, remedy, tuple(examples), len(strangers), severity))
+    hint = UNSEEN_REMEDY[unseen]
+    report(Diagnostic(str(rows.path), problem, hint, tuple(examples), len(strangers), severity))
 
 
 def _compact(draft: Draft, splits: dict[str, Rows]) -> Draft:
@@ -134,7 +134,7 @@ def _tell(
 ) -> None:
     """Warn about the marked rows of one split."""
     examples, count = draft.examples(rows, where), int(where.sum())
-    report(Finding(str(rows.path), problem, fate, examples, count, "warning"))
+    report(Diagnostic(str(rows.path), problem, fate, examples, count, "warning"))
 
 
 def _absent(ids: Int[Tensor, "..."], size: int) -> Bool[Tensor, "M"]:

@@ -12,13 +12,13 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from sparring.batch import Queries, Scorer, other_than
-from sparring.corruption import both_queries
+from sparring.batch import Queries, Scorer, not_answer
+from sparring.corruption import tail_and_head_queries
 from sparring.data.graph import KnowledgeGraph
-from sparring.data.index import FactIndex
-from sparring.evaluation.calibration import Band, Calibration, Offer, Tally
-from sparring.evaluation.ranking import judging, refuse_nan
-from sparring.models.base import MainModel
+from sparring.data.index import TripleIndex
+from sparring.evaluation.calibration import AuditAccumulator, Calibration, DegreeBand, SampleStats
+from sparring.evaluation.ranking import eval_mode, refuse_nan
+from sparring.models.base import KGEModel
 from sparring.samplers.base import NegativeSampler
 from sparring.samplers.frequency import Uniform
 
@@ -36,10 +36,10 @@ class Audit:
 
     sampler: str
     k: int
-    overall: Offer
-    sides: tuple[Offer, ...]
-    relations: tuple[Offer, ...]
-    bands: tuple[Band, ...]
+    overall: SampleStats
+    sides: tuple[SampleStats, ...]
+    relations: tuple[SampleStats, ...]
+    bands: tuple[DegreeBand, ...]
     calibration: Calibration
     baseline: "Audit | None" = None
 
@@ -63,7 +63,7 @@ def audit(
     graph: KnowledgeGraph,
     *,
     rng: torch.Generator,
-    model: MainModel | None = None,
+    model: KGEModel | None = None,
     triples: Int[Tensor, "T 3"] | None = None,
     extra_true: Int[Tensor, "X 3"] | None = None,
     draws: int = 2**18,
@@ -106,10 +106,10 @@ def audit(
     batches = math.ceil(draws / (2 * batch * sampler.k))
     uniform = Uniform(graph.training, k=sampler.k)
     facts = _Facts(graph, extra_true, rng.device)
-    own, base = Tally(graph, rng.device), Tally(graph, rng.device)
-    with _as_it_was(sampler), judging(torch.nn.Module() if model is None else model):
+    own, base = AuditAccumulator(graph, rng.device), AuditAccumulator(graph, rng.device)
+    with _as_it_was(sampler), eval_mode(torch.nn.Module() if model is None else model):
         for some in _batches(triples.to(rng.device), batch, batches, rng):
-            queries = both_queries(some, len(graph.relations))
+            queries = tail_and_head_queries(some, len(graph.relations))
             score, yardstick = (lambda ids: _refuse_scores(sampler)), None
             if model is not None:
                 score = model(queries)
@@ -121,7 +121,9 @@ def audit(
     return _audit(sampler, own, _audit(uniform, base))
 
 
-def _audit(sampler: NegativeSampler, tally: Tally, baseline: Audit | None = None) -> Audit:
+def _audit(
+    sampler: NegativeSampler, tally: AuditAccumulator, baseline: Audit | None = None
+) -> Audit:
     return Audit(
         type(sampler).__name__,
         sampler.k,
@@ -138,14 +140,14 @@ class _Facts:
     def __init__(self, graph: KnowledgeGraph, extra_true: Tensor, device: torch.device):
         held = torch.cat([graph.valid, graph.test, extra_true.to(graph.test.device)])
         sizes = len(graph.entities), len(graph.relations)
-        self.known = FactIndex(graph.train.to(device), *sizes)
-        self.withheld = FactIndex(held.to(device), *sizes)
+        self.known = TripleIndex(graph.train.to(device), *sizes)
+        self.withheld = TripleIndex(held.to(device), *sizes)
 
     def among(
         self, queries: Queries, ids: Int[Tensor, "G K"]
     ) -> tuple[Bool[Tensor, "B K"], Bool[Tensor, "B K"]]:
         """Which candidates are training facts, and which withheld ones, the answer apart."""
-        wrong = other_than(queries.answer, ids)
+        wrong = not_answer(queries.answer, ids)
         known = self.known.contains(queries, ids)
         return wrong & known, wrong & ~known & self.withheld.contains(queries, ids)
 

@@ -10,7 +10,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from sparring.data.graph import CARDINALITIES, KnowledgeGraph, cardinality
-from sparring.evaluation.ranking import Evaluation
+from sparring.evaluation.ranking import RankingResult
 
 ASKED = ("tail", "head")
 DEGREE_BANDS = ("0", "1-3", "4-15", "16-63", "64-255", "256-1023", "1024+")
@@ -28,7 +28,7 @@ class Row:
         name: the queries' place in that grouping, such as "tail", "1-N", "1-N tail", "4-15" or
             a relation's name.
         queries: how many there are; a triple asks two.
-        mrr, mr, amri, hits1, hits3, hits10: see `Evaluation`; between 0 and 1, but for `mr`,
+        mrr, mr, amri, hits1, hits3, hits10: see `RankingResult`; between 0 and 1, but for `mr`,
             which is a rank, and `amri`, which is below 0 where worse than chance.
         mrr_low, mrr_high: percentile bootstrap interval of `mrr`; None where the queries come
             from fewer than ten triples.
@@ -84,7 +84,7 @@ def degree_band(degree: Float[Tensor, "M"]) -> Int[Tensor, "M"]:
 
 
 def breakdown(
-    evaluation: Evaluation,
+    evaluation: RankingResult,
     graph: KnowledgeGraph,
     *,
     rng: torch.Generator,
@@ -146,8 +146,8 @@ def breakdown(
 
 
 def paired_difference(
-    a: Evaluation | Sequence[Evaluation],
-    b: Evaluation | Sequence[Evaluation],
+    a: RankingResult | Sequence[RankingResult],
+    b: RankingResult | Sequence[RankingResult],
     *,
     rng: torch.Generator,
     replicates: int = 1000,
@@ -171,7 +171,7 @@ def paired_difference(
             evaluation, or for the reasons of `breakdown`.
     """
     _check_options(replicates, level)
-    models = [[side] if isinstance(side, Evaluation) else list(side) for side in (a, b)]
+    models = [[side] if isinstance(side, RankingResult) else list(side) for side in (a, b)]
     if not all(models):
         raise ValueError("each model needs at least one evaluation; got an empty list")
     first = models[0][0]
@@ -198,7 +198,7 @@ def _check_options(replicates: int, level: float) -> None:
         raise ValueError(f"level must lie between 0 and 1; got {level}")
 
 
-def _triples(evaluation: Evaluation) -> int:
+def _triples(evaluation: RankingResult) -> int:
     """How many triples were evaluated."""
     count, odd = divmod(len(evaluation.rank), 2)
     tails, heads = slice(0, count), slice(count, None)
@@ -219,7 +219,7 @@ def _triples(evaluation: Evaluation) -> int:
 
 
 def _groups(
-    evaluation: Evaluation, graph: KnowledgeGraph
+    evaluation: RankingResult, graph: KnowledgeGraph
 ) -> tuple[list[tuple[str, str]], Int[Tensor, "L Q"]]:
     """Titles and names of all groups, and each query's place among them in each grouping."""
     relation, answer = evaluation.relation.cpu(), evaluation.answer.cpu()
@@ -295,12 +295,12 @@ def _ends(draws: Float[Tensor, "*rows s"], level: float) -> Float[Tensor, "2 *ro
     return draws.nanquantile(torch.tensor([tail, 1 - tail], dtype=draws.dtype), dim=-1)
 
 
-def _by_triple(evaluation: Evaluation, triples: int) -> Float[Tensor, "T"]:
+def _by_triple(evaluation: RankingResult, triples: int) -> Float[Tensor, "T"]:
     """Mean reciprocal rank of the two queries of each triple."""
     return evaluation.rank.cpu().double().reciprocal().view(2, triples).mean(0)
 
 
-def _refuse_other_queries(one: Evaluation, other: Evaluation) -> None:
+def _refuse_other_queries(one: RankingResult, other: RankingResult) -> None:
     for name in ("anchor", "relation", "answer", "candidates"):
         mine, theirs = getattr(one, name).cpu(), getattr(other, name).cpu()
         if len(mine) != len(theirs):

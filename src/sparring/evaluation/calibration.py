@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from sparring.batch import Negatives, Queries, per_query
+from sparring.batch import Negatives, Queries, ungroup
 from sparring.data.graph import KnowledgeGraph
 from sparring.evaluation.breakdown import ASKED, DEGREE_BANDS, degree_band
 
@@ -27,7 +27,7 @@ BIN_EDGES = (0.0, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 0.5, 0.7, 0.9, 1.0)
 
 
 @dataclass(frozen=True)
-class Offer:
+class SampleStats:
     """What was offered to one group of queries. A share of nothing is None.
 
     Shares named `_drawn` are of all candidates, masked or not; the others are of the candidates
@@ -69,7 +69,7 @@ class Offer:
 
 
 @dataclass(frozen=True)
-class Band:
+class DegreeBand:
     """The entities of one band of training degrees, and how often they counted.
 
     Attributes:
@@ -103,7 +103,7 @@ class Bin:
 
 @dataclass(frozen=True)
 class Calibration:
-    """Does `Negatives.false_negative` know the withheld facts?
+    """Does `Negatives.p_false_negative` know the withheld facts?
 
     Judged on the counted candidates that are neither answers nor training facts.
 
@@ -144,7 +144,7 @@ def entropy(
     return none.index_add(0, group, -share * share.log() / seen)
 
 
-class Tally:
+class AuditAccumulator:
     """Running sums over what one sampler offers, by relation in [0, 2R).
 
     Memory grows with the number of distinct pairs of relation and candidate, at most one a draw.
@@ -172,7 +172,7 @@ class Tally:
                 answer.
             hardness: of each candidate, its percentile and whether it scores above the answer.
         """
-        ids, mask = per_query(drawn.ids, len(queries)), drawn.mask
+        ids, mask = ungroup(drawn.ids, len(queries)), drawn.mask
         answer = ids == queries.answer.unsqueeze(1)
         weight = drawn.weight.double() * mask
         percentile, above = weight.new_full((2, 1, 1), torch.nan) if hardness is None else hardness
@@ -197,7 +197,7 @@ class Tally:
         place = queries.relation.unsqueeze(1) * self.num_entities + ids
         self.counted.append(place[mask].unique(return_counts=True))
         judged = mask & ~answer & ~known
-        self._calibrate(drawn.false_negative[judged].double(), withheld[judged].double())
+        self._calibrate(drawn.p_false_negative[judged].double(), withheld[judged].double())
 
     def _calibrate(self, estimate: Float[Tensor, "C"], withheld: Float[Tensor, "C"]) -> None:
         inner = torch.tensor(BIN_EDGES[1:-1], dtype=torch.double, device=estimate.device)
@@ -205,7 +205,7 @@ class Tally:
         columns = torch.stack([torch.ones_like(estimate), estimate, withheld, error], dim=1)
         self.bins.index_add_(0, torch.bucketize(estimate, inner, right=True), columns)
 
-    def offers(self) -> tuple[Offer, tuple[Offer, ...], tuple[Offer, ...]]:
+    def offers(self) -> tuple[SampleStats, tuple[SampleStats, ...], tuple[SampleStats, ...]]:
         """Everything, by side, and by relation; without groups that nobody asked for."""
         num_relations = len(self.graph.relations)
         relation = torch.arange(2 * num_relations, device=self.sums.device)
@@ -223,7 +223,7 @@ class Tally:
         group: Int[Tensor, "relations"],
         place: Int[Tensor, "M"],
         count: Int[Tensor, "M"],
-    ) -> Iterator[Offer]:
+    ) -> Iterator[SampleStats]:
         relation, entity = place // self.num_entities, place % self.num_entities
         place, count = _merged([(group[relation] * self.num_entities + entity, count)])
         owner = place // self.num_entities
@@ -235,7 +235,7 @@ class Tally:
             counted = total["counted"]
             shares: dict[str, Any] = {name: total[name] / total["draws"] for name in OF_DRAWS}
             shares |= {name: _share(total[name], counted) for name in OF_COUNTED}
-            yield Offer(
+            yield SampleStats(
                 group=title,
                 name=names[row],
                 queries=int(total["queries"]),
@@ -247,7 +247,7 @@ class Tally:
                 entropy=spread[row].item() if counted else None,
             )
 
-    def bands(self) -> tuple[Band, ...]:
+    def bands(self) -> tuple[DegreeBand, ...]:
         """Bands of training degree, rare entities first; without bands that have no entity."""
         place, count = _merged(self.counted)
         times = self.sums.new_zeros(self.num_entities)
@@ -259,7 +259,7 @@ class Tally:
             here = times[band == position]
             if len(here):
                 share = _share(here.sum().item(), everywhere)
-                found.append(Band(name, len(here), share, (here > 0).double().mean().item()))
+                found.append(DegreeBand(name, len(here), share, (here > 0).double().mean().item()))
         return tuple(found)
 
     def calibration(self) -> Calibration:

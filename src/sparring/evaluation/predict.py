@@ -20,10 +20,10 @@ from torch import Tensor
 
 from sparring.batch import Queries, Scorer
 from sparring.data.graph import SPLITS, KnowledgeGraph
-from sparring.data.index import FactIndex
+from sparring.data.index import TripleIndex
 from sparring.data.vocabulary import UnknownNameError, Vocabulary
-from sparring.evaluation.ranking import fitting, judging, refuse_nan
-from sparring.models.base import MainModel
+from sparring.evaluation.ranking import eval_mode, fitting, refuse_nan
+from sparring.models.base import KGEModel
 
 
 @runtime_checkable
@@ -34,12 +34,12 @@ class Guide(Protocol):
         """Log-probability of any candidates, known answers included."""
         ...
 
-    def foremost(self, queries: Queries, m: int) -> Int[Tensor, "B m"]:
+    def topk(self, queries: Queries, m: int) -> Int[Tensor, "B m"]:
         """The m most probable entities of each query, in any order."""
         ...
 
 
-class Guided(MainModel):
+class Ensemble(KGEModel):
     """Scores of a main model plus weight times the log-probabilities of its generator.
 
     An ensemble of two models that have learnt from each other, for evaluating and predicting.
@@ -48,7 +48,7 @@ class Guided(MainModel):
         weight: to be chosen on validation triples; 0 leaves the main model alone.
     """
 
-    def __init__(self, model: MainModel, guide: Guide, *, weight: float):
+    def __init__(self, model: KGEModel, guide: Guide, *, weight: float):
         super().__init__()
         self.model, self.guide, self.weight = model, guide, weight
 
@@ -75,7 +75,7 @@ WANTED = "?"  # stands for the entity asked for, in files and tables
 
 
 @dataclass(frozen=True)
-class Question:
+class PredictionQuery:
     """Which entity completes the triple? The end that is None is asked for.
 
     Entities and relations are given by name, or by a label that only one of them has.
@@ -164,9 +164,9 @@ class Prediction:
 
 
 def predict(
-    model: MainModel,
+    model: KGEModel,
     graph: KnowledgeGraph,
-    questions: Sequence[Question],
+    questions: Sequence[PredictionQuery],
     *,
     k: int = 10,
     remove: Sequence[str] = SPLITS,
@@ -206,18 +206,18 @@ def predict(
     queries = _queries(questions, graph, device)
     removed, known = _facts(graph, remove, device), _facts(graph, SPLITS, device)
     answers: list[Answer] = []
-    with judging(model):
+    with eval_mode(model):
         for start in range(0, len(queries), rows):
             some = queries[start : start + rows]
             if guide and retrieve:
-                key = _best_of(some, model(some), removed, guide.foremost(some, retrieve), k=k)
+                key = _best_of(some, model(some), removed, guide.topk(some, retrieve), k=k)
             else:
                 key = _best(some, model(some), removed, k=k, chunk=chunk)
             answers += _answers(graph, some, key, known, start)
     return Prediction(tuple(answers))
 
 
-def read_questions(path: Path) -> list[Question]:
+def read_questions(path: Path) -> list[PredictionQuery]:
     """The questions of a file, one per line: head, relation and tail, separated by tabs.
 
     The end that is asked for is written as "?". Names are kept as they are; empty lines are
@@ -244,14 +244,14 @@ def read_questions(path: Path) -> list[Question]:
                 f"separated by tabs, with {WANTED} for the end that is asked for"
             )
         head, tail = (None if end == WANTED else end for end in (fields[0], fields[2]))
-        questions.append(Question(head, fields[1], tail, place))
+        questions.append(PredictionQuery(head, fields[1], tail, place))
     if not questions:
         raise ValueError(f"{path} holds no questions; give lines such as France\tcapital\t{WANTED}")
     return questions
 
 
 def _answers(
-    graph: KnowledgeGraph, queries: Queries, key: Int[Tensor, "B k"], known: FactIndex, first: int
+    graph: KnowledgeGraph, queries: Queries, key: Int[Tensor, "B k"], known: TripleIndex, first: int
 ) -> list[Answer]:
     """What the keys say, by name; the queries are those from question `first` on."""
     ids, score = _from_key(key)
@@ -280,7 +280,9 @@ def _strings(column: pl.Series, ids: Int[Tensor, "A"]) -> list[str]:
     return column.gather(ids.cpu().numpy()).to_list()
 
 
-def _queries(questions: Sequence[Question], graph: KnowledgeGraph, device: torch.device) -> Queries:
+def _queries(
+    questions: Sequence[PredictionQuery], graph: KnowledgeGraph, device: torch.device
+) -> Queries:
     """The questions as ids. What stands for their answers is of no importance."""
     places = [question.place for question in questions]
     anchor = _ids(graph.entities, [question.anchor for question in questions], places)
@@ -305,13 +307,13 @@ def _given(vocabulary: Vocabulary, usual: set[str], name: str) -> bool:
     return name in usual or (vocabulary.labels == name).sum() == 1
 
 
-def _facts(graph: KnowledgeGraph, splits: Sequence[str], device: torch.device) -> FactIndex:
+def _facts(graph: KnowledgeGraph, splits: Sequence[str], device: torch.device) -> TripleIndex:
     triples = torch.cat([graph.train[:0], *(getattr(graph, split) for split in splits)])
-    return FactIndex(triples.to(device), len(graph.entities), len(graph.relations))
+    return TripleIndex(triples.to(device), len(graph.entities), len(graph.relations))
 
 
 def _best(
-    queries: Queries, score: Scorer, removed: FactIndex, *, k: int, chunk: int
+    queries: Queries, score: Scorer, removed: TripleIndex, *, k: int, chunk: int
 ) -> Int[Tensor, "B k"]:
     """Keys of the k best entities of each query, best first; `NEVER` where there are fewer."""
     row, entity = removed.answers(queries)
@@ -330,7 +332,7 @@ def _best(
 
 
 def _best_of(
-    queries: Queries, score: Scorer, removed: FactIndex, ids: Int[Tensor, "B n"], *, k: int
+    queries: Queries, score: Scorer, removed: TripleIndex, ids: Int[Tensor, "B n"], *, k: int
 ) -> Int[Tensor, "B k"]:
     """The same among the candidates of each query."""
     scores = score(ids)

@@ -12,16 +12,16 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from sparring.batch import Queries, Scorer
-from sparring.corruption import both_queries
-from sparring.data.index import FactIndex
+from sparring.corruption import tail_and_head_queries
+from sparring.data.index import TripleIndex
 from sparring.kernels.runtime import can_loop, compiled, in_parts
-from sparring.models.base import MainModel
+from sparring.models.base import KGEModel
 
 PRECISIONS = ("float32", "bfloat16")
 
 
 @dataclass(frozen=True, eq=False)
-class Evaluation:
+class RankingResult:
     """Filtered ranks of the answers of both queries of each triple; 1 is best.
 
     Attributes:
@@ -60,7 +60,7 @@ class Evaluation:
 
 
 def filtered_rank(
-    queries: Queries, score: Scorer, known: FactIndex, *, chunk: int
+    queries: Queries, score: Scorer, known: TripleIndex, *, chunk: int
 ) -> tuple[Float[Tensor, "B"], Int[Tensor, "B"]]:
     """Rank of each answer among the entities not known to answer its query, and their number.
 
@@ -113,7 +113,7 @@ def _count(
 ) -> tuple[Int[Tensor, "B"], Int[Tensor, "B"]]:
     """How many score above the target, and how many at least as high, but for the hidden."""
     row, rival, rows = hidden[0], scores[hidden], len(scores)
-    above, at_least = compared(scores, target)
+    above, at_least = count_greater(scores, target)
     bar = target.squeeze(1)[row]
     return (
         above - torch.bincount(row[rival > bar], minlength=rows),
@@ -121,7 +121,7 @@ def _count(
     )
 
 
-def compared(
+def count_greater(
     scores: Float[Tensor, "B n"], target: Float[Tensor, "B 1"]
 ) -> tuple[Int[Tensor, "B"], Int[Tensor, "B"]]:
     """How many scores of each row are above its target, and how many at least as high."""
@@ -135,7 +135,7 @@ def compared(
 
 @compiled
 def compare(start, stop, scores, target, above, at_least):
-    """`compared`, in one pass."""
+    """`count_greater`, in one pass."""
     for row in range(start, stop):
         bar, more, same_or_more = target[row, 0], 0, 0
         for k in range(scores.shape[1]):
@@ -194,7 +194,7 @@ def arithmetic(device: torch.device, precision: str) -> torch.autocast:
 
 
 @contextmanager
-def judging(model: nn.Module) -> Iterator[None]:
+def eval_mode(model: nn.Module) -> Iterator[None]:
     """No gradients and no dropout; afterwards every part is in the mode it came in."""
     modes = [(part, part.training) for part in model.modules()]
     model.eval()
@@ -207,14 +207,14 @@ def judging(model: nn.Module) -> Iterator[None]:
 
 
 def evaluate(
-    model: MainModel,
+    model: KGEModel,
     triples: Int[Tensor, "T 3"],
-    known: FactIndex,
+    known: TripleIndex,
     *,
     batch: int = 1024,
     max_scores: int = 2**25,
     precision: str = "float32",
-) -> Evaluation:
+) -> RankingResult:
     """Rank the answers of both queries of each triple among all entities not known to answer.
 
     Args:
@@ -233,13 +233,13 @@ def evaluate(
     if not len(triples):
         raise ValueError("there are no triples to evaluate on")
     rows, chunk = fitting(batch, max_scores, known.num_entities)
-    queries = both_queries(triples, known.num_relations)
+    queries = tail_and_head_queries(triples, known.num_relations)
     parts = []
-    with judging(model), arithmetic(triples.device, precision):
+    with eval_mode(model), arithmetic(triples.device, precision):
         for start in range(0, len(queries), rows):
             some = queries[start : start + rows]
             parts.append(filtered_rank(some, model(some), known, chunk=chunk))
     rank, candidates = (torch.cat(column) for column in zip(*parts))
-    return Evaluation(
+    return RankingResult(
         queries.anchor, queries.relation, queries.answer, rank, candidates, known.num_relations
     )

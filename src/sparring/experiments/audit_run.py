@@ -6,13 +6,13 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from sparring.batch import Queries, per_query
-from sparring.corruption import both_queries
+from sparring.batch import Queries, ungroup
+from sparring.corruption import tail_and_head_queries
 from sparring.data.graph import KnowledgeGraph
-from sparring.data.index import FactIndex
+from sparring.data.index import TripleIndex
 from sparring.evaluation.audit import Audit, audit
 from sparring.experiments.config import Config
-from sparring.models.base import MainModel
+from sparring.models.base import KGEModel
 from sparring.seeds import Seeds
 from sparring.training import TrainingStep
 
@@ -25,7 +25,7 @@ def audited(
     graph: KnowledgeGraph,
     config: Config,
     *,
-    model: MainModel | None,
+    model: KGEModel | None,
     extra_true: Int[Tensor, "X 3"] | None = None,
 ) -> Audit:
     """Audit the sampler on batches like those of its training, under the experiment's seed.
@@ -75,12 +75,12 @@ def examples(
     order = torch.randperm(len(judged), generator=Seeds(0).fresh("examples"))
     triples = judged[order.repeat(-(-batch // len(order)))[:batch]].to(device)
     rng = Seeds(config.general.seed).fresh("examples", device)
-    asked = both_queries(triples, len(graph.relations))
+    asked = tail_and_head_queries(triples, len(graph.relations))
     shown = range(min(queries, len(judged), batch))
     rows = torch.tensor([i + batch * (i % 2) for i in shown], device=device)  # take turns
     with torch.no_grad():
         drawn = step.sampler.sample(asked, step.model(asked), rng)
-        some, ids = asked[rows], per_query(drawn.ids, len(asked))[rows]
+        some, ids = asked[rows], ungroup(drawn.ids, len(asked))[rows]
         score = step.model(some)(ids)
     mark = marks(some, ids, graph, extra_true)
     hardest = score.argsort(1, descending=True)[:, :candidates]
@@ -118,7 +118,7 @@ def marks(
         *([] if extra_true is None else [extra_true]),
     ]
     sizes = len(graph.entities), len(graph.relations)
-    true, known = (FactIndex(torch.cat(parts), *sizes) for parts in (everything, [graph.train]))
+    true, known = (TripleIndex(torch.cat(parts), *sizes) for parts in (everything, [graph.train]))
     mark = torch.zeros_like(ids)
     for place, facts in ((2, true), (1, known)):
         mark[facts.to(ids.device).contains(queries, ids)] = place

@@ -7,7 +7,7 @@ from typing import Protocol, runtime_checkable
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from sparring.training import Fit, Record
+from sparring.training import Record, Trainer
 
 
 @runtime_checkable
@@ -135,7 +135,9 @@ class Bar:
         self.progress.stop()
 
 
-def watchers(fit: Fit, console: Console | None, name: str, *, keep: bool = True) -> list[Listener]:
+def watchers(
+    fit: Trainer, console: Console | None, name: str, *, keep: bool = True
+) -> list[Listener]:
     """TensorBoard in the folder of a training and, given a console, a progress bar there."""
     done = fit.progress.step
     told: list[Listener] = [TensorBoard(fit.folder / "tensorboard", after=done)]

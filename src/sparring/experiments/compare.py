@@ -25,9 +25,9 @@ from sparring.experiments.run import (
     run,
     write_json,
 )
-from sparring.registry import ConfigError, checked, refuse_unknown
+from sparring.registry import ConfigError, refuse_unknown, validate_type
 from sparring.seeds import Seeds
-from sparring.training import Fit
+from sparring.training import Trainer
 
 COMPARED = ("mrr", "hits@1", "hits@3", "hits@10", "cpu_seconds")
 
@@ -104,7 +104,7 @@ def compare(
     folder: Path,
     *,
     fresh: bool = False,
-    listeners: Callable[[str, int, Fit], Sequence[Listener]] = lambda label, seed, fit: (),
+    listeners: Callable[[str, int, Trainer], Sequence[Listener]] = lambda label, seed, fit: (),
 ) -> Comparison | None:
     """Train what is not trained yet, seed by seed, and compare.
 
@@ -201,7 +201,7 @@ def check_comparison(name: str, tables: Mapping[str, Any]) -> ComparisonPlan:
     if not isinstance(table, Mapping):
         raise ConfigError("[compare] is missing: a table with seeds and variants")
     refuse_unknown(table, ["seeds", "variants", "extra"], "compare")
-    seeds = checked(table.get("seeds", [0]), list[int], "compare.seeds")
+    seeds = validate_type(table.get("seeds", [0]), list[int], "compare.seeds")
     if not seeds or len(set(seeds)) < len(seeds):
         raise ConfigError(f"[compare.seeds] lists different seeds, at least one; got {seeds}")
     variants = table.get("variants")
@@ -211,7 +211,7 @@ def check_comparison(name: str, tables: Mapping[str, Any]) -> ComparisonPlan:
         name,
         tuple(seeds),
         {label: _variant(base, label, over) for label, over in variants.items()},
-        checked(table.get("extra", ""), str, "compare.extra"),
+        validate_type(table.get("extra", ""), str, "compare.extra"),
     )
 
 

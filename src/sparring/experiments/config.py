@@ -15,18 +15,24 @@ from typing import Any, Literal
 
 import torch
 
-from sparring.corruption import SIDES
+from sparring.corruption import CORRUPTIONS
 from sparring.data.datasets import downloads, load_benchmark, load_embedded
 from sparring.data.graph import KnowledgeGraph, TrainGraph
 from sparring.data.read import read_graph
 from sparring.data.split import SplitRule
 from sparring.data.validation import Unseen
-from sparring.generators import GENERATORS
-from sparring.losses import LOSSES
-from sparring.models import DECODERS, MODELS, MUTATORS, TEXT_ENCODERS
-from sparring.models.base import MainModel
-from sparring.registry import ConfigError, Family, Table, build, checked, refuse_unknown, resolve
-from sparring.samplers import DOUBTS, SAMPLERS
+from sparring.losses.base import LOSSES
+from sparring.models.base import MODELS, KGEModel
+from sparring.registry import (
+    ConfigError,
+    Registry,
+    build,
+    refuse_unknown,
+    resolve,
+    validate_type,
+    with_current_names,
+)
+from sparring.samplers.base import SAMPLERS
 from sparring.training import OPTIMIZERS, SCHEDULES, FitOptions, checkpoint
 
 
@@ -83,10 +89,11 @@ def known_graphs() -> dict[str, str]:
     return {"atlas": "comes with sparring", **dict(sorted({**remote, **folders}.items()))}
 
 
-MAIN_MODELS = Family(MODELS, decoder=DECODERS, encoder=TEXT_ENCODERS, mutator=MUTATORS)
+PRETRAINED = Registry("pretrained")
 
 
-def trained_model(graph: TrainGraph, *, folder: str) -> MainModel:
+@PRETRAINED.register("run")
+def trained_model(graph: TrainGraph, *, folder: str) -> KGEModel:
     """The model of a finished run, as its best epoch left it; it learns no more.
 
     Args:
@@ -110,16 +117,13 @@ def trained_model(graph: TrainGraph, *, folder: str) -> MainModel:
         )
     with torch.random.fork_rng():  # what is drawn to initialise it is overwritten
         spec = json.loads((place / "config.json").read_text())["model"]
-        model = build(spec, MAIN_MODELS, "model", graph=graph)
+        model = build(spec, MODELS, "model", graph=graph)
     name = "best" if checkpoint.exists(place, "best") else "last"
     state = checkpoint.load(place, name)["step"]
     lead = "model."
     own = {key.removeprefix(lead): state[key] for key in state if key.startswith(lead)}
     model.load_state_dict(own)
     return model.to(graph.triples.device).eval().requires_grad_(False)
-
-
-TEACHERS = {"run": trained_model}
 
 
 Split = Literal["test", "valid"]
@@ -165,17 +169,15 @@ class General:
             raise ValueError(f"threads must not be negative; got {self.threads}")
 
 
-ALL_SAMPLERS = Family(
-    SAMPLERS | GENERATORS, model=MAIN_MODELS, teacher=TEACHERS, vectors=TEACHERS, doubt=DOUBTS
-)
-PARTS: dict[str, tuple[Table, dict[str, Any]]] = {
-    "sides": (SIDES, {"name": "both"}),
-    "model": (MAIN_MODELS, {}),
-    "sampler": (ALL_SAMPLERS, {}),
+PARTS: dict[str, tuple[Registry, dict[str, Any]]] = {
+    "corruption": (CORRUPTIONS, {"name": "both"}),
+    "model": (MODELS, {}),
+    "sampler": (SAMPLERS, {}),
     "loss": (LOSSES, {}),
     "optimizer": (OPTIMIZERS, {"name": "adam"}),
     "schedule": (SCHEDULES, {"name": "constant"}),
 }
+FORMER_SECTIONS = {"corruption": "corruption"}
 PLAIN = {"graph": GraphSource, "train": FitOptions, "evaluate": EvaluateOptions}
 
 
@@ -276,6 +278,7 @@ def check_config(tables: Mapping[str, Any]) -> Config:
     Raises:
         ConfigError: for unknown or missing keys and values that cannot work.
     """
+    tables = with_current_names(tables, FORMER_SECTIONS, "experiment")
     general = {field.name for field in dataclasses.fields(General)}
     refuse_unknown(tables, [*general, *PLAIN, *PARTS], "experiment")
     plain = {name: _plain(kind, tables.get(name, {}), name) for name, kind in PLAIN.items()}
@@ -296,7 +299,7 @@ def _plain(kind: type, spec: Any, where: str) -> Any:
     fields = {field.name: field for field in dataclasses.fields(kind)}
     refuse_unknown(spec, fields, where)
     values = {
-        key: checked(value, fields[key].type, f"{where}.{key}") for key, value in spec.items()
+        key: validate_type(value, fields[key].type, f"{where}.{key}") for key, value in spec.items()
     }
     try:
         return kind(**values)

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sparring.experiments.config import ALL_SAMPLERS
 from sparring.integrations import HOSTS
 from sparring.registry import ConfigError, build, find
 from sparring.samplers import NegativeSampler
-from sparring.testing import Contestant, Report, judge, judge_sampler, tiny_graph
+from sparring.samplers.base import SAMPLERS
+from sparring.testing import ExternalSampler, Report, judge, judge_sampler, tiny_graph
 
 WIDTHS = (1, 2, 8)  # of samplers of ours, on a graph of 11 entities
 
@@ -36,20 +36,20 @@ def judged(name: str, options: Mapping[str, Any], *, filtered: bool = False) -> 
 
     Args:
         name: of a sampler in `sparring list samplers`; or "module:object" for a class of ours, a
-            sampler class of a library in `HOSTS`, or a `Contestant`.
+            sampler class of a library in `HOSTS`, or a `ExternalSampler`.
         options: what its class is built with, as in an experiment file.
         filtered: whether facts of the training graph should never count.
 
     Raises:
         ConfigError: if there is no such sampler, or no way to judge it.
     """
-    made = find({"name": name}, ALL_SAMPLERS, "sampler")
-    if isinstance(made, Contestant):
+    made = find({"name": name}, SAMPLERS, "sampler")
+    if isinstance(made, ExternalSampler):
         return Judged(name, judge(made))
     if not inspect.isclass(made):
         raise ConfigError(
             f"[sampler] {name!r} is a {type(made).__name__}; the kit judges sampler classes, and "
-            "objects of sparring.testing.Contestant"
+            "objects of sparring.testing.ExternalSampler"
         )
     if issubclass(made, NegativeSampler):
         return Judged(name, _of_ours(name, made, options, filtered))
@@ -58,7 +58,7 @@ def judged(name: str, options: Mapping[str, Any], *, filtered: bool = False) -> 
     if host is None:
         raise ConfigError(
             f"[sampler] {name!r} is no sparring.samplers.NegativeSampler, nor a class of "
-            f"{', '.join(HOSTS)}; wrap it in a sparring.testing.Contestant"
+            f"{', '.join(HOSTS)}; wrap it in a sparring.testing.ExternalSampler"
         )
     return Judged(name, judge(importlib.import_module(host).contestant(made, options)))
 
@@ -68,7 +68,7 @@ def _of_ours(
 ) -> Report:
     def make(graph, width):
         number = {"k": width} if wide else {}
-        return build({"name": name, **number, **options}, ALL_SAMPLERS, "sampler", graph=graph)
+        return build({"name": name, **number, **options}, SAMPLERS, "sampler", graph=graph)
 
     wide = "k" in inspect.signature(made).parameters and "k" not in options
     widths = WIDTHS if wide else (make(tiny_graph(), 0).k,)

@@ -10,15 +10,15 @@ import torch
 
 from sparring.data.graph import SPLITS, KnowledgeGraph
 from sparring.evaluation.breakdown import Breakdown, Row, breakdown
-from sparring.evaluation.predict import Guided, as_guide
-from sparring.evaluation.ranking import Evaluation, evaluate
+from sparring.evaluation.predict import Ensemble, as_guide
+from sparring.evaluation.ranking import RankingResult, evaluate
 from sparring.experiments.callbacks import JsonLines, Listener
 from sparring.experiments.config import PARTS, Config, check_config, load_graph, override_value
 from sparring.experiments.environment import keep_freed_memory, provenance, stopped_by_signals
-from sparring.models.base import MainModel
+from sparring.models.base import KGEModel
 from sparring.registry import ConfigError, build
 from sparring.seeds import Seeds
-from sparring.training import Fit, TrainingStep, checkpoint
+from sparring.training import Trainer, TrainingStep, checkpoint
 from sparring.training.checkpoint import write_atomically
 
 
@@ -51,10 +51,10 @@ class Run:
         """The records of training, in order."""
         return [json.loads(line) for line in self._path("log.jsonl").read_text().splitlines()]
 
-    def ranks(self) -> Evaluation:
+    def ranks(self) -> RankingResult:
         """The filtered ranks behind the result."""
         self._path("ranks.json")
-        return Evaluation(**checkpoint.load(self.folder, "ranks"))
+        return RankingResult(**checkpoint.load(self.folder, "ranks"))
 
     def parts(self) -> Breakdown:
         """The result by side, cardinality, degree and relation."""
@@ -109,7 +109,7 @@ def assemble(config: Config, graph: KnowledgeGraph) -> tuple[TrainingStep, Seeds
     training = graph.training.to(device)
     made = {
         name: build(config.parts[name], PARTS[name][0], name, graph=training)
-        for name in ("model", "sampler", "loss", "sides")
+        for name in ("model", "sampler", "loss", "corruption")
     }
     try:
         step = TrainingStep(**made)
@@ -134,7 +134,7 @@ def device_of(config: Config) -> torch.device:
     return device
 
 
-def prepare(config: Config, graph: KnowledgeGraph, folder: Path) -> Fit:
+def prepare(config: Config, graph: KnowledgeGraph, folder: Path) -> Trainer:
     """Everything that trains, ready to run or to resume.
 
     Raises:
@@ -145,9 +145,12 @@ def prepare(config: Config, graph: KnowledgeGraph, folder: Path) -> Fit:
         raise ConfigError(f"[evaluate.split] {graph.name} has no {config.evaluate.split} triples")
     step, seeds = assemble(config, graph)
     optimizer = build(
-        config.parts["optimizer"], PARTS["optimizer"][0], "optimizer", params=step.trained()
+        config.parts["optimizer"],
+        PARTS["optimizer"][0],
+        "optimizer",
+        params=step.trainable_parameters(),
     )
-    return Fit(
+    return Trainer(
         step,
         optimizer,
         build(config.parts["schedule"], PARTS["schedule"][0], "schedule"),
@@ -166,7 +169,7 @@ def run(
     *,
     graph: KnowledgeGraph | None = None,
     resume: bool = False,
-    listeners: Callable[[Fit], Sequence[Listener]] = lambda fit: (),
+    listeners: Callable[[Trainer], Sequence[Listener]] = lambda fit: (),
 ) -> dict[str, Any] | None:
     """Train and judge one experiment in its folder.
 
@@ -213,7 +216,7 @@ def run(
     return result
 
 
-def guided(step: TrainingStep, weight: float) -> MainModel:
+def guided(step: TrainingStep, weight: float) -> KGEModel:
     """The trained model, with so much of its generator's opinion.
 
     Raises:
@@ -222,12 +225,12 @@ def guided(step: TrainingStep, weight: float) -> MainModel:
     if not weight:
         return step.model
     try:
-        return Guided(step.model, as_guide(step.sampler), weight=weight)
+        return Ensemble(step.model, as_guide(step.sampler), weight=weight)
     except ValueError as error:
         raise ConfigError(f"[sampler] {error}") from error
 
 
-def judge(model: MainModel, graph: KnowledgeGraph, config: Config) -> Evaluation:
+def judge(model: KGEModel, graph: KnowledgeGraph, config: Config) -> RankingResult:
     """Filtered ranks on the split that the experiment is judged on."""
     device = device_of(config)
     triples = getattr(graph, config.evaluate.split).to(device)
@@ -235,19 +238,19 @@ def judge(model: MainModel, graph: KnowledgeGraph, config: Config) -> Evaluation
     return evaluate(model, triples, known, max_scores=how.max_scores, precision=how.precision)
 
 
-def measures(ranks: Evaluation) -> dict[str, float]:
+def measures(ranks: RankingResult) -> dict[str, float]:
     """The numbers that a result is quoted by."""
     hits = {f"hits@{k}": ranks.hits(k) for k in (1, 3, 10)}
     return {"mrr": ranks.mrr(), **hits, "mr": ranks.mr(), "amri": ranks.amri()}
 
 
-def in_parts(ranks: Evaluation, graph: KnowledgeGraph, config: Config) -> Breakdown:
+def in_parts(ranks: RankingResult, graph: KnowledgeGraph, config: Config) -> Breakdown:
     """The ranks by side, cardinality, degree and relation, under the run's own seed."""
     rng = Seeds(config.general.seed).fresh("breakdown")
     return breakdown(ranks, graph, rng=rng, replicates=config.evaluate.bootstrap)
 
 
-def summary(config: Config, graph: KnowledgeGraph, fit: Fit, best: int) -> dict[str, Any]:
+def summary(config: Config, graph: KnowledgeGraph, fit: Trainer, best: int) -> dict[str, Any]:
     """What was run, on what, at what price."""
     sampler = fit.step.sampler
     return {
@@ -259,7 +262,7 @@ def summary(config: Config, graph: KnowledgeGraph, fit: Fit, best: int) -> dict[
         "sampler": config.parts["sampler"]["name"],
         "loss": config.parts["loss"]["name"],
         "k": sampler.k,
-        "scored_per_query": sampler.k + sampler.extra_scores,
+        "scored_per_query": sampler.k + sampler.num_extra_scores,
         "seed": config.general.seed,
         "epochs": fit.progress.step // fit.steps_per_epoch,
         "best_epoch": best,

@@ -3,29 +3,18 @@
 from sparring.generators.base import NegativeGenerator
 from sparring.generators.gan import KBGAN, NeuralGAN
 from sparring.generators.midx import MultiIndex
-from sparring.generators.ns_generator import SparringGenerator
+from sparring.generators.ns_generator import NSGenerator
 from sparring.generators.softmax import DenseGenerator, FlowGenerator, SoftmaxGenerator
 from sparring.generators.tree import AdversarialTree
 
-GENERATORS = {
-    "adversarial-tree": AdversarialTree,
-    "flow": FlowGenerator,
-    "kbgan": KBGAN,
-    "midx": MultiIndex,
-    "neural-gan": NeuralGAN,
-    "softmax-generator": SoftmaxGenerator,
-    "sparring": SparringGenerator,
-}
-
 __all__ = [
-    "GENERATORS",
     "KBGAN",
     "AdversarialTree",
     "DenseGenerator",
     "FlowGenerator",
     "MultiIndex",
+    "NSGenerator",
     "NegativeGenerator",
     "NeuralGAN",
     "SoftmaxGenerator",
-    "SparringGenerator",
 ]

@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from sparring.batch import Queries
-from sparring.corruption import both_queries
+from sparring.corruption import tail_and_head_queries
 from sparring.data.graph import TrainGraph
 from sparring.samplers.base import NegativeSampler
 
@@ -21,12 +21,12 @@ class NegativeGenerator(NegativeSampler):
     """A sampler that feedback trains, by an optimiser of its own.
 
     The main loss cannot reach its parameters, and its loss cannot reach the main model's: all
-    that passes between them is detached, but for `trace`, which is the generator's own.
+    that passes between them is detached, but for `log_policy`, which is the generator's own.
     """
 
     optimizer: torch.optim.Optimizer
 
-    def false_negative(self, queries: Queries, ids: Int[Tensor, "G K"]) -> Float[Tensor, "B K"]:
+    def p_false_negative(self, queries: Queries, ids: Int[Tensor, "G K"]) -> Float[Tensor, "B K"]:
         """Estimated probability that each candidate is in truth a fact; here, no estimate: 0."""
         return queries.weight.new_zeros(len(queries), ids.shape[1])
 
@@ -63,10 +63,10 @@ def floored(log_share: Float[Tensor, "B M"], floor: float, entities: int) -> Flo
 
 
 def policy_gradient(
-    trace: Float[Tensor, "B K"], advantage: Float[Tensor, "B K"], mask: Bool[Tensor, "B K"]
+    log_policy: Float[Tensor, "B K"], advantage: Float[Tensor, "B K"], mask: Bool[Tensor, "B K"]
 ) -> Float[Tensor, ""]:
     """What to minimise to raise the expected advantage of the draws that count (REINFORCE)."""
-    return -(advantage * mask * trace).sum() / mask.sum().clamp(min=1)
+    return -(advantage * mask * log_policy).sum() / mask.sum().clamp(min=1)
 
 
 def slot_features(graph: TrainGraph, dim: int = 16, rounds: int = 4) -> Float[Tensor, "N d"]:
@@ -75,7 +75,7 @@ def slot_features(graph: TrainGraph, dim: int = 16, rounds: int = 4) -> Float[Te
     Counts enter as log(1 + count). Components have unit variance; where the graph has fewer
     than `dim`, the rest is 0. By subspace iteration from a fixed start (Halko et al., 2011).
     """
-    queries = both_queries(graph.triples, graph.num_relations)
+    queries = tail_and_head_queries(graph.triples, graph.num_relations)
     slots = 2 * graph.num_relations
     place = queries.answer * slots + queries.relation
     key, count = place.unique(return_counts=True)

@@ -7,15 +7,15 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from sparring.batch import Queries, other_than, per_query
+from sparring.batch import Queries, not_answer, ungroup
 from sparring.data.graph import TrainGraph
-from sparring.data.index import FactIndex, Lists
+from sparring.data.index import Ragged, TripleIndex
 
 TINY = 1e-12
 
 
 @dataclass(frozen=True, eq=False)
-class Evidence:
+class CandidateFeatures:
     """What is seen of candidates.
 
     Attributes:
@@ -28,7 +28,7 @@ class Evidence:
     open: Bool[Tensor, "B K"]
 
 
-class MissingFacts(nn.Module):
+class FalseNegativeClassifier(nn.Module):
     """Probability that a candidate is a missing fact, calibrated on facts held out.
 
     Held-out facts are true, and neither trained on nor known: what the graph lacks looks like
@@ -65,12 +65,12 @@ class MissingFacts(nn.Module):
             )
         self.num_entities, self.num_relations = graph.num_entities, graph.num_relations
         sizes = graph.num_entities, graph.num_relations
-        self.known, self.held = graph.known, FactIndex(held, *sizes)
+        self.known, self.held = graph.known, TripleIndex(held, *sizes)
         every = len(graph.triples) + len(held)
         # of the facts that are held out or missing, how many are held out
         self.share = len(held) / (len(held) + missing / (1 - missing) * every)
         head, _, tail = graph.triples.unbind(1)
-        self.links = Lists.of_pairs(
+        self.links = Ragged.of_pairs(
             torch.cat([head, tail]), torch.cat([tail, head]), graph.num_entities
         )
         self.register_buffer("degree", graph.degree.log1p(), persistent=False)
@@ -88,9 +88,9 @@ class MissingFacts(nn.Module):
         ids: Int[Tensor, "G K"],
         log_q: Float[Tensor, "B K"],
         answer_log_q: Float[Tensor, "B"],
-    ) -> Evidence:
+    ) -> CandidateFeatures:
         """What is to be seen of candidates that are drawn with the density q."""
-        own = per_query(ids, len(queries))
+        own = ungroup(ids, len(queries))
         turned = (queries.relation + self.num_relations) % (2 * self.num_relations)
         reverse = Queries(
             own.flatten(),
@@ -110,18 +110,18 @@ class MissingFacts(nn.Module):
             known.expand(own.shape) / 4,
             self.answers[queries.relation].unsqueeze(1).expand(own.shape) / 4,
         ]
-        wrong = other_than(queries.answer, ids)
-        return Evidence(
+        wrong = not_answer(queries.answer, ids)
+        return CandidateFeatures(
             torch.stack(features, 2),
             self.held.contains(queries, own),
             wrong & ~self.known.contains(queries, own),
         )
 
-    def forward(self, evidence: Evidence) -> Float[Tensor, "B K"]:
+    def forward(self, evidence: CandidateFeatures) -> Float[Tensor, "B K"]:
         """Probability that each candidate is true, of those that are not known."""
         return self.layers(evidence.features).squeeze(2).sigmoid()
 
-    def loss(self, evidence: Evidence) -> Float[Tensor, ""]:
+    def loss(self, evidence: CandidateFeatures) -> Float[Tensor, ""]:
         """Cross-entropy of being held out, over candidates that may be."""
         each = surprise(self(evidence), evidence.held, self.share) * evidence.open
         return each.sum() / evidence.open.sum().clamp(min=1)

@@ -9,12 +9,14 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from sparring.batch import Negatives, Queries, per_query
+from sparring.batch import Negatives, Queries, ungroup
 from sparring.data.graph import TrainGraph
 from sparring.generators.base import NegativeGenerator, draw, policy_gradient
 from sparring.generators.softmax import NeuralPolicy
+from sparring.registry import register
 
 
+@register("kbgan", example={"k": 2, "pool": 6, "model": {"name": "distmult", "dim": 4}})
 class KBGAN(NegativeGenerator):
     """A softmax inside a pool of uniform entities, trained to offer what scores high.
 
@@ -36,7 +38,7 @@ class KBGAN(NegativeGenerator):
         ValueError: for a pool of one entity or none.
     """
 
-    states_answer_density = closed_density = False
+    has_answer_log_q = has_log_prob = False
     schedulable = (("temperature", 1e-6, math.inf),)
     baseline: Float[Tensor, ""]
     total: Float[Tensor, "2"]
@@ -70,20 +72,20 @@ class KBGAN(NegativeGenerator):
         pool = torch.randint(self.num_entities, shape, generator=rng, device=device)
         log_share = (self.model(queries)(pool) / self.temperature).log_softmax(1)
         pick = draw(log_share, self.k, rng)
-        trace = log_share.gather(1, pick)
-        log_q = trace.detach() + math.log(self.pool / self.num_entities)
-        return Negatives.offer(queries, pool.gather(1, pick), log_q, trace=trace)
+        log_policy = log_share.gather(1, pick)
+        log_q = log_policy.detach() + math.log(self.pool / self.num_entities)
+        return Negatives.from_ids(queries, pool.gather(1, pick), log_q, log_policy=log_policy)
 
     def observe(self, feedback):
-        mask, trace = feedback.negatives.mask, feedback.negatives.trace
+        mask, log_policy = feedback.negatives.mask, feedback.negatives.log_policy
         reward = feedback.negative.float()
-        loss = policy_gradient(trace, reward - self.baseline, mask)
+        loss = policy_gradient(log_policy, reward - self.baseline, mask)
         if self.compat:
             loss = loss * mask.sum()
-        self.learn(loss + self.model.penalty(feedback.queries))
+        self.learn(loss + self.model.regularization(feedback.queries))
         self.model.after_step()
         self._remember((reward * mask).sum(), mask.sum(), len(feedback.queries))
-        entropy = -(trace.detach() * mask).sum() / mask.sum().clamp(min=1)
+        entropy = -(log_policy.detach() * mask).sum() / mask.sum().clamp(min=1)
         return {"reward": (reward * mask).sum() / mask.sum().clamp(min=1), "entropy": entropy}
 
     def _remember(self, reward: Tensor, draws: Tensor, queries: int) -> None:
@@ -103,6 +105,7 @@ class KBGAN(NegativeGenerator):
         self.seen = state["seen"]
 
 
+@register("neural-gan", example={"k": 4, "dim": 8, "hidden": 8})
 class NeuralGAN(NegativeGenerator):
     """A network over (anchor, relation) with a softmax over entities, trained by policy gradient.
 
@@ -140,7 +143,7 @@ class NeuralGAN(NegativeGenerator):
         if pool is not None and not 0 < pool <= size:
             raise ValueError(f"a pool of {pool} cannot be drawn from {size} entities")
         self.pool, self.entropy = pool, entropy
-        self.states_answer_density = self.closed_density = pool is None
+        self.has_answer_log_q = self.has_log_prob = pool is None
         self.register_buffer("everyone", torch.arange(size).unsqueeze(0), persistent=False)
         self.policy = NeuralPolicy(graph, dim, hidden)
         self.optimizer = torch.optim.Adam(self.parameters(), lr)
@@ -149,12 +152,12 @@ class NeuralGAN(NegativeGenerator):
         within = self.candidates(rng)
         log_share = self.log_share(queries, within)
         pick = draw(log_share, self.k, rng)
-        trace = log_share.gather(1, pick)
-        log_q = trace.detach() + math.log(within.shape[1] / self.everyone.shape[1])
+        log_policy = log_share.gather(1, pick)
+        log_q = log_policy.detach() + math.log(within.shape[1] / self.everyone.shape[1])
         answer = None
         if self.pool is None:
             answer = log_share.detach().gather(1, queries.answer.unsqueeze(1)).squeeze(1)
-        return Negatives.offer(queries, within[0][pick], log_q, answer, trace)
+        return Negatives.from_ids(queries, within[0][pick], log_q, answer, log_policy)
 
     def candidates(self, rng: torch.Generator) -> Int[Tensor, "1 M"]:
         """The entities to choose from, each once."""
@@ -171,11 +174,11 @@ class NeuralGAN(NegativeGenerator):
         if self.pool is not None:
             return None
         whole = self.log_share(queries, self.everyone)
-        return whole.gather(1, per_query(ids, len(queries)))
+        return whole.gather(1, ungroup(ids, len(queries)))
 
     def observe(self, feedback):
-        mask, trace = feedback.negatives.mask, feedback.negatives.trace
-        reward = feedback.negative.float() - self.entropy * trace.detach()
+        mask, log_policy = feedback.negatives.mask, feedback.negatives.log_policy
+        reward = feedback.negative.float() - self.entropy * log_policy.detach()
         mean = (reward * mask).sum() / mask.sum().clamp(min=1)
-        self.learn(policy_gradient(trace, reward - mean, mask))
-        return {"reward": mean, "entropy": -trace.detach().mean()}
+        self.learn(policy_gradient(log_policy, reward - mean, mask))
+        return {"reward": mean, "entropy": -log_policy.detach().mean()}

@@ -8,13 +8,15 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from sparring.batch import Negatives, Scorer, VectorScorer
+from sparring.batch import EmbeddingScorer, Negatives, Scorer
 from sparring.data.graph import TrainGraph
 from sparring.generators.base import draw, slot_features
 from sparring.generators.multi_index import cluster
+from sparring.registry import register
 from sparring.samplers.base import NegativeSampler
 
 
+@register("midx", example={"k": 4, "codes": 3})
 class MultiIndex(NegativeSampler):
     """Draws a cell of entities by its score, then one of its entities uniformly; exact density.
 
@@ -36,7 +38,7 @@ class MultiIndex(NegativeSampler):
         ValueError: for fewer than one code or step.
     """
 
-    needs_scores, closed_density = True, False
+    needs_scores, has_log_prob = True, False
     schedulable = (("temperature", 1e-6, math.inf),)
     occurrence: Float[Tensor, "N f"]
 
@@ -57,7 +59,7 @@ class MultiIndex(NegativeSampler):
             )
         self.codes, self.temperature = min(codes, graph.num_entities), temperature
         self.every, self.rounds = every, rounds
-        self.extra_scores = self.codes**2
+        self.num_extra_scores = self.codes**2
         self.register_buffer("occurrence", slot_features(graph), persistent=False)
         self.drawn = 0
         self.index: dict[str, Tensor] = {}
@@ -75,12 +77,12 @@ class MultiIndex(NegativeSampler):
         ids = self.index["order"][self.index["start"][cell] + rank]
         log_q = log_cell - size.log()
         answer = log_q.gather(1, self.index["cell"][queries.answer].unsqueeze(1)).squeeze(1)
-        return Negatives.offer(queries, ids, log_q.gather(1, cell), answer)
+        return Negatives.from_ids(queries, ids, log_q.gather(1, cell), answer)
 
     def _log_cell(self, score: Scorer) -> Float[Tensor, "B C"]:
         """Log-probability of each cell; -inf for empty ones."""
         scorer = inspect.unwrap(score)  # the model's own, from under what keeps gradients out
-        if isinstance(scorer, VectorScorer):
+        if isinstance(scorer, EmbeddingScorer):
             logit = scorer.at(self.index["centre"].unsqueeze(0))
         else:
             logit = score(self.index["order"][self.index["central"]].unsqueeze(0))
@@ -89,7 +91,7 @@ class MultiIndex(NegativeSampler):
     def _rebuilt(self, score: Scorer) -> dict[str, Tensor]:
         scorer = inspect.unwrap(score)
         vectors = self.occurrence
-        if isinstance(scorer, VectorScorer):
+        if isinstance(scorer, EmbeddingScorer):
             everyone = torch.arange(len(vectors), device=vectors.device).unsqueeze(0)
             vectors = scorer.vectors(everyone)[0].float()
         book, code = [], []

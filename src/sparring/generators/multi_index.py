@@ -8,8 +8,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from sparring.batch import per_query
-from sparring.data.index import spelled
+from sparring.batch import ungroup
+from sparring.data.index import ragged_arange
 from sparring.embedding import refuse_strangers
 from sparring.kernels.multi_index import BELOW, draw_from_cells, state
 from sparring.kernels.runtime import can_loop
@@ -36,7 +36,7 @@ LITTLE, DEEPEST = 1e-11, 25.0
 
 
 @dataclass(frozen=True, eq=False)
-class Shares:
+class CellDistribution:
     """How queries divide their attention among cells (a, b), up to a factor per query.
 
     Attributes:
@@ -50,25 +50,25 @@ class Shares:
     row: Float[Tensor, "B A"]
     total: Float[Tensor, "B 1"]
 
-    def __getitem__(self, rows: slice | Int[Tensor, "M"]) -> "Shares":
+    def __getitem__(self, rows: slice | Int[Tensor, "M"]) -> "CellDistribution":
         """Those of the chosen queries."""
-        return Shares(self.near[rows], self.far[rows], self.row[rows], self.total[rows])
+        return CellDistribution(self.near[rows], self.far[rows], self.row[rows], self.total[rows])
 
     def draw(
-        self, codes: "PairedCodes", k: int, rng: torch.Generator, floor: float = 0.0
+        self, codes: "InvertedMultiIndex", k: int, rng: torch.Generator, floor: float = 0.0
     ) -> Int[Tensor, "B k"]:
         """k entities for each query, with replacement, but for a share that is uniform."""
         return codes.draw(self, k, rng, floor)
 
     def log_prob(
-        self, codes: "PairedCodes", ids: Int[Tensor, "G K"], floor: float = 0.0
+        self, codes: "InvertedMultiIndex", ids: Int[Tensor, "G K"], floor: float = 0.0
     ) -> Float[Tensor, "B K"]:
         """Log-probability of ids, as each query draws them but for a share that is uniform."""
         return codes.log_prob(self, ids, floor)
 
 
 @dataclass(frozen=True, eq=False)
-class Pool:
+class BatchMeanDistribution:
     """One list for all queries, drawn from the mean of what each would draw from.
 
     Attributes:
@@ -77,22 +77,22 @@ class Pool:
         size: number of queries that look at the list.
     """
 
-    shares: Shares
+    shares: CellDistribution
     table: Float[Tensor, "A C"]
     size: int
 
     @classmethod
-    def of(cls, shares: Shares) -> "Pool":
+    def of(cls, shares: CellDistribution) -> "BatchMeanDistribution":
         """The pool of these queries: one matrix product."""
         size = len(shares.total)
         return cls(shares, (shares.near / (size * shares.total)).T @ shares.far, size)
 
-    def __getitem__(self, rows: slice) -> "Pool":
+    def __getitem__(self, rows: slice) -> "BatchMeanDistribution":
         """The same pool for some of the queries."""
-        return Pool(self.shares, self.table, len(range(self.size)[rows]))
+        return BatchMeanDistribution(self.shares, self.table, len(range(self.size)[rows]))
 
     def draw(
-        self, codes: "PairedCodes", k: int, rng: torch.Generator, floor: float = 0.0
+        self, codes: "InvertedMultiIndex", k: int, rng: torch.Generator, floor: float = 0.0
     ) -> Int[Tensor, "1 k"]:
         """k entities, each as one query at random would draw it."""
         device = self.table.device
@@ -100,7 +100,7 @@ class Pool:
         return codes.draw(self.shares[rows], 1, rng, floor).T
 
     def log_prob(
-        self, codes: "PairedCodes", ids: Int[Tensor, "G K"], floor: float = 0.0
+        self, codes: "InvertedMultiIndex", ids: Int[Tensor, "G K"], floor: float = 0.0
     ) -> Float[Tensor, "B K"]:
         """The same for the pool, in which all queries are alike."""
         share = self.table.flatten()[codes.cell[ids]] * codes.weight[ids]
@@ -108,7 +108,7 @@ class Pool:
         return stated.expand(self.size, -1) if len(ids) == 1 else stated
 
 
-class PairedCodes(nn.Module):
+class InvertedMultiIndex(nn.Module):
     """Cells (a, b) of entities, by the nearest code of each half of their vectors.
 
     The share of an entity in what a query asks for is in proportion to
@@ -216,15 +216,15 @@ class PairedCodes(nn.Module):
     def _spaced(self, number: int) -> Int[Tensor, "C"]:
         return torch.arange(number, device=self.cell.device) * self.entities // number
 
-    def shares(self, context: Float[Tensor, "B d"]) -> Shares:
+    def shares(self, context: Float[Tensor, "B d"]) -> CellDistribution:
         """What each query asks for."""
         near, far = context.split(self.width, 1)
         near, far = attention(near @ self.near.T), attention(far @ self.far.T)
         row = (far @ self.mass.T).mul_(near)
-        return Shares(near, far, row, row.sum(1, keepdim=True))
+        return CellDistribution(near, far, row, row.sum(1, keepdim=True))
 
     def draw(
-        self, shares: Shares, k: int, rng: torch.Generator, floor: float = 0.0
+        self, shares: CellDistribution, k: int, rng: torch.Generator, floor: float = 0.0
     ) -> Int[Tensor, "B k"]:
         """k entities per query, with replacement, where a share `floor` of them is uniform.
 
@@ -256,7 +256,7 @@ class PairedCodes(nn.Module):
         return torch.minimum(spot, last)
 
     def log_prob(
-        self, shares: Shares, ids: Int[Tensor, "G K"], floor: float = 0.0
+        self, shares: CellDistribution, ids: Int[Tensor, "G K"], floor: float = 0.0
     ) -> Float[Tensor, "B K"]:
         """Log-probability of ids, where a share `floor` of the draws is uniform.
 
@@ -269,13 +269,13 @@ class PairedCodes(nn.Module):
             wrong = state(*(one.numpy() for one in given), floor)
             refuse_strangers(wrong, stated.numel(), ids, self.entities)
             return stated.log_()
-        ids = per_query(ids, len(shares.row))
+        ids = ungroup(ids, len(shares.row))
         cell = self.cell[ids]
         share = shares.near.gather(1, cell // len(self.far))
         share = share * shares.far.gather(1, cell % len(self.far)) * self.weight[ids]
         return raised(share / shares.total, floor, self.entities).log_()
 
-    def foremost(self, shares: Shares, m: int) -> Int[Tensor, "B m"]:
+    def topk(self, shares: CellDistribution, m: int) -> Int[Tensor, "B m"]:
         """The m most probable entities of each query, in any order.
 
         No cell holds one of them unless it is among the m whose best entities are most probable.
@@ -286,9 +286,9 @@ class PairedCodes(nn.Module):
         hope = shares.near.unsqueeze(2) * shares.far.unsqueeze(1) * best.view_as(self.mass)
         chosen = hope.flatten(1).topk(min(m, cells), dim=1).indices
         size = self.size[chosen]
-        _, spot = spelled(self.first[chosen].flatten(), size.flatten())
+        _, spot = ragged_arange(self.first[chosen].flatten(), size.flatten())
         held = size.sum(1)
-        row, column = spelled(torch.zeros_like(held), held)
+        row, column = ragged_arange(torch.zeros_like(held), held)
         ids = size.new_zeros(len(chosen), int(held.max()))
         ids[row, column] = self.order[spot]
         real = torch.zeros_like(ids, dtype=torch.bool)

@@ -8,19 +8,24 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from sparring.batch import Feedback, Negatives, Queries, Scorer, other_than, scores_of_some
+from sparring.batch import Feedback, Negatives, Queries, Scorer, not_answer, score_rows
 from sparring.data.graph import TrainGraph
 from sparring.generators.base import NegativeGenerator
-from sparring.generators.false_negatives import Evidence, MissingFacts
-from sparring.generators.multi_index import PairedCodes, Pool, Shares
+from sparring.generators.false_negatives import CandidateFeatures, FalseNegativeClassifier
+from sparring.generators.multi_index import (
+    BatchMeanDistribution,
+    CellDistribution,
+    InvertedMultiIndex,
+)
 from sparring.generators.student import Proposal, distil
 from sparring.optim import TableAdagrad, TableAdam
+from sparring.registry import register
 
 MANY = 50_000  # entities from which on no step goes through the vectors of all
 
 
 @dataclass(frozen=True, eq=False)
-class Glance:
+class PendingUpdate:
     """What a draw leaves for the lesson about some of its queries: M of B.
 
     Attributes:
@@ -30,19 +35,20 @@ class Glance:
     """
 
     batch: int
-    shares: Shares | Pool
+    shares: CellDistribution | BatchMeanDistribution
     others: Int[Tensor, "1 U"]
     score: Float[Tensor, "M U"]
 
 
-class SparringGenerator(NegativeGenerator):
+@register("generator", example={"k": 4, "dim": 8, "visits": 4}, aliases=["sparring"])
+class NSGenerator(NegativeGenerator):
     """Draws entities that a small model, distilled from the main one, finds plausible.
 
     The small model gives every entity a logit for every query. It learns them from the scores
     that its own draws have just been given, and from those of a few uniform entities, by forward
     KL on these candidates: the target is the softmax of score / temperature, both sides are
     corrected for the density of the candidates, and no policy gradient is needed. Draws follow
-    the small model with its vectors rounded to codes (`PairedCodes`), mixed with a uniform
+    the small model with its vectors rounded to codes (`InvertedMultiIndex`), mixed with a uniform
     floor, in O(sqrt N) per query, and `log_q` is exact for every entity, also for the answer.
     Known answers never count.
 
@@ -62,8 +68,8 @@ class SparringGenerator(NegativeGenerator):
         learn_from: share of a batch's queries that a lesson is about.
         likelihood: weight of the log-probability of the answers among the candidates.
         missing: above 0, the share of all true facts that the graph is thought to lack. Then
-            each draw states how likely it is one of them (`MissingFacts`), which takes training
-            facts held out of the graph.
+            each draw states how likely it is one of them (`FalseNegativeClassifier`), which takes
+            training facts held out of the graph.
         weigh: let draws count by the probability that they are wrong.
         tolerate: a draw that is a missing fact with a higher probability does not count.
         avoid: lower the target of candidates by it, whoever states it.
@@ -133,37 +139,40 @@ class SparringGenerator(NegativeGenerator):
         self.difficulty = difficulty
         self.others, self.likelihood = others, likelihood
         self.every, self.stride = every, max(1, round(1 / learn_from))
-        self.needs_scores, self.extra_scores = others > 0, -(-others // (every * self.stride))
+        self.needs_scores, self.num_extra_scores = others > 0, -(-others // (every * self.stride))
         many = graph.num_entities > MANY
         self.proposal = Proposal(graph, dim=dim, sparse=many)
         some = every * visits  # each lesson makes up for the steps without
-        self.codes = PairedCodes(graph.num_entities, dim=dim, codes=codes, visits=some)
+        self.codes = InvertedMultiIndex(graph.num_entities, dim=dim, codes=codes, visits=some)
         self.codes.restart(self.proposal.vectors, self.proposal.bias)
         self.register_buffer("sharpness", torch.tensor(float(sharpness)))
         for name in ("lesson", "hardness"):
             self.register_buffer(name, torch.zeros(()))
-        self.missing = MissingFacts(graph, missing=missing) if missing else None
+        self.missing = FalseNegativeClassifier(graph, missing=missing) if missing else None
         self.weigh, self.tolerate, self.avoid = weigh, tolerate, avoid
         parameters = list(self.parameters())
         self.optimizer = (
             TableAdagrad(parameters, lr=10 * lr) if many else TableAdam(parameters, lr=lr)
         )
         self.steps = 0
-        self.glance: Glance | None = None
-        self.evidence: Evidence | None = None
+        self.glance: PendingUpdate | None = None
+        self.evidence: CandidateFeatures | None = None
 
     @torch.no_grad()
-    def shares(self, queries: Queries) -> Shares | Pool:
+    def shares(self, queries: Queries) -> CellDistribution | BatchMeanDistribution:
         """How the queries divide their draws among the cells."""
         shares = self._own_shares(queries)
-        return Pool.of(shares) if self.shared else shares
+        return BatchMeanDistribution.of(shares) if self.shared else shares
 
-    def _own_shares(self, queries: Queries) -> Shares:
+    def _own_shares(self, queries: Queries) -> CellDistribution:
         return self.codes.shares(self.proposal.context(queries) * self.sharpness)
 
     @torch.no_grad()
     def density(
-        self, shares: Shares | Pool, ids: Int[Tensor, "G K"], others: float = 0.0
+        self,
+        shares: CellDistribution | BatchMeanDistribution,
+        ids: Int[Tensor, "G K"],
+        others: float = 0.0,
     ) -> Float[Tensor, "B K"]:
         """Log-probability of ids in a draw, floor included, whether or not they are known.
 
@@ -180,12 +189,12 @@ class SparringGenerator(NegativeGenerator):
             shape = (1, self.others)
             some = torch.randint(self.num_entities, shape, generator=rng, device=ids.device)
             rows = self._pupils(len(queries))
-            told = scores_of_some(score, rows, some).float()
-            self.glance = Glance(len(queries), shares[rows], some, told)
+            told = score_rows(score, rows, some).float()
+            self.glance = PendingUpdate(len(queries), shares[rows], some, told)
         known = self.known.contains(queries, ids)
         log_q = self.density(shares, ids).masked_fill(known, -torch.inf)
         answer = self.density(shares, queries.answer.unsqueeze(1)).squeeze(1)
-        drawn = Negatives.offer(queries, ids, log_q, answer)
+        drawn = Negatives.from_ids(queries, ids, log_q, answer)
         return self._doubted(queries, replace(drawn, mask=drawn.mask & ~known))
 
     @torch.no_grad()
@@ -198,7 +207,7 @@ class SparringGenerator(NegativeGenerator):
         doubt = self.missing(self.evidence) * drawn.mask
         weight = 1 - doubt if self.weigh else drawn.weight
         mask = drawn.mask & (doubt <= self.tolerate)
-        return replace(drawn, mask=mask, false_negative=doubt, weight=weight)
+        return replace(drawn, mask=mask, p_false_negative=doubt, weight=weight)
 
     def log_prob(self, queries, ids):
         log_q = self.density(self.shares(queries), ids)
@@ -214,9 +223,9 @@ class SparringGenerator(NegativeGenerator):
         return lambda ids: self.density(shares, ids)
 
     @torch.no_grad()
-    def foremost(self, queries: Queries, m: int) -> Int[Tensor, "B m"]:
+    def topk(self, queries: Queries, m: int) -> Int[Tensor, "B m"]:
         """The m most probable entities of each query, in any order; all, if there are fewer."""
-        return self.codes.foremost(self._own_shares(queries), min(m, self.num_entities))
+        return self.codes.topk(self._own_shares(queries), min(m, self.num_entities))
 
     def _lesson(self) -> bool:
         """Whether the small model learns in this step."""
@@ -257,12 +266,12 @@ class SparringGenerator(NegativeGenerator):
         ids = feedback.negatives.ids
         ids = ids[rows] if len(ids) == len(feedback.queries) else ids
         score, counted = feedback.negative[rows].float(), feedback.negatives.mask[rows]
-        doubt = feedback.negatives.false_negative[rows]
+        doubt = feedback.negatives.p_false_negative[rows]
         if glance is None or glance.batch != len(feedback.queries):
             log_q = self.density(self.shares(queries), ids)
         else:
             some, shares = glance.others, glance.shares
-            wrong = other_than(queries.answer, some) & ~self.known.contains(queries, some)
+            wrong = not_answer(queries.answer, some) & ~self.known.contains(queries, some)
             ids = torch.cat([ids, some.expand(len(ids), -1)], 1)
             score = torch.cat([score, glance.score], 1)
             counted = torch.cat([counted, wrong], 1)
@@ -278,7 +287,10 @@ class SparringGenerator(NegativeGenerator):
 
     @torch.no_grad()
     def _doubt(
-        self, queries: Queries, shares: Shares | Pool, ids: Int[Tensor, "1 U"]
+        self,
+        queries: Queries,
+        shares: CellDistribution | BatchMeanDistribution,
+        ids: Int[Tensor, "1 U"],
     ) -> Float[Tensor, "B _"]:
         """Probability that uniform entities are missing facts; no column where none is of use."""
         if self.missing is None or not self.avoid:

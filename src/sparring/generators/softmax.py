@@ -11,9 +11,10 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from sparring.batch import Feedback, Negatives, Queries, grouped, per_query
+from sparring.batch import Feedback, Negatives, Queries, group_rows, ungroup
 from sparring.data.graph import TrainGraph
 from sparring.generators.base import NegativeGenerator, draw, floored, halve, slot_features
+from sparring.registry import register
 
 
 class Policy(nn.Module, ABC):
@@ -34,7 +35,7 @@ class Policy(nn.Module, ABC):
 
     def forward(self, queries: Queries, ids: Int[Tensor, "G K"]) -> Float[Tensor, "B K"]:
         """Logits of candidates, up to a constant per query."""
-        context = grouped(self.context(queries), len(ids))
+        context = group_rows(self.context(queries), len(ids))
         logits = context @ self.entity(ids).mT + self.bias[ids].unsqueeze(1)
         return logits.flatten(0, 1)
 
@@ -104,17 +105,18 @@ class DenseGenerator(NegativeGenerator):
         log_q = self.floored(self.log_policy(queries))
         ids = draw(log_q, self.k, rng)
         answer = log_q.gather(1, queries.answer.unsqueeze(1)).squeeze(1)
-        return Negatives.offer(queries, ids, log_q.gather(1, ids), answer)
+        return Negatives.from_ids(queries, ids, log_q.gather(1, ids), answer)
 
     def log_prob(self, queries, ids):
-        return self.floored(self.log_policy(queries).gather(1, per_query(ids, len(queries))))
+        return self.floored(self.log_policy(queries).gather(1, ungroup(ids, len(queries))))
 
 
+@register("softmax-generator", example={"k": 4, "dim": 8})
 class SoftmaxGenerator(DenseGenerator):
     """Learns the softmax of the main model's scores by forward KL, without policy gradient.
 
     The scores of the candidates just offered, corrected for their density, are the target; the
-    optimum is q in proportion to (1 - false_negative) * exp(score / temperature), to which it
+    optimum is q in proportion to (1 - p_false_negative) * exp(score / temperature), to which it
     stays mass-covering. The reference for generators that need not weigh every entity.
 
     Args:
@@ -157,7 +159,7 @@ class SoftmaxGenerator(DenseGenerator):
     def observe(self, feedback):
         queries = feedback.queries
         log_policy = self.log_policy(queries)
-        drawn = log_policy.gather(1, per_query(feedback.negatives.ids, len(queries)))
+        drawn = log_policy.gather(1, ungroup(feedback.negatives.ids, len(queries)))
         target = self.target(feedback, self.floored(drawn.detach()))
         apart = -(target * drawn).sum(1).mean()
         answer = -log_policy.gather(1, queries.answer.unsqueeze(1)).mean()
@@ -166,7 +168,7 @@ class SoftmaxGenerator(DenseGenerator):
 
     def target(self, feedback: Feedback, log_q: Float[Tensor, "B K"]) -> Float[Tensor, "B K"]:
         """Self-normalised importance weights of the candidates; 0 in rows where none counts."""
-        counted = feedback.negatives.mask * (1 - feedback.negatives.false_negative)
+        counted = feedback.negatives.mask * (1 - feedback.negatives.p_false_negative)
         logit = feedback.negative.to(log_q.dtype) / self.temperature - log_q + counted.log()
         return logit.softmax(1).nan_to_num(0.0)
 
@@ -174,12 +176,13 @@ class SoftmaxGenerator(DenseGenerator):
 FARTHEST = 80.0  # exp(-80) is still above 0 in float32
 
 
+@register("flow", example={"k": 4, "dim": 8})
 class FlowGenerator(DenseGenerator):
     """Chooses a group, then one of its entities, with trajectory balance (Bengio et al., 2021).
 
     As each entity lies in one group there is one way to reach it, and the balance is
     log Z + log q = log reward, with Z learned for each query. The reward is
-    exp(score / temperature) * (1 - false_negative), so q becomes proportional to it, as in
+    exp(score / temperature) * (1 - p_false_negative), so q becomes proportional to it, as in
     hierarchical flow networks for negatives (FlowNeg). Groups are the first types of entities if
     the graph has types, else about sqrt(N) equal groups that occur with the same relations.
 
@@ -235,8 +238,8 @@ class FlowGenerator(DenseGenerator):
 
     def observe(self, feedback):
         queries, offered = feedback.queries, feedback.negatives
-        drawn = per_query(offered.ids, len(queries))
-        trusted = 1 - offered.false_negative
+        drawn = ungroup(offered.ids, len(queries))
+        trusted = 1 - offered.p_false_negative
         mask = offered.mask & (trusted > 0)
         reward = feedback.negative / self.temperature + trusted.masked_fill(~mask, 1.0).log()
         flow = self.log_total(queries) + self.log_policy(queries).gather(1, drawn)

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from sparring.batch import Queries
 from sparring.data.graph import TrainGraph
-from sparring.embedding import Table
+from sparring.embedding import EmbeddingTable
 from sparring.kernels.runtime import compiled
 from sparring.models.scorers import DotScorer
 
@@ -62,8 +62,8 @@ class Proposal(nn.Module):
             raise ValueError(f"a proposal's vectors are complex, so dim must be even; got {dim}")
         self.dim = dim
         # vector and bias side by side, and likewise factor and shift: one look-up finds both
-        self.entity = Table(graph.num_entities, dim + 1, sparse=sparse)
-        self.relation = Table(2 * graph.num_relations, 2 * dim)
+        self.entity = EmbeddingTable(graph.num_entities, dim + 1, sparse=sparse)
+        self.relation = EmbeddingTable(2 * graph.num_relations, 2 * dim)
         # nearly indifferent: logits start at a standard deviation of about .1
         nn.init.normal_(self.entity.weight, std=dim**-0.25 / 4)
         nn.init.normal_(self.relation.weight, std=dim**-0.25 / 4)

@@ -5,12 +5,14 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from sparring.batch import Negatives, Queries, grouped
-from sparring.corruption import both_queries
+from sparring.batch import Negatives, Queries, group_rows
+from sparring.corruption import tail_and_head_queries
 from sparring.data.graph import TrainGraph
 from sparring.generators.base import NegativeGenerator, halve, slot_features
+from sparring.registry import register
 
 
+@register("adversarial-tree", example={"k": 4})
 class AdversarialTree(NegativeGenerator):
     """Draws what the graph itself makes likely, by a binary tree with an entity at each leaf.
 
@@ -36,7 +38,7 @@ class AdversarialTree(NegativeGenerator):
 
     def __init__(self, graph: TrainGraph, *, k: int, dim: int = 16, lr: float = 1e-2):
         super().__init__(k)
-        queries = both_queries(graph.triples, graph.num_relations)
+        queries = tail_and_head_queries(graph.triples, graph.num_relations)
         anchor = slot_features(graph, dim)
         relation = means(anchor[queries.answer], queries.relation, 2 * graph.num_relations)
         self.register_buffer("anchor_feature", anchor)
@@ -65,7 +67,7 @@ class AdversarialTree(NegativeGenerator):
         right: Int[Tensor, "G K"],
     ) -> Float[Tensor, "B K"]:
         """Log-probability of turning right (1) or left (0) at nodes; certain without a fork."""
-        logit = grouped(features, len(node)) @ self.node(node).mT
+        logit = group_rows(features, len(node)) @ self.node(node).mT
         turn = F.logsigmoid((2 * right - 1).unsqueeze(1) * logit)
         return (turn * self.forked[node].unsqueeze(1)).flatten(0, 1)
 
@@ -82,7 +84,7 @@ class AdversarialTree(NegativeGenerator):
                 log_q = log_q + self.log_turn(features, node, right)
                 place = 2 * place + right
             answer = self.log_prob(queries, queries.answer.unsqueeze(1)).squeeze(1)
-            return Negatives.offer(queries, self.entity[place], log_q, answer)
+            return Negatives.from_ids(queries, self.entity[place], log_q, answer)
 
     def log_prob(self, queries, ids):
         features, leaf = self.features(queries), self.leaf[ids]

@@ -10,18 +10,18 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.utils.data import get_worker_info
 
-from sparring.batch import Feedback, Negatives, Queries, Scorer, per_query
-from sparring.corruption import ChosenSide, Sides, answered
+from sparring.batch import Feedback, Negatives, Queries, Scorer, ungroup
+from sparring.corruption import CorruptEither, Corruption, to_triples
 from sparring.data.graph import TrainGraph
 from sparring.losses import Loss
-from sparring.models import MainModel
+from sparring.models import KGEModel
 from sparring.samplers.base import NegativeSampler
 
 AT_ONCE = 2**17  # triples that the host's model scores in one call
 Judge = Callable[[Tensor, Tensor], Tensor]
 
 
-class Bridge:
+class Adapter:
     """Draws corrupted triples for a host, and lets the sampler learn from their scores.
 
     A host draws for a batch, tells the scores with `hear` (in parts, if it splits the batch), and
@@ -29,7 +29,7 @@ class Bridge:
 
     Args:
         make: builds the sampler for the training graph, whose ids are the host's.
-        sides: which end of each triple to replace.
+        corruption: which end of each triple to replace.
         loss: stands in for the host's own loss, which knows no densities; None keeps that.
         seed: of the sampler's first parameters, and of all draws.
 
@@ -43,11 +43,11 @@ class Bridge:
         self,
         make: Callable[[TrainGraph], NegativeSampler],
         *,
-        sides: Callable[[TrainGraph], Sides] = ChosenSide,
+        corruption: Callable[[TrainGraph], Corruption] = CorruptEither,
         loss: Loss | None = None,
         seed: int = 0,
     ):
-        self.make, self.make_sides, self.loss, self.seed = make, sides, loss, seed
+        self.make, self.make_corruption, self.loss, self.seed = make, corruption, loss, seed
         self.judge: Judge | None = None
         self.told: dict[str, Tensor] = {}
         self.forget()
@@ -76,13 +76,16 @@ class Bridge:
         device = graph.triples.device
         with torch.random.fork_rng(devices=[]):  # the host's own random numbers stay the same
             torch.manual_seed(self.seed)
-            sampler, sides = self.make(graph).to(device), self.make_sides(graph).to(device)
-        if self.loss is not None and self.loss.needs_density and not sampler.states_density:
+            sampler, corruption = (
+                self.make(graph).to(device),
+                self.make_corruption(graph).to(device),
+            )
+        if self.loss is not None and self.loss.needs_log_q and not sampler.has_log_q:
             raise ValueError(
                 f"{type(self.loss).__name__} corrects for the density of negatives, and "
                 f"{type(sampler).__name__} states none; use another loss or sampler"
             )
-        self.sampler, self.sides, self.entered = sampler, sides, graph.content_hash
+        self.sampler, self.corruption, self.entered = sampler, corruption, graph.content_hash
         self.rng = torch.Generator(device).manual_seed(self.seed)
         self.last, self.heard = None, []
         if self.waiting is not None:
@@ -94,21 +97,21 @@ class Bridge:
         """Triples with one end replaced, and True where they count.
 
         Raises:
-            ValueError: if `sides` asks more than one question about a triple.
+            ValueError: if `corruption` asks more than one question about a triple.
             RuntimeError: as `draw_all` does.
         """
         corrupted, mask = self.draw_all(triples)
         if len(corrupted) != len(triples):
             raise ValueError(
-                f"{type(self.sides).__name__} replaces both ends of a triple, and this library "
-                "takes negatives of one; use other sides, such as ChosenSide or BernoulliSide"
+                f"{type(self.corruption).__name__} replaces both ends of a triple, and this "
+                "library takes negatives of one; use other sides, such as CorruptEither or Bernoulli"
             )
         return corrupted, mask
 
     def draw_all(
         self, triples: Int[Tensor, "B 3"]
     ) -> tuple[Int[Tensor, "Q K 3"], Bool[Tensor, "Q K"]]:
-        """The same for Q questions: as many as triples, or twice as many, by `sides`.
+        """The same for Q questions: as many as triples, or twice as many, by `corruption`.
 
         Raises:
             RuntimeError: before `enter`, in a worker process, or if the sampler needs scores that
@@ -122,10 +125,10 @@ class Bridge:
                 "and repeats the draws of the other workers; set num_workers=0"
             )
         self.digest()
-        queries = self.sides(triples.to(self.rng.device), self.rng)
+        queries = self.corruption(triples.to(self.rng.device), self.rng)
         drawn = self.sampler.sample(queries, self.scorer(queries), self.rng)
-        self.last = queries, replace(drawn, ids=per_query(drawn.ids, len(queries)))
-        corrupted = answered(queries, drawn.ids, self.sides.num_relations)
+        self.last = queries, replace(drawn, ids=ungroup(drawn.ids, len(queries)))
+        corrupted = to_triples(queries, drawn.ids, self.corruption.num_relations)
         return corrupted.to(triples.device), drawn.mask.to(triples.device)
 
     def hear(self, positive: Float[Tensor, "b"], negative: Float[Tensor, "b K"]) -> None:
@@ -173,7 +176,7 @@ class Bridge:
 
     def heads(self, queries: Queries) -> Bool[Tensor, "B"]:
         """Where queries ask for the head."""
-        return queries.relation >= self.sides.num_relations
+        return queries.relation >= self.corruption.num_relations
 
     def scorer(self, queries: Queries) -> Scorer:
         """The host model's scores of candidates for these queries."""
@@ -203,7 +206,7 @@ class HostScorer:
         RuntimeError: when called, if the bridge does not know the model.
     """
 
-    bridge: Bridge
+    bridge: Adapter
     queries: Queries
 
     def __call__(self, ids: Int[Tensor, "G K"]) -> Float[Tensor, "B K"]:
@@ -214,7 +217,7 @@ class HostScorer:
                 "use the training loop of sparring.integrations for this library, or a sampler "
                 "that ignores scores"
             )
-        triples = answered(self.queries, ids, self.bridge.sides.num_relations)
+        triples = to_triples(self.queries, ids, self.bridge.corruption.num_relations)
         head = self.bridge.heads(self.queries).unsqueeze(1).expand(triples.shape[:2])
         both = zip(triples.flatten(0, 1).split(AT_ONCE), head.flatten().split(AT_ONCE))
         parts = [judge(some, asked) for some, asked in both]
@@ -225,14 +228,14 @@ class HostScorer:
         return HostScorer(self.bridge, self.queries[rows])
 
 
-class HostModel(MainModel):
+class HostModel(KGEModel):
     """The model of a host library as one of ours, for `evaluate` and other questions.
 
     Args:
         bridge: that has entered a graph, and knows the model by its `judge`.
     """
 
-    def __init__(self, bridge: Bridge):
+    def __init__(self, bridge: Adapter):
         super().__init__()
         self.bridge = bridge
 

@@ -11,8 +11,8 @@ import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
-from sparring.batch import Negatives, Queries, Scorer, per_query
-from sparring.corruption import both_queries
+from sparring.batch import Negatives, Queries, Scorer, ungroup
+from sparring.corruption import tail_and_head_queries
 from sparring.data.graph import KnowledgeGraph
 from sparring.samplers.base import NegativeSampler
 
@@ -24,14 +24,14 @@ class FixedNegatives:
     """k heads and k tails for each training triple.
 
     Attributes:
-        answered: False for the candidates of a side that never got one that counts, because all
+        to_triples: False for the candidates of a side that never got one that counts, because all
             entities answer it; these are not to be used.
     """
 
     triples: Int[Tensor, "T 3"]
     heads: Int[Tensor, "T k"]
     tails: Int[Tensor, "T k"]
-    answered: Bool[Tensor, "T 2"]
+    to_triples: Bool[Tensor, "T 2"]
 
 
 @torch.no_grad()
@@ -55,7 +55,7 @@ def drawn_once(
     rows = torch.arange(-(-len(triples) // batch) * batch, device=rng.device) % len(triples)
     found = []
     for some in rows.split(batch):
-        queries = both_queries(triples[some], len(graph.relations))
+        queries = tail_and_head_queries(triples[some], len(graph.relations))
         draws = [sampler.sample(queries, score(queries), rng) for _ in range(ROUNDS)]
         ids, counts = _first(draws, len(queries), sampler.k)
         tails, heads = ids.chunk(2)
@@ -67,7 +67,7 @@ def drawn_once(
 def _first(
     draws: list[Negatives], batch: int, k: int
 ) -> tuple[Int[Tensor, "B k"], Bool[Tensor, "B"]]:
-    ids = torch.cat([per_query(drawn.ids, batch) for drawn in draws], 1)
+    ids = torch.cat([ungroup(drawn.ids, batch) for drawn in draws], 1)
     mask = torch.cat([drawn.mask for drawn in draws], 1)
     return ids.gather(1, that_count(mask, k)), mask.any(1)
 
@@ -85,7 +85,9 @@ def bess_arrays(fixed: FixedNegatives) -> dict[str, np.ndarray]:
     In a row without a usable negative, the array holds the answer itself.
     """
     heads, tails = (
-        torch.where(fixed.answered[:, side : side + 1], ids, fixed.triples[:, column : column + 1])
+        torch.where(
+            fixed.to_triples[:, side : side + 1], ids, fixed.triples[:, column : column + 1]
+        )
         for side, ids, column in ((0, fixed.heads, 0), (1, fixed.tails, 2))
     )
     arrays = {"triples": fixed.triples, "negative_heads": heads, "negative_tails": tails}
@@ -116,7 +118,7 @@ def dicee_arrays(fixed: FixedNegatives, rng: torch.Generator) -> dict[str, np.nd
     wrong = fixed.triples.unsqueeze(1).repeat(1, k, 1)
     wrong[..., 0] = torch.where(head, fixed.heads, wrong[..., 0])
     wrong[..., 2] = torch.where(head, wrong[..., 2], fixed.tails)
-    counts = torch.where(head, fixed.answered[:, :1], fixed.answered[:, 1:])
+    counts = torch.where(head, fixed.to_triples[:, :1], fixed.to_triples[:, 1:])
     both = torch.cat([fixed.triples, wrong[counts]]).cpu()
     labels = (torch.arange(len(both)) < len(fixed.triples)).float()
     order = torch.randperm(len(both), generator=rng)

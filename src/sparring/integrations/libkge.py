@@ -1,7 +1,7 @@
 """Samplers in LibKGE's negative sampling training, and generators that learn from it.
 
 class Sparring(SparringJob):  # in a module of yours
-    bridge = Bridge(lambda graph: SparringGenerator(graph, k=8), sides=BothSides)
+    bridge = Bridge(lambda graph: NSGenerator(graph, k=8), corruption=CorruptBoth)
 
 modules: [kge.job, kge.model, kge.model.embedder, my_module]  # in the configuration
 train.type: negative_sampling
@@ -23,13 +23,13 @@ from kge.model import KgeModel
 from kge.util.sampler import KgeSampler, KgeUniformSampler
 from torch import Tensor
 
-from sparring.corruption import answered
+from sparring.corruption import to_triples
 from sparring.data.graph import KnowledgeGraph, TrainGraph
-from sparring.integrations.adapter import Bridge, frozen
+from sparring.integrations.adapter import Adapter, frozen
 from sparring.integrations.export import that_count
 from sparring.samplers import NegativeSampler
-from sparring.testing import Contestant
-from sparring.testing.external import taste
+from sparring.testing import ExternalSampler
+from sparring.testing.external import dummy_scores
 
 KEY = "negative_sampling"
 ONE_WAY = ("o", "s")  # what LibKGE calls asking for the tail, and for the head
@@ -39,8 +39,8 @@ class SparringJob(TrainingJobNegativeSampling):
     """LibKGE's job with a sampler that sees the model's scores and learns from them.
 
     LibKGE builds its jobs by the name of their class, so each has its `bridge` as an attribute of
-    the class; every job works with a copy. `sides` of the bridge says which ends are replaced;
-    `BothSides` is what LibKGE does. Where a candidate does not count, one of the same list that
+    the class; every job works with a copy. `corruption` of the bridge says which ends are replaced;
+    `CorruptBoth` is what LibKGE does. Where a candidate does not count, one of the same list that
     does takes its place; a triple without any is left out. Triples are scored one by one, whatever
     `negative_sampling.implementation` says. Checkpoints hold the sampler too.
 
@@ -49,7 +49,7 @@ class SparringJob(TrainingJobNegativeSampling):
             corrupted relations, and another number of negatives than the sampler draws.
     """
 
-    bridge: Bridge
+    bridge: Adapter
 
     def __init__(
         self,
@@ -89,7 +89,7 @@ class SparringJob(TrainingJobNegativeSampling):
         if self._sampler.shared or any(filters[slot] for slot in "spo"):
             raise ValueError(
                 f"{KEY}.shared and {KEY}.filtering are of LibKGE's own samplers; leave them off, "
-                "and build a sampler that filters by itself, such as UniformUnknown, or HideKnown "
+                "and build a sampler that filters by itself, such as UniformFiltered, or MaskKnown "
                 "around any other"
             )
 
@@ -135,7 +135,9 @@ class SparringJob(TrainingJobNegativeSampling):
         assert self.bridge.last is not None
         queries = self.bridge.last[0][rows]
         corrupted, mask = batch["corrupted"][rows], batch["mask"][rows]
-        triples = answered(queries, queries.answer.unsqueeze(1), self.bridge.sides.num_relations)
+        triples = to_triples(
+            queries, queries.answer.unsqueeze(1), self.bridge.corruption.num_relations
+        )
         everything = torch.cat([triples.to(self.device), corrupted], 1)
         head = self.bridge.heads(queries).to(self.device).unsqueeze(1)
         head = head.expand(everything.shape[:2]).flatten()
@@ -208,7 +210,7 @@ def _configured(graph: TrainGraph, options: Mapping[str, Any]) -> tuple[Config, 
     return config, KEY, _dataset({"train": graph.triples}, *names, config)
 
 
-def contestant(maker: type[KgeSampler], options: Mapping[str, Any]) -> Contestant:
+def contestant(maker: type[KgeSampler], options: Mapping[str, Any]) -> ExternalSampler:
     """A sampler class of LibKGE, to be judged; it replaces tails, then heads.
 
     Args:
@@ -232,19 +234,19 @@ def contestant(maker: type[KgeSampler], options: Mapping[str, Any]) -> Contestan
 
     filtered = any(options.get("filtering", {}).values())
     uniform = maker is KgeUniformSampler and not filtered
-    return Contestant(maker.__name__, make, filtered=filtered, uniform=uniform)
+    return ExternalSampler(maker.__name__, make, filtered=filtered, uniform=uniform)
 
 
-def adapted(made: Callable[..., NegativeSampler], **options: Any) -> Contestant:
+def adapted(made: Callable[..., NegativeSampler], **options: Any) -> ExternalSampler:
     """A class of our samplers inside LibKGE, to be judged."""
 
     def make(graph, width, seed):
         kind = type("Judged", (SparringJob,), {"bridge": None})
-        kind.bridge = Bridge(lambda graph: made(graph, k=width, **options), seed=seed)
+        kind.bridge = Adapter(lambda graph: made(graph, k=width, **options), seed=seed)
         config, _, dataset = _configured(graph, {})
         with TemporaryDirectory() as config.folder:
             job = kind(config, dataset)
-        job.bridge.judge = taste
+        job.bridge.judge = dummy_scores
         return job.bridge.draw
 
-    return Contestant(f"{made.__name__} in LibKGE", make)
+    return ExternalSampler(f"{made.__name__} in LibKGE", make)

@@ -1,12 +1,12 @@
 """Samplers in PyTorch Geometric's `nn.kge` models, and generators that learn from them.
 
-bridge = Bridge(lambda graph: SparringGenerator(graph, k=8))
+bridge = Bridge(lambda graph: NSGenerator(graph, k=8))
 model = bridged(ComplEx, bridge)(num_nodes, num_relations, hidden_channels)
 loader = model.loader(head_index, rel_type, tail_index, batch_size=512)
 
 Samplers in the link loaders of PyTorch Geometric.
 
-bridge = Bridge(make, sides=Tails, loss=Softmax(correction="both"))
+bridge = Bridge(make, corruption=Tails, loss=Softmax(correction="both"))
 links = LinkNegatives(data, bridge, around=NeighborSampler(data, [10, 10]))
 for batch in LinkLoader(data, links, neg_sampling=NegativeSampling("triplet", k), ...):
     ...  # score (batch.src_index, batch.dst_pos_index) and (batch.src_index, batch.dst_neg_index)
@@ -29,12 +29,12 @@ from torch_geometric.sampler import (
     SamplerOutput,
 )
 
-from sparring.corruption import ChosenSide
+from sparring.corruption import CorruptEither
 from sparring.data.graph import TrainGraph
-from sparring.integrations.adapter import Bridge, frozen
+from sparring.integrations.adapter import Adapter, frozen
 from sparring.samplers import NegativeSampler
-from sparring.testing import Contestant
-from sparring.testing.external import taste
+from sparring.testing import ExternalSampler
+from sparring.testing.external import dummy_scores
 
 
 class BridgedModel(KGEModel):
@@ -44,7 +44,7 @@ class BridgedModel(KGEModel):
     lists of one length take any number of them; `state_dict` holds the sampler too.
     """
 
-    bridge: Bridge
+    bridge: Adapter
 
     def __init__(self, *args: Any, **options: Any):
         super().__init__(*args, **options)
@@ -114,12 +114,12 @@ class BridgedModel(KGEModel):
         self.bridge.load_state_dict(state)
 
 
-def bridged(maker: type[KGEModel], bridge: Bridge) -> type[KGEModel]:
+def bridged(maker: type[KGEModel], bridge: Adapter) -> type[KGEModel]:
     """The same class of `nn.kge` models with negatives from a bridge; built in the same way."""
     return type(f"Bridged{maker.__name__}", (BridgedModel, maker), {"bridge": bridge})
 
 
-def contestant(maker: type[KGEModel], options: Mapping[str, Any]) -> Contestant:
+def contestant(maker: type[KGEModel], options: Mapping[str, Any]) -> ExternalSampler:
     """The negatives of a class of `nn.kge` models, to be judged."""
 
     def make(graph, width, seed):
@@ -134,16 +134,16 @@ def contestant(maker: type[KGEModel], options: Mapping[str, Any]) -> Contestant:
         return draw
 
     own = maker.random_sample is KGEModel.random_sample
-    return Contestant(maker.__name__, make, widths=(1,), uniform=own)
+    return ExternalSampler(maker.__name__, make, widths=(1,), uniform=own)
 
 
-def adapted(made: Callable[..., NegativeSampler], **options: Any) -> Contestant:
+def adapted(made: Callable[..., NegativeSampler], **options: Any) -> ExternalSampler:
     """A class of our samplers inside PyG, to be judged."""
 
     def make(graph, width, seed):
-        bridge = Bridge(lambda graph: made(graph, k=width, **options), seed=seed)
+        bridge = Adapter(lambda graph: made(graph, k=width, **options), seed=seed)
         model = bridged(ComplEx, bridge)(graph.num_entities, graph.num_relations, 4)
-        bridge.judge = taste
+        bridge.judge = dummy_scores
         model.enter(graph.triples)
 
         def draw(triples):
@@ -153,10 +153,10 @@ def adapted(made: Callable[..., NegativeSampler], **options: Any) -> Contestant:
 
         return draw
 
-    return Contestant(f"{made.__name__} in PyG", make)
+    return ExternalSampler(f"{made.__name__} in PyG", make)
 
 
-class Tails(ChosenSide):
+class Tails(CorruptEither):
     """One query per triple, always for its tail."""
 
     def head_rate(self, graph: TrainGraph) -> Float[Tensor, "R"]:
@@ -188,7 +188,7 @@ class LinkNegatives(BaseSampler):
     def __init__(
         self,
         data: Data,
-        bridge: Bridge,
+        bridge: Adapter,
         *,
         around: BaseSampler | None = None,
         relation: Int[Tensor, "L"] | None = None,
@@ -200,10 +200,10 @@ class LinkNegatives(BaseSampler):
         triples = torch.stack([source, own, target], 1)
         self.k = bridge.enter(TrainGraph(triples, data.num_nodes, int(own.max()) + 1)).k
         self.bridge, self.around = bridge, around
-        if not isinstance(bridge.sides, Tails):
+        if not isinstance(bridge.corruption, Tails):
             raise ValueError(
-                "a link loader has room for wrong targets only; build the bridge with sides=Tails, "
-                f"not {type(bridge.sides).__name__}"
+                "a link loader has room for wrong targets only; build the bridge with "
+                f"corruption=Tails, not {type(bridge.corruption).__name__}"
             )
 
     @property

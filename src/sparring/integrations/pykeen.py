@@ -1,6 +1,6 @@
 """Samplers in PyKEEN 1.11's sLCWA training, and generators that learn from it.
 
-bridge = Bridge(lambda graph: SparringGenerator(graph, k=8))
+bridge = Bridge(lambda graph: NSGenerator(graph, k=8))
 pipeline(..., training_loop=SparringLoop, training_loop_kwargs={"bridge": bridge})"""
 
 from collections.abc import Callable, Mapping
@@ -14,10 +14,10 @@ from pykeen.training import SLCWATrainingLoop
 from torch import Tensor
 
 from sparring.data.graph import TrainGraph
-from sparring.integrations.adapter import Bridge, frozen
+from sparring.integrations.adapter import Adapter, frozen
 from sparring.samplers import NegativeSampler as Ours
-from sparring.testing import Contestant
-from sparring.testing.external import taste
+from sparring.testing import ExternalSampler
+from sparring.testing.external import dummy_scores
 
 
 class SparringSampler(NegativeSampler):
@@ -37,7 +37,7 @@ class SparringSampler(NegativeSampler):
     def __init__(
         self,
         *,
-        bridge: Bridge,
+        bridge: Adapter,
         mapped_triples: Int[Tensor, "T 3"],
         num_entities: int | None = None,
         num_relations: int | None = None,
@@ -49,8 +49,8 @@ class SparringSampler(NegativeSampler):
         if filtered or filterer is not None:
             raise ValueError(
                 "PyKEEN's filter would hide negatives without telling their sampler; leave it "
-                "off, and build a sampler that filters by itself, such as UniformUnknown, or "
-                "HideKnown around any other"
+                "off, and build a sampler that filters by itself, such as UniformFiltered, or "
+                "MaskKnown around any other"
             )
         super().__init__(
             mapped_triples=mapped_triples, num_entities=num_entities, num_relations=num_relations
@@ -89,7 +89,7 @@ class SparringLoop(SLCWATrainingLoop):
         ValueError: for worker processes, or a negative sampler beside the bridge.
     """
 
-    def __init__(self, *, bridge: Bridge, **options: Any):
+    def __init__(self, *, bridge: Adapter, **options: Any):
         if options.get("negative_sampler") is not None:
             raise ValueError("the negatives of this loop come from its bridge; give no other")
         options.pop("negative_sampler", None)
@@ -159,7 +159,7 @@ class Overheard:
         start: number of the first triple of a part of a batch.
     """
 
-    def __init__(self, loss: Loss, bridge: Bridge, start: int | None):
+    def __init__(self, loss: Loss, bridge: Adapter, start: int | None):
         self.loss, self.bridge, self.start = loss, bridge, start or 0
 
     def process_slcwa_scores(
@@ -185,7 +185,7 @@ class Overheard:
         )
 
 
-def contestant(maker: type[NegativeSampler], options: Mapping[str, Any]) -> Contestant:
+def contestant(maker: type[NegativeSampler], options: Mapping[str, Any]) -> ExternalSampler:
     """A sampler class of PyKEEN, to be judged."""
 
     def make(graph, width, seed):
@@ -207,15 +207,15 @@ def contestant(maker: type[NegativeSampler], options: Mapping[str, Any]) -> Cont
 
     filtered = bool(options.get("filtered") or options.get("filterer"))
     uniform = maker in (BasicNegativeSampler, BernoulliNegativeSampler) and not filtered
-    return Contestant(maker.__name__, make, filtered=filtered, uniform=uniform)
+    return ExternalSampler(maker.__name__, make, filtered=filtered, uniform=uniform)
 
 
-def adapted(made: Callable[..., Ours], **options: Any) -> Contestant:
+def adapted(made: Callable[..., Ours], **options: Any) -> ExternalSampler:
     """A class of our samplers inside PyKEEN, to be judged."""
 
     def make(graph, width, seed):
-        bridge = Bridge(lambda graph: made(graph, k=width, **options), seed=seed)
-        bridge.judge = taste
+        bridge = Adapter(lambda graph: made(graph, k=width, **options), seed=seed)
+        bridge.judge = dummy_scores
         return SparringSampler(
             bridge=bridge,
             mapped_triples=graph.triples,
@@ -223,4 +223,4 @@ def adapted(made: Callable[..., Ours], **options: Any) -> Contestant:
             num_relations=graph.num_relations,
         ).sample
 
-    return Contestant(f"{made.__name__} in PyKEEN", make)
+    return ExternalSampler(f"{made.__name__} in PyKEEN", make)

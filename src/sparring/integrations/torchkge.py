@@ -19,10 +19,10 @@ from torchkge.sampling import BernoulliNegativeSampler, NegativeSampler, Uniform
 
 from sparring.data.graph import KnowledgeGraph as SplitGraph
 from sparring.data.graph import TrainGraph
-from sparring.integrations.adapter import Bridge, frozen
+from sparring.integrations.adapter import Adapter, frozen
 from sparring.samplers import NegativeSampler as Ours
-from sparring.testing import Contestant
-from sparring.testing.external import taste
+from sparring.testing import ExternalSampler
+from sparring.testing.external import dummy_scores
 
 
 class SparringSampler(NegativeSampler):
@@ -36,7 +36,7 @@ class SparringSampler(NegativeSampler):
     def __init__(
         self,
         kg: KnowledgeGraph,
-        bridge: Bridge,
+        bridge: Adapter,
         model: Model | None = None,
         kg_val: KnowledgeGraph | None = None,
         kg_test: KnowledgeGraph | None = None,
@@ -84,7 +84,7 @@ class Overheard(nn.Module):
     one, replaces the criterion.
     """
 
-    def __init__(self, criterion: nn.Module, bridge: Bridge):
+    def __init__(self, criterion: nn.Module, bridge: Adapter):
         super().__init__()
         self.criterion, self.bridge = criterion, bridge
 
@@ -129,7 +129,7 @@ def splits_of(graph: SplitGraph) -> tuple[KnowledgeGraph, KnowledgeGraph]:
     return train, test
 
 
-def contestant(maker: type[NegativeSampler], options: Mapping[str, Any]) -> Contestant:
+def contestant(maker: type[NegativeSampler], options: Mapping[str, Any]) -> ExternalSampler:
     """A sampler class of TorchKGE, to be judged."""
 
     def make(graph, width, seed):
@@ -148,15 +148,15 @@ def contestant(maker: type[NegativeSampler], options: Mapping[str, Any]) -> Cont
         return draw
 
     uniform = maker in (UniformNegativeSampler, BernoulliNegativeSampler)
-    return Contestant(maker.__name__, make, uniform=uniform)
+    return ExternalSampler(maker.__name__, make, uniform=uniform)
 
 
-def adapted(made: Callable[..., Ours], **options: Any) -> Contestant:
+def adapted(made: Callable[..., Ours], **options: Any) -> ExternalSampler:
     """A class of our samplers inside TorchKGE, to be judged."""
 
     def make(graph, width, seed):
-        bridge = Bridge(lambda graph: made(graph, k=width, **options), seed=seed)
-        bridge.judge = taste
+        bridge = Adapter(lambda graph: made(graph, k=width, **options), seed=seed)
+        bridge.judge = dummy_scores
         sampler = SparringSampler(facts_of(graph), bridge)
 
         def draw(triples):
@@ -168,4 +168,4 @@ def adapted(made: Callable[..., Ours], **options: Any) -> Contestant:
 
         return draw
 
-    return Contestant(f"{made.__name__} in TorchKGE", make)
+    return ExternalSampler(f"{made.__name__} in TorchKGE", make)

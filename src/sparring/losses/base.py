@@ -11,6 +11,9 @@ from torch.autograd.function import once_differentiable
 
 from sparring.batch import Negatives
 from sparring.kernels.runtime import can_loop, compiled, in_parts
+from sparring.registry import Registry
+
+LOSSES = Registry("loss")
 
 
 class Loss(nn.Module, ABC):
@@ -20,8 +23,10 @@ class Loss(nn.Module, ABC):
     gets no gradient from its negatives. The result is the mean over queries, by their weight.
     """
 
-    needs_density = False  # True where `negatives.log_q` must be stated
-    needs_answer_density = False  # True where `negatives.answer_log_q` must be stated too
+    registry = LOSSES
+
+    needs_log_q = False  # True where `negatives.log_q` must be stated
+    needs_answer_log_q = False  # True where `negatives.answer_log_q` must be stated too
 
     @abstractmethod
     def forward(
@@ -51,9 +56,9 @@ def both_terms(
     weight: Float[Tensor, "B"],
 ) -> Float[Tensor, ""]:
     """Mean of right answers plus mean of wrong ones, each by the weight of its own."""
-    if negatives.query_weight is None:
+    if negatives.negative_query_weight is None:
         return average(right + wrong, weight)
-    return average(right, weight) + average(wrong, negatives.query_weight)
+    return average(right, weight) + average(wrong, negatives.negative_query_weight)
 
 
 def counted(negatives: Negatives) -> Float[Tensor, "B K"]:
@@ -77,7 +82,7 @@ def count(start, stop, weight, mask, out):
 
 def known_facts(negatives: Negatives) -> Float[Tensor, "B K"]:
     """Weight of the candidates that are there as known facts, 0 for all others."""
-    return negatives.weight * (~negatives.mask & (negatives.false_negative == 1))
+    return negatives.weight * (~negatives.mask & (negatives.p_false_negative == 1))
 
 
 def attention(

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from sparring.kernels.runtime import can_loop, compiled, in_parts
 from sparring.losses.base import Loss, attention, average, both_terms, weights, wide
+from sparring.registry import register
 
 
 @compiled
@@ -92,6 +93,7 @@ class Hinge(Function):
         return None, None, pull, heard
 
 
+@register("margin")
 class MarginRanking(Loss):
     """Mean of max(0, margin + wrong - right) over negatives (Bordes et al., 2013).
 
@@ -110,6 +112,7 @@ class MarginRanking(Loss):
         return average(gap, weight)
 
 
+@register("pairwise-logistic")
 class PairwiseLogistic(Loss):
     """Mean of log(1 + exp(margin + wrong - right)) over negatives: a margin that never dies.
 
@@ -128,6 +131,7 @@ class PairwiseLogistic(Loss):
         return average((share * gap).sum(1), weight)
 
 
+@register("double-margin")
 class DoubleMargin(Loss):
     """Right answers at least at `floor`, wrong ones at most at `ceiling` (Zhou et al., 2017).
 

@@ -26,8 +26,10 @@ from sparring.losses.base import (
     share_of_one,
     wide,
 )
+from sparring.registry import register
 
 
+@register("logistic")
 class Logistic(Loss):
     """Log-sigmoid with margin; every query's negatives weigh as much as its answer.
 
@@ -49,6 +51,7 @@ class Logistic(Loss):
         return both_terms(right / 2, wrong / 2, negatives, weight)
 
 
+@register("self-adversarial")
 class SelfAdversarial(Logistic):
     """`Logistic` with the temperature of Sun et al., 2019, on by default."""
 
@@ -56,6 +59,7 @@ class SelfAdversarial(Logistic):
         super().__init__(margin=margin, temperature=temperature)
 
 
+@register("summed-logistic")
 class SummedLogistic(Loss):
     """Binary cross-entropy where every negative counts in full, as with 1vsAll and KvsAll.
 
@@ -69,6 +73,7 @@ class SummedLogistic(Loss):
         return both_terms(F.softplus(-positive), wrong, negatives, weight)
 
 
+@register("tans")
 class Tans(Loss):
     """`Logistic` with queries weighed by (sum of exp(score) over known answers) ** gamma.
 
@@ -94,11 +99,14 @@ class Tans(Loss):
         common = self.gamma * torch.where((known > 0).any(1), total, answer)
         common = common.masked_fill(weight == 0, -torch.inf)
         factor = (common - common.amax()).exp()
-        other = negatives.query_weight
-        negatives = replace(negatives, query_weight=None if other is None else other * factor)
+        other = negatives.negative_query_weight
+        negatives = replace(
+            negatives, negative_query_weight=None if other is None else other * factor
+        )
         return self.plain(positive, negative, negatives, weight * factor)
 
 
+@register("smoothed-logistic")
 class SmoothedLogistic(Loss):
     """Binary cross-entropy over all entities with smoothed labels: 1vsAll and KvsAll.
 
@@ -121,6 +129,7 @@ class SmoothedLogistic(Loss):
         return both_terms(right, wrong, negatives, weight)
 
 
+@register("nce")
 class NCE(Loss):
     """Binary cross-entropy of score - log(K q), for answers and negatives alike.
 
@@ -132,7 +141,7 @@ class NCE(Loss):
             the log-sigmoid loss with a margin that the density sets.
     """
 
-    needs_density = needs_answer_density = True
+    needs_log_q = needs_answer_log_q = True
 
     def __init__(self, *, mean: bool = False):
         super().__init__()
@@ -149,6 +158,7 @@ class NCE(Loss):
         return both_terms(right, wrong, negatives, weight)
 
 
+@register("non-negative")
 class NonNegative(Loss):
     """Learning from positive and unlabelled examples, with a risk that stays non-negative.
 

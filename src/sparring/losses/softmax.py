@@ -27,10 +27,12 @@ from sparring.losses.base import (
     tilted,
     wide,
 )
+from sparring.registry import register
 
 CORRECTIONS = ("none", "negatives", "both", "refined")
 
 
+@register("softmax")
 class Softmax(Loss):
     """Cross-entropy of the answer among its negatives: InfoNCE (van den Oord et al., 2018).
 
@@ -69,8 +71,8 @@ class Softmax(Loss):
             torch.tensor(math.log(temperature)), requires_grad=learn_temperature
         )
         self.correction = correction
-        self.needs_density = correction != "none"
-        self.needs_answer_density = correction == "both"
+        self.needs_log_q = correction != "none"
+        self.needs_answer_log_q = correction == "both"
 
     def forward(self, positive, negative, negatives, weight):
         positive, negative = wide(positive), wide(negative)
@@ -92,6 +94,7 @@ class Softmax(Loss):
         return density_at_answer(negatives) if self.correction == "both" else 0.0
 
 
+@register("smoothed-softmax")
 class SmoothedSoftmax(Loss):
     """Cross-entropy with smoothed labels, the divergence from them up to a constant.
 
@@ -112,6 +115,7 @@ class SmoothedSoftmax(Loss):
         return soft_cross_entropy(positive, negative, counted(negatives), right, label, weight)
 
 
+@register("emu")
 class Emu(Loss):
     """Cross-entropy whose target gives the answer 1 and every negative `beta`, scaled to sum 1.
 
@@ -146,6 +150,7 @@ def soft_cross_entropy(
     return average(F.softplus(gap) - (target * lead).sum(1), weight)
 
 
+@register("hard-debiased")
 class HardDebiased(Loss):
     """Softmax loss on hard negatives, less the share of true facts expected among them.
 
@@ -185,6 +190,7 @@ class HardDebiased(Loss):
         return average(F.softplus(share.sum(1).log() + wrong - positive), weight)
 
 
+@register("debiased")
 class Debiased(HardDebiased):
     """`HardDebiased` with all negatives alike (Chuang et al., 2020)."""
 
@@ -194,12 +200,13 @@ class Debiased(HardDebiased):
         super().__init__(prior=prior, hardness=0.0, temperature=temperature, lowest=lowest)
 
 
+@register("hasa")
 class HaSa(Loss):
     """Softmax loss on hard negatives, less the candidates suspected to be facts.
 
     With u = mean of exp(score) over negatives and f over the suspects, both by softmax weights,
     true negatives are estimated as (u - prior * f) / (1 - prior), or 0, and count `count` times.
-    Suspects are candidates with a `false_negative` above 0, in proportion to it (Zhang et al.,
+    Suspects are candidates with a `p_false_negative` above 0, in proportion to it (Zhang et al.,
     2024, "Learning Hard and Structure-aware ...").
 
     Args:
@@ -228,8 +235,8 @@ class HaSa(Loss):
     def forward(self, positive, negative, negatives, weight):
         positive, negative = wide(positive) - self.margin, wide(negative)
         share = counted(negatives)
-        suspect = negatives.weight * negatives.false_negative
-        suspect = suspect * (negatives.mask | (negatives.false_negative == 1))
+        suspect = negatives.weight * negatives.p_false_negative
+        suspect = suspect * (negatives.mask | (negatives.p_false_negative == 1))
         judged = unit_rows(negative * (share + suspect > 0)) if self.compat else negative
         drawn = log_mean(tilted(share, judged, self.hardness), negative)
         facts = log_mean(tilted(suspect, judged, self.hardness), negative)
@@ -246,6 +253,7 @@ def unit_rows(scores: Float[Tensor, "B K"]) -> Float[Tensor, "B K"]:
 DOUBTS = ("each", "count")
 
 
+@register("true-negative-softmax")
 class TrueNegativeSoftmax(Loss):
     """Cross-entropy of the answer among true negatives, unbiased for any known density.
 
@@ -255,7 +263,7 @@ class TrueNegativeSoftmax(Loss):
 
     Args:
         temperature: scores are divided by it.
-        doubt: "each" lets a candidate count by 1 - false_negative. "count" takes off, from the
+        doubt: "each" lets a candidate count by 1 - p_false_negative. "count" takes off, from the
             sum over candidates, what the missing answers of the query are expected to add: their
             number times the mean of exp(score) over its known answers, which are those the
             sampler shows (`show-known`), or the query's own answer alone.
@@ -268,7 +276,7 @@ class TrueNegativeSoftmax(Loss):
         ValueError: for a doubt of another name, or shares that are none.
     """
 
-    needs_density = True
+    needs_log_q = True
 
     def __init__(
         self,
@@ -289,14 +297,14 @@ class TrueNegativeSoftmax(Loss):
             )
         self.temperature, self.doubt = temperature, doubt
         self.missing, self.floor = missing, floor
-        self.needs_answer_density = correct_answer
+        self.needs_answer_log_q = correct_answer
 
     def forward(self, positive, negative, negatives, weight):
         answer = wide(positive) / self.temperature
         candidate = wide(negative) / self.temperature
         wrong = self.true_negatives(answer, candidate, negatives)
         drawn = math.log(negative.shape[1])
-        lift = density_at_answer(negatives) if self.needs_answer_density else -drawn
+        lift = density_at_answer(negatives) if self.needs_answer_log_q else -drawn
         return average(F.softplus(wrong + lift - answer), weight)
 
     def true_negatives(
@@ -308,7 +316,7 @@ class TrueNegativeSoftmax(Loss):
         """Log of K times the sum of exp(score) over true negatives."""
         share = counted(negatives)
         if self.doubt == "each":
-            share = share * (1 - negatives.false_negative)
+            share = share * (1 - negatives.p_false_negative)
         one = candidate.new_ones(())
         everyone = log_total(lowered(share, density(negatives)), candidate, one)
         if self.doubt == "each" or not self.missing:

@@ -1,4 +1,4 @@
-from sparring.models.base import EmbeddingModel, MainModel
+from sparring.models.base import MODELS, EmbeddingModel, KGEModel
 from sparring.models.bilinear import RESCAL, ComplEx, DistMult
 from sparring.models.decoders import (
     DECODERS,
@@ -24,24 +24,6 @@ from sparring.models.rules import RuleModel
 from sparring.models.text import TEXT_ENCODERS, MiniLM, TextEncoder, TextModel, Trigrams
 from sparring.models.translational import RotatE, TransD, TransE, TransH
 
-MODELS = {
-    "compgcn": CompGCN,
-    "complex": ComplEx,
-    "conve": ConvE,
-    "distmult": DistMult,
-    "mutated": Mutated,
-    "nbfnet": NBFNet,
-    "rescal": RESCAL,
-    "rgcn": RGCN,
-    "rotate": RotatE,
-    "rules": RuleModel,
-    "text": TextModel,
-    "transd": TransD,
-    "transe": TransE,
-    "transh": TransH,
-    "tucker": TuckER,
-}
-
 __all__ = [
     "DECODERS",
     "MODELS",
@@ -61,7 +43,7 @@ __all__ = [
     "EmbeddingModel",
     "EmbeddingMutator",
     "EncodedModel",
-    "MainModel",
+    "KGEModel",
     "MiniLM",
     "MixByDoubt",
     "MixHard",

@@ -8,11 +8,20 @@ from torch import Tensor, nn
 
 from sparring.batch import Queries, Scorer
 from sparring.data.graph import TrainGraph
-from sparring.embedding import Table
+from sparring.embedding import EmbeddingTable
+from sparring.registry import Registry
+
+MODELS = Registry(
+    "model",
+    nested={"decoder": "decoder", "encoder": "text encoder", "mutator": "mutator"},
+    renamed={"own_inverse": "reciprocal_relations"},
+)
 
 
-class MainModel(nn.Module, ABC):
+class KGEModel(nn.Module, ABC):
     """The model that learns to complete the graph; higher scores are more plausible."""
+
+    registry = MODELS
 
     trains_on_entities = True  # False where candidates are altered while training
 
@@ -20,7 +29,7 @@ class MainModel(nn.Module, ABC):
     def forward(self, queries: Queries) -> Scorer:
         """Do the work that does not depend on the candidates, once, and return the rest."""
 
-    def penalty(self, queries: Queries) -> Float[Tensor, ""]:
+    def regularization(self, queries: Queries) -> Float[Tensor, ""]:
         """Regularisation to add to the loss of this batch."""
         return queries.weight.new_zeros(())
 
@@ -28,13 +37,13 @@ class MainModel(nn.Module, ABC):
         """Restore hard constraints on parameters after an optimiser step."""
 
 
-class EmbeddingModel(MainModel):
+class EmbeddingModel(KGEModel):
     """One vector per entity and per relation; subclasses say how they meet.
 
     Args:
         dim: numbers per entity vector.
-        own_inverse: learn a vector for each inverse relation (Lacroix et al., 2018) instead of
-            deriving it from the relation's own.
+        reciprocal_relations: learn a vector for each inverse relation (Lacroix et al., 2018)
+            instead of deriving it from the relation's own.
         init: standard deviation of the entity vectors at the start; None for 1 / sqrt(dim).
         dropout: share of the query vector's numbers set to 0 while training.
         l2, n3: weight of the mean squared or cubed magnitude of the vectors of the batch, summed
@@ -52,7 +61,7 @@ class EmbeddingModel(MainModel):
         graph: TrainGraph,
         *,
         dim: int = 200,
-        own_inverse: bool = False,
+        reciprocal_relations: bool = False,
         init: float | None = None,
         dropout: float = 0.0,
         l2: float = 0.0,
@@ -71,7 +80,7 @@ class EmbeddingModel(MainModel):
             dim,
         )
         self.init = dim**-0.5 if init is None else init
-        self.own_inverse, self.l2, self.n3 = own_inverse, l2, n3
+        self.reciprocal_relations, self.l2, self.n3 = reciprocal_relations, l2, n3
         self.drop = nn.Dropout(dropout)
         self.sparse = sparse
         self.entity = self.table(graph.num_entities, dim)
@@ -81,15 +90,15 @@ class EmbeddingModel(MainModel):
         """Numbers per relation vector."""
         return self.dim
 
-    def table(self, rows: int, dim: int) -> Table:
+    def table(self, rows: int, dim: int) -> EmbeddingTable:
         """An embedding table with normally distributed entries."""
-        table = Table(rows, dim, sparse=self.sparse)
+        table = EmbeddingTable(rows, dim, sparse=self.sparse)
         nn.init.normal_(table.weight, std=self.init)
         return table
 
-    def relation_table(self, dim: int) -> Table:
+    def relation_table(self, dim: int) -> EmbeddingTable:
         """One row per relation, and one more per inverse that is learned."""
-        return self.table(self.num_relations * (1 + self.own_inverse), dim)
+        return self.table(self.num_relations * (1 + self.reciprocal_relations), dim)
 
     def relation_row(self, relation: Int[Tensor, "B"]) -> Int[Tensor, "B"]:
         """Row of the relation table, for ids in [0, 2R)."""
@@ -103,9 +112,9 @@ class EmbeddingModel(MainModel):
         """Size of each coordinate, for the penalties."""
         return vectors.abs()
 
-    def penalty(self, queries):
+    def regularization(self, queries):
         if not (self.l2 or self.n3):
-            return super().penalty(queries)
+            return super().regularization(queries)
         sizes = torch.cat(
             [
                 self.magnitude(self.entity(queries.anchor)),

@@ -4,8 +4,10 @@ import torch
 
 from sparring.models.base import EmbeddingModel, complex_magnitude
 from sparring.models.scorers import DotScorer
+from sparring.registry import register
 
 
+@register("distmult", example={"dim": 8})
 class DistMult(EmbeddingModel):
     """<anchor, relation, candidate>; without own inverses, every relation is symmetric.
 
@@ -18,6 +20,7 @@ class DistMult(EmbeddingModel):
         return DotScorer(self.drop(self.entity(queries.anchor) * relation), self.entity)
 
 
+@register("complex", example={"dim": 8})
 class ComplEx(EmbeddingModel):
     """Re<anchor, relation, conj(candidate)>; a relation's inverse is its conjugate.
 
@@ -37,6 +40,7 @@ class ComplEx(EmbeddingModel):
         return DotScorer(self.drop(query), self.entity)
 
 
+@register("rescal", example={"dim": 4})
 class RESCAL(EmbeddingModel):
     """anchor' W candidate with a full matrix per relation; the inverse transposes it.
 

@@ -16,7 +16,7 @@ from torch_geometric.nn import MessagePassing
 
 from sparring.batch import Queries
 from sparring.data.graph import TrainGraph
-from sparring.data.index import spelled
+from sparring.data.index import ragged_arange
 
 
 class MessageGraph(nn.Module):
@@ -51,7 +51,7 @@ class MessageGraph(nn.Module):
             "facts": facts,
             "start": first[:-1],
             "neighbour": facts % graph.num_entities,
-            "row": spelled(first[:-1], first.diff())[0],
+            "row": ragged_arange(first[:-1], first.diff())[0],
             "anchor": key // slots,
             "relation": (asked + graph.num_relations) % slots,
         }

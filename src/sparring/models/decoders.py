@@ -9,6 +9,9 @@ from torch import Tensor, nn
 from sparring.batch import Scorer
 from sparring.models.scorers import CityBlockScorer, DotScorer, EuclideanScorer, Lookup
 from sparring.models.translational import one_of_two
+from sparring.registry import Registry, register
+
+DECODERS = Registry("decoder")
 
 
 class Decoder(nn.Module, ABC):
@@ -16,6 +19,8 @@ class Decoder(nn.Module, ABC):
 
     An inverse relation has a vector of its own.
     """
+
+    registry = DECODERS
 
     def __init__(self):
         super().__init__()
@@ -35,6 +40,7 @@ class Decoder(nn.Module, ABC):
         """
 
 
+@register("distmult")
 class DistMultDecoder(Decoder):
     """<anchor, relation, candidate> (Yang et al., 2015)."""
 
@@ -42,6 +48,7 @@ class DistMultDecoder(Decoder):
         return DotScorer(anchor * relation, entity)
 
 
+@register("complex")
 class ComplExDecoder(Decoder):
     """Re<anchor, relation, conj(candidate)> (Trouillon et al., 2016); half are imaginary parts."""
 
@@ -53,6 +60,7 @@ class ComplExDecoder(Decoder):
         return DotScorer(torch.cat([a * c - b * d, a * d + b * c], 1), entity)
 
 
+@register("transe")
 class TransEDecoder(Decoder):
     """-||anchor + relation - candidate|| (Bordes et al., 2013).
 
@@ -68,6 +76,7 @@ class TransEDecoder(Decoder):
         return self.distance(anchor + relation, entity)
 
 
+@register("conve", example={"dim": 8, "height": 2, "filters": 2})
 class ConvEDecoder(Decoder):
     """A convolution over anchor and relation, laid out as one image, and a linear map back.
 
@@ -135,14 +144,6 @@ class ConvEDecoder(Decoder):
 
     def forward(self, anchor, relation, entity):
         return DotScorer(self.query(anchor, relation), entity)
-
-
-DECODERS = {
-    "complex": ComplExDecoder,
-    "conve": ConvEDecoder,
-    "distmult": DistMultDecoder,
-    "transe": TransEDecoder,
-}
 
 
 def refuse_single(module: nn.Module, batch: int) -> None:

@@ -14,14 +14,15 @@ from torch.nn import functional as F
 
 from sparring.batch import Queries
 from sparring.data.graph import TrainGraph
-from sparring.models.base import MainModel
+from sparring.models.base import KGEModel
 from sparring.models.convolutions import MessageGraph
 from sparring.models.decoders import Decoder, DistMultDecoder
+from sparring.registry import register
 
 Encoding = tuple[Tensor, Tensor]  # [N, d] for entities, [2R, d] for relations
 
 
-class EncodedModel(MainModel):
+class EncodedModel(KGEModel):
     """An encoder of all entities and relations, and a decoder that judges by what it makes.
 
     The encoder runs once a step. While training, what the queries of the batch ask about is
@@ -109,6 +110,7 @@ def geometric() -> ModuleType:
         ) from error
 
 
+@register("rgcn", example={"dim": 8})
 class RGCN(EncodedModel):
     """Entities hear the mean of their neighbours through a matrix per relation, then a decoder.
 
@@ -155,6 +157,7 @@ class RGCN(EncodedModel):
         return x, self.relation.weight
 
 
+@register("compgcn", example={"dim": 8})
 class CompGCN(EncodedModel):
     """Entities hear neighbours composed with relations, which are mapped along, then a decoder.
 

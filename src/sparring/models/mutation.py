@@ -13,15 +13,21 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from sparring.batch import VectorScorer, per_query
+from sparring.batch import EmbeddingScorer, ungroup
 from sparring.data.graph import TrainGraph
-from sparring.models.base import MainModel
+from sparring.models.base import KGEModel
+from sparring.registry import Registry, register
 
 Judge = Callable[[Tensor], Tensor]
 
 
+MUTATORS = Registry("mutator")
+
+
 class EmbeddingMutator(nn.Module, ABC):
     """Changes candidate vectors. A candidate that is the answer stays as it is."""
+
+    registry = MUTATORS
 
     @abstractmethod
     def forward(
@@ -37,6 +43,7 @@ class EmbeddingMutator(nn.Module, ABC):
         """
 
 
+@register("coordinate-mask")
 class CoordinateMask(EmbeddingMutator):
     """Each coordinate is the candidate's with probability `rate`, else the answer's.
 
@@ -57,6 +64,7 @@ class CoordinateMask(EmbeddingMutator):
         return torch.where(torch.rand_like(candidate) < self.rate, candidate, answer)
 
 
+@register("mix-with-answer")
 class MixWithAnswer(EmbeddingMutator):
     """share * candidate + (1 - share) * answer, with a share from Beta(alpha, beta) for each."""
 
@@ -68,6 +76,7 @@ class MixWithAnswer(EmbeddingMutator):
         return torch.lerp(answer, candidate, shares(candidate, self.alpha, self.beta))
 
 
+@register("mix-by-doubt")
 class MixByDoubt(EmbeddingMutator):
     """Candidates that score almost like the answer are mixed with it, others with one another.
 
@@ -89,6 +98,7 @@ class MixByDoubt(EmbeddingMutator):
         return torch.lerp(partner, candidate, shares(candidate, self.alpha, self.alpha))
 
 
+@register("mix-hard")
 class MixHard(EmbeddingMutator):
     """Each candidate is mixed with one of the best-scored of its list (MixKG, Che et al., 2022).
 
@@ -112,14 +122,6 @@ class MixHard(EmbeddingMutator):
         lot = torch.randint(best.shape[1], candidate.shape[:2], device=candidate.device)
         partner = picked(candidate, best.gather(1, lot))
         return torch.lerp(partner, candidate, shares(candidate, self.alpha, self.alpha))
-
-
-MUTATORS = {
-    "coordinate-mask": CoordinateMask,
-    "mix-by-doubt": MixByDoubt,
-    "mix-hard": MixHard,
-    "mix-with-answer": MixWithAnswer,
-}
 
 
 def shares(like: Float[Tensor, "B K d"], alpha: float, beta: float) -> Float[Tensor, "B K 1"]:
@@ -148,12 +150,12 @@ class MutatedScorer:
     Memory grows with B * K * d, since each query has mutants of its own.
     """
 
-    scorer: VectorScorer
+    scorer: EmbeddingScorer
     answer: Int[Tensor, "B"]
     mutator: EmbeddingMutator
 
     def __call__(self, ids: Int[Tensor, "G K"]) -> Float[Tensor, "B K"]:
-        candidate = self.vectors(per_query(ids, len(self.answer)))
+        candidate = self.vectors(ungroup(ids, len(self.answer)))
         answer = self.vectors(self.answer.unsqueeze(1))
         judge = torch.no_grad()(self.scorer.at)
         return self.scorer.at(self.mutator(answer, candidate, judge))
@@ -171,7 +173,14 @@ class MutatedScorer:
         return self.scorer.at(vectors)
 
 
-class Mutated(MainModel):
+@register(
+    "mutated",
+    example={
+        "inner": {"name": "complex", "dim": 8},
+        "mutator": {"name": "coordinate-mask", "rate": 0.7},
+    },
+)
+class Mutated(KGEModel):
     """A model whose candidates are mutated while it trains, and left alone when it is judged.
 
     Mutation is part of the scorer, so that any sampler and any loss will do, but those losses
@@ -195,7 +204,7 @@ class Mutated(MainModel):
         self,
         graph: TrainGraph,
         *,
-        inner: MainModel,
+        inner: KGEModel,
         mutator: EmbeddingMutator,
         plain: float = 0.0,
         entities: int = 256,
@@ -219,15 +228,15 @@ class Mutated(MainModel):
         score = self.inner(queries)
         if not self.training:
             return score
-        if not isinstance(score, VectorScorer):
+        if not isinstance(score, EmbeddingScorer):
             raise ValueError(
                 f"{type(self.inner).__name__} knows more of a candidate than one vector, so "
                 "there is nothing to mutate; use DistMult, ComplEx, RESCAL, TransE or RotatE"
             )
         return MutatedScorer(score, queries.answer, self.mutator)
 
-    def penalty(self, queries):
-        inner = self.inner.penalty(queries)
+    def regularization(self, queries):
+        inner = self.inner.regularization(queries)
         if not self.plain:
             return inner
         score = self.inner(queries)

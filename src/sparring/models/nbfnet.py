@@ -5,9 +5,10 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from sparring.data.graph import TrainGraph
-from sparring.models.base import MainModel
+from sparring.models.base import KGEModel
 from sparring.models.convolutions import MessageGraph
 from sparring.models.scorers import TableScorer
+from sparring.registry import register
 
 AT_ONCE = 2**26  # numbers that messages may hold at once
 
@@ -43,7 +44,8 @@ class PathLayer(nn.Module):
         return known + new
 
 
-class NBFNet(MainModel):
+@register("nbfnet", example={"dim": 6, "layers": 2})
+class NBFNet(KGEModel):
     """Scores all entities by the paths that lead to them, in one pass for each query.
 
     After Zhu et al., 2021, "Neural Bellman-Ford Networks". It knows entities by their places in

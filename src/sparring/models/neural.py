@@ -9,8 +9,10 @@ from sparring.data.graph import TrainGraph
 from sparring.models.base import EmbeddingModel
 from sparring.models.decoders import ConvEDecoder, refuse_single
 from sparring.models.scorers import DotScorer
+from sparring.registry import register
 
 
+@register("tucker", example={"dim": 8})
 class TuckER(EmbeddingModel):
     """core x1 anchor x2 relation x3 candidate, with batch normalisation around the first product.
 
@@ -48,7 +50,7 @@ class TuckER(EmbeddingModel):
         super().__init__(
             graph,
             dim=dim,
-            own_inverse=True,
+            reciprocal_relations=True,
             init=init,
             dropout=dropout,
             l2=l2,
@@ -71,6 +73,7 @@ class TuckER(EmbeddingModel):
         return DotScorer(self.drop(self.after(query)), self.entity)
 
 
+@register("conve", example={"dim": 8, "height": 2, "filters": 3})
 class ConvE(EmbeddingModel):
     """A convolution over anchor and relation, compared with candidates; each entity has a bias.
 
@@ -104,7 +107,14 @@ class ConvE(EmbeddingModel):
         sparse: bool = False,
     ):
         super().__init__(
-            graph, dim=dim, own_inverse=True, init=init, dropout=0.0, l2=l2, n3=n3, sparse=sparse
+            graph,
+            dim=dim,
+            reciprocal_relations=True,
+            init=init,
+            dropout=0.0,
+            l2=l2,
+            n3=n3,
+            sparse=sparse,
         )
         self.bias = nn.Embedding(graph.num_entities, 1, sparse=sparse)
         nn.init.zeros_(self.bias.weight)

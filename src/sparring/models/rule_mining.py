@@ -10,7 +10,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from sparring.data.graph import TrainGraph
-from sparring.data.index import spelled
+from sparring.data.index import ragged_arange
 
 
 class Walks(nn.Module):
@@ -71,7 +71,7 @@ class Walks(nn.Module):
         self, low: Int[Tensor, "A"], high: Int[Tensor, "A"]
     ) -> tuple[Int[Tensor, "P"], Int[Tensor, "P"]]:
         start = self._until(low)
-        return spelled(start, self._until(high) - start)
+        return ragged_arange(start, self._until(high) - start)
 
     def _until(self, place: Int[Tensor, "A"]) -> Int[Tensor, "A"]:
         return torch.searchsorted(self.places, place)
@@ -101,7 +101,7 @@ class Pairs(nn.Module):
         """Every relation from each entity to its target, as (row, relation)."""
         pair = entity * self.num_entities + target
         start = torch.searchsorted(self.pair, pair)
-        row, spot = spelled(start, torch.searchsorted(self.pair, pair, right=True) - start)
+        row, spot = ragged_arange(start, torch.searchsorted(self.pair, pair, right=True) - start)
         return row, self.relation[spot]
 
 

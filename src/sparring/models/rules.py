@@ -10,11 +10,12 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from sparring.batch import Queries, by_query, grouped, per_query
+from sparring.batch import Queries, expand_lists, group_rows, ungroup
 from sparring.data.graph import TrainGraph
-from sparring.data.index import spelled
-from sparring.models.base import MainModel
+from sparring.data.index import ragged_arange
+from sparring.models.base import KGEModel
 from sparring.models.rule_mining import AT_ONCE, Pairs, Rules, Walks, mined, portions
+from sparring.registry import register
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,12 +105,14 @@ class RuleBook(nn.Module):
         steps = self.walks.degree(queries.anchor).sum() * ids.shape[1]
         if steps > len(queries) * self.num_entities:
             table = self._everyone(queries)
-            return grouped(table, len(ids)).gather(2, by_query(ids, len(queries))).flatten(0, 1)
-        return self._candidates(queries, per_query(ids, len(queries)))
+            return (
+                group_rows(table, len(ids)).gather(2, expand_lists(ids, len(queries))).flatten(0, 1)
+            )
+        return self._candidates(queries, ungroup(ids, len(queries)))
 
     def _walkers(self, queries: Queries) -> Walkers:
         start = self.start[queries.relation]
-        row, rule = spelled(start, self.start[queries.relation + 1] - start)
+        row, rule = ragged_arange(start, self.start[queries.relation + 1] - start)
         some, middle = self.walks.along(queries.anchor[row], self.first[rule])
         found = Walkers(row[some], rule[some], middle)
         return found[found.middle != queries.anchor[found.row]]
@@ -129,7 +132,7 @@ class RuleBook(nn.Module):
             relation = queries.relation[rows] * self.num_entities
             low = torch.searchsorted(self.usual, relation)
             high = torch.searchsorted(self.usual, relation + self.num_entities)
-            row, spot = spelled(low, high - low)
+            row, spot = ragged_arange(low, high - low)
             place = (some.row - rows.start) * self.num_entities + end
             usual = row * self.num_entities + self.usual[spot] % self.num_entities
             parts.append(
@@ -227,7 +230,8 @@ class RuleScorer:
         return replace(self, queries=self.queries[rows])
 
 
-class RuleModel(MainModel):
+@register("rules", example={"support": 1})
+class RuleModel(KGEModel):
     """Rules of one and two steps, mined from the training graph, and how often answers occur.
 
     After AnyBURL (Meilicke et al., 2019, "Anytime Bottom-Up Rule Learning for Knowledge Graph

@@ -16,8 +16,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from sparring.batch import by_query, grouped
-from sparring.embedding import CITY_BLOCK, DISTANCE, MODULI, PRODUCT, Comparison, Table
+from sparring.batch import expand_lists, group_rows
+from sparring.embedding import CITY_BLOCK, DISTANCE, MODULI, PRODUCT, Comparison, EmbeddingTable
 from sparring.kernels.embedding import TINY
 
 Lookup = Callable[[Tensor], Tensor]
@@ -47,7 +47,7 @@ class LookupScorer(ABC):
 
     def __call__(self, ids: Int[Tensor, "G K"]) -> Float[Tensor, "B K"]:
         table, how = self.entity, self.how
-        if how and isinstance(table, Table) and table.fits(how, self.query, ids):
+        if how and isinstance(table, EmbeddingTable) and table.fits(how, self.query, ids):
             return table.compare(how, self.query, ids)
         return self.spelled_out(ids)
 
@@ -67,7 +67,7 @@ class DotScorer(LookupScorer):
     how = PRODUCT
 
     def spelled_out(self, ids):
-        return (grouped(self.query, len(ids)) @ self.entity(ids).mT).flatten(0, 1)
+        return (group_rows(self.query, len(ids)) @ self.entity(ids).mT).flatten(0, 1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,7 +77,7 @@ class EuclideanScorer(LookupScorer):
     how = DISTANCE
 
     def spelled_out(self, ids):
-        query, candidate = grouped(self.query, len(ids)), self.entity(ids)
+        query, candidate = group_rows(self.query, len(ids)), self.entity(ids)
         if query.shape[1] == 1:  # differences take fewer passes than products of one row each
             return -torch.linalg.vector_norm(query - candidate, dim=2)
         return -_root(_squared_distance(query, candidate)).flatten(0, 1)
@@ -90,7 +90,7 @@ class CityBlockScorer(LookupScorer):
     how = CITY_BLOCK
 
     def spelled_out(self, ids):
-        return -torch.cdist(grouped(self.query, len(ids)), self.entity(ids), p=1.0).flatten(0, 1)
+        return -torch.cdist(group_rows(self.query, len(ids)), self.entity(ids), p=1.0).flatten(0, 1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,7 +108,7 @@ class ShiftedScorer:
     slide: Callable[[Tensor, Tensor, Tensor], Tensor]
 
     def __call__(self, ids: Int[Tensor, "G K"]) -> Float[Tensor, "B K"]:
-        query, axis = grouped(self.query, len(ids)), grouped(self.axis, len(ids))
+        query, axis = group_rows(self.query, len(ids)), group_rows(self.axis, len(ids))
         candidate = self.entity(ids)
         along = axis @ candidate.mT
         slide = self.slide(ids, along, axis)
@@ -136,7 +136,10 @@ class BroadcastScorer(LookupScorer):
     compare: Callable[[Tensor, Tensor], Tensor]
 
     def spelled_out(self, ids):
-        query, candidate = grouped(self.query, len(ids)).unsqueeze(2), self.entity(ids).unsqueeze(1)
+        query, candidate = (
+            group_rows(self.query, len(ids)).unsqueeze(2),
+            self.entity(ids).unsqueeze(1),
+        )
         width = max(1, AT_ONCE // max(1, len(self.query) * candidate.shape[-1]))
         parts = [self.compare(query, some) for some in candidate.split(width, dim=2)]
         return torch.cat(parts, dim=2).flatten(0, 1)
@@ -178,8 +181,8 @@ class TableScorer:
     table: Float[Tensor, "B N"]
 
     def __call__(self, ids: Int[Tensor, "G K"]) -> Float[Tensor, "B K"]:
-        rows = grouped(self.table, len(ids))
-        wanted = by_query(ids, len(self.table))
+        rows = group_rows(self.table, len(ids))
+        wanted = expand_lists(ids, len(self.table))
         return rows.gather(2, wanted).flatten(0, 1)
 
     def __getitem__(self, rows: slice) -> "TableScorer":

@@ -18,18 +18,24 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sparring.data.graph import TrainGraph
-from sparring.models.base import MainModel
+from sparring.models.base import KGEModel
 from sparring.models.scorers import DotScorer
+from sparring.registry import Registry, register
+
+TEXT_ENCODERS = Registry("text encoder")
 
 
 class TextEncoder(ABC):
     """Turns labels into vectors."""
+
+    registry = TEXT_ENCODERS
 
     @abstractmethod
     def __call__(self, labels: pl.Series) -> Float[Tensor, "N t"]:
         """One vector per label, of length about 1, without gradients."""
 
 
+@register("minilm")
 class MiniLM(TextEncoder):
     """The sentence encoder all-MiniLM-L6-v2, with the weights that its package brings along.
 
@@ -71,6 +77,7 @@ class MiniLM(TextEncoder):
         return made.float().clone()
 
 
+@register("trigrams", example={"places": 16})
 class Trigrams(TextEncoder):
     """Counts of three neighbouring bytes, hashed to places (Weinberger et al., 2009).
 
@@ -103,10 +110,8 @@ class Trigrams(TextEncoder):
         return torch.nn.functional.normalize(vectors.view(-1, self.places), dim=1)
 
 
-TEXT_ENCODERS = {"minilm": MiniLM, "trigrams": Trigrams}
-
-
-class TextModel(MainModel):
+@register("text", example={"encoder": {"name": "trigrams", "places": 16}, "dim": 8, "hidden": 12})
+class TextModel(KGEModel):
     """A trained head on a frozen encoder of labels: entities without facts are as well known.
 
     The query vector is made of the anchor's text and a vector of the relation, by one hidden

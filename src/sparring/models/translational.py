@@ -18,10 +18,12 @@ from sparring.models.scorers import (
     ModuliScorer,
     ShiftedScorer,
 )
+from sparring.registry import register
 
 Distance = Callable[[Tensor, Lookup], Scorer]
 
 
+@register("transe", example={"dim": 8})
 class TransE(EmbeddingModel):
     """-||anchor + relation - candidate||; a relation's inverse is its negation.
 
@@ -37,7 +39,7 @@ class TransE(EmbeddingModel):
         *,
         dim: int = 200,
         norm: int = 1,
-        own_inverse: bool = False,
+        reciprocal_relations: bool = False,
         init: float | None = None,
         dropout: float = 0.0,
         l2: float = 0.0,
@@ -47,7 +49,7 @@ class TransE(EmbeddingModel):
         super().__init__(
             graph,
             dim=dim,
-            own_inverse=own_inverse,
+            reciprocal_relations=reciprocal_relations,
             init=init,
             dropout=dropout,
             l2=l2,
@@ -61,6 +63,7 @@ class TransE(EmbeddingModel):
         return self.distance(self.drop(self.entity(queries.anchor) + shift), self.entity)
 
 
+@register("transh", example={"dim": 8})
 class TransH(EmbeddingModel):
     """Translation on a hyperplane of the relation, whose unit normal projects both ends.
 
@@ -86,6 +89,7 @@ def minus_along(ids: Tensor, along: Tensor, axis: Tensor) -> Tensor:
     return -along
 
 
+@register("transd", example={"dim": 8})
 class TransD(EmbeddingModel):
     """Each end is shifted along the relation's projection vector, as far as its own says.
 
@@ -101,7 +105,7 @@ class TransD(EmbeddingModel):
         graph: TrainGraph,
         *,
         dim: int = 200,
-        own_inverse: bool = False,
+        reciprocal_relations: bool = False,
         init: float | None = None,
         dropout: float = 0.0,
         l2: float = 0.0,
@@ -111,7 +115,7 @@ class TransD(EmbeddingModel):
         super().__init__(
             graph,
             dim=dim,
-            own_inverse=own_inverse,
+            reciprocal_relations=reciprocal_relations,
             init=init,
             dropout=dropout,
             l2=l2,
@@ -133,6 +137,7 @@ class TransD(EmbeddingModel):
         return ShiftedScorer(query, axis, self.entity, self.slide)
 
 
+@register("rotate", example={"dim": 8})
 class RotatE(EmbeddingModel):
     """Rotation in the complex plane; a relation's inverse turns the other way.
 
@@ -152,7 +157,7 @@ class RotatE(EmbeddingModel):
         *,
         dim: int = 200,
         norm: int = 1,
-        own_inverse: bool = False,
+        reciprocal_relations: bool = False,
         init: float | None = None,
         dropout: float = 0.0,
         l2: float = 0.0,
@@ -162,7 +167,7 @@ class RotatE(EmbeddingModel):
         super().__init__(
             graph,
             dim=dim,
-            own_inverse=own_inverse,
+            reciprocal_relations=reciprocal_relations,
             init=init,
             dropout=dropout,
             l2=l2,

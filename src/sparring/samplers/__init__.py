@@ -1,82 +1,62 @@
-from sparring.samplers.adaptive import Cached, HardestOf, MetropolisHastings, UntilWrong
-from sparring.samplers.base import NegativeSampler, SamplerWrapper
-from sparring.samplers.false_negatives import CardinalityDoubt, Discount, DistanceDoubt
+from sparring.samplers.adaptive import MCNS, WARP, DynamicNegatives, NSCaching
+from sparring.samplers.base import SAMPLERS, NegativeSampler, SamplerWrapper
+from sparring.samplers.false_negatives import (
+    ESTIMATORS,
+    CardinalityEstimator,
+    DistanceEstimator,
+    FalseNegativeWeighting,
+)
 from sparring.samplers.frequency import (
     AllEntities,
     InBatch,
     KvsAll,
-    Popular,
+    Popularity,
     Uniform,
-    UniformUnknown,
+    UniformFiltered,
     WithoutReplacement,
 )
-from sparring.samplers.pretrained import NearestNeighbour, NearMiss, Neighbourhood
-from sparring.samplers.structural import KHop, Positional, RandomWalk, Relational, Typed, WalkEnds
-from sparring.samplers.wrappers import Curriculum, HideKnown, Mix, RedrawKnown, ShowKnown
-
-SAMPLERS = {
-    "all-entities": AllEntities,
-    "cached": Cached,
-    "curriculum": Curriculum,
-    "discount": Discount,
-    "hardest-of": HardestOf,
-    "hide-known": HideKnown,
-    "in-batch": InBatch,
-    "k-hop": KHop,
-    "kvs-all": KvsAll,
-    "metropolis-hastings": MetropolisHastings,
-    "mix": Mix,
-    "near-miss": NearMiss,
-    "nearest-neighbour": NearestNeighbour,
-    "neighbourhood": Neighbourhood,
-    "popular": Popular,
-    "positional": Positional,
-    "random-walk": RandomWalk,
-    "redraw-known": RedrawKnown,
-    "relational": Relational,
-    "show-known": ShowKnown,
-    "typed": Typed,
-    "uniform": Uniform,
-    "uniform-unknown": UniformUnknown,
-    "until-wrong": UntilWrong,
-    "walk-ends": WalkEnds,
-    "without-replacement": WithoutReplacement,
-}
-
-# chances of being in truth a fact, for `Discount`
-DOUBTS = {"cardinality": CardinalityDoubt, "distance": DistanceDoubt}
+from sparring.samplers.pretrained import EANS, NearestNeighbour, TeacherNegatives
+from sparring.samplers.structural import (
+    SANS,
+    KHop,
+    Positional,
+    RandomWalk,
+    Relational,
+    TypeConstrained,
+)
+from sparring.samplers.wrappers import Curriculum, MaskKnown, Mixture, ResampleKnown, WithPositives
 
 __all__ = [
-    "DOUBTS",
+    "EANS",
+    "ESTIMATORS",
+    "MCNS",
     "SAMPLERS",
+    "SANS",
+    "WARP",
     "AllEntities",
-    "Cached",
-    "CardinalityDoubt",
+    "CardinalityEstimator",
     "Curriculum",
-    "Discount",
-    "DistanceDoubt",
-    "HardestOf",
-    "HideKnown",
+    "DistanceEstimator",
+    "DynamicNegatives",
+    "FalseNegativeWeighting",
     "InBatch",
     "KHop",
     "KvsAll",
-    "MetropolisHastings",
-    "Mix",
-    "NearMiss",
+    "MaskKnown",
+    "Mixture",
+    "NSCaching",
     "NearestNeighbour",
     "NegativeSampler",
-    "Neighbourhood",
-    "Popular",
+    "Popularity",
     "Positional",
     "RandomWalk",
-    "RedrawKnown",
     "Relational",
+    "ResampleKnown",
     "SamplerWrapper",
-    "ShowKnown",
-    "Typed",
+    "TeacherNegatives",
+    "TypeConstrained",
     "Uniform",
-    "UniformUnknown",
-    "UntilWrong",
-    "WalkEnds",
+    "UniformFiltered",
+    "WithPositives",
     "WithoutReplacement",
 ]

@@ -12,16 +12,17 @@ import torch
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
-from sparring.batch import PER_CANDIDATE, Negatives, Queries, Scorer, per_query
+from sparring.batch import PER_CANDIDATE, Negatives, Queries, Scorer, ungroup
 from sparring.data.graph import TrainGraph
+from sparring.registry import register
 from sparring.samplers.base import NegativeSampler, SamplerWrapper, SeenQueries, gumbel, repeated
 
 
-class Choice(SamplerWrapper, ABC):
+class ScoreSelected(SamplerWrapper, ABC):
     """A choice by score among the candidates of another sampler, which has no stated density.
 
     Args:
-        inner: draws the pool, `inner.k` candidates per query. Wrap it in `HideKnown`.
+        inner: draws the pool, `inner.k` candidates per query. Wrap it in `MaskKnown`.
         k: how many to choose.
         asked: scores asked for beyond those of the pool.
     """
@@ -29,8 +30,8 @@ class Choice(SamplerWrapper, ABC):
     def __init__(self, inner: NegativeSampler, k: int, asked: int = 0):
         super().__init__(inner, k)
         self.needs_scores = True
-        self.states_density = self.closed_density = False
-        self.extra_scores = inner.extra_scores + inner.k + asked
+        self.has_log_q = self.has_log_prob = False
+        self.num_extra_scores = inner.num_extra_scores + inner.k + asked
 
     def log_prob(self, queries, ids):
         return None
@@ -39,7 +40,12 @@ class Choice(SamplerWrapper, ABC):
         return None
 
 
-class HardestOf(Choice):
+@register(
+    "dynamic-negatives",
+    example={"inner": {"name": "uniform", "k": 8}, "k": 3},
+    aliases=["hardest-of"],
+)
+class DynamicNegatives(ScoreSelected):
     """The highest-scored candidates of a pool: dynamic negative sampling (Zhang et al., 2013).
 
     Candidates that do not count are never preferred to those that do.
@@ -69,10 +75,11 @@ class HardestOf(Choice):
         pool = self.inner.sample(queries, score, rng)
         scores = score(pool.ids).masked_fill(~pool.mask, -torch.inf)
         last = min(self.rank + self.k - 1, self.inner.k)
-        return pool.choose(scores.topk(last).indices[:, -self.k :])
+        return pool.gather(scores.topk(last).indices[:, -self.k :])
 
 
-class UntilWrong(Choice):
+@register("warp", example={"inner": {"name": "uniform", "k": 8}, "k": 2}, aliases=["until-wrong"])
+class WARP(ScoreSelected):
     """Draws until a candidate scores too close to the answer, and offers that one.
 
     Each of the k candidates is the first in its share of the pool to score above the answer's
@@ -119,7 +126,7 @@ class UntilWrong(Choice):
         wrong = (pool.mask & (score(pool.ids) > bar)).unflatten(1, (self.k, -1))
         before = wrong.byte().argmax(2)  # of equal values, the first
         start = torch.arange(self.k, device=before.device) * wrong.shape[2]
-        chosen = pool.choose(start + before)
+        chosen = pool.gather(start + before)
         weight = chosen.weight
         if self.by_rank:
             weight = weight * self.harmonic[(len(self.harmonic) - 1) // (before + 1)]
@@ -130,7 +137,8 @@ DRAWS = ("importance", "top", "uniform")
 KEEPS = ("importance", "top")
 
 
-class Cached(NegativeSampler):
+@register("nscaching", example={"k": 3, "size": 4, "fresh": 3}, aliases=["cached"])
+class NSCaching(NegativeSampler):
     """Candidates from a cache of each query, which the model's scores keep hard.
 
     A step draws from the cache as it is, and then renews it: of the cached entities and some
@@ -155,7 +163,7 @@ class Cached(NegativeSampler):
     """
 
     needs_scores = True
-    states_density = closed_density = False
+    has_log_q = has_log_prob = False
     schedulable = (("temperature", 1e-6, math.inf),)
 
     cache: Int[Tensor, "rows size"]
@@ -186,7 +194,7 @@ class Cached(NegativeSampler):
             raise ValueError(f"a cache of size={size} has no top k={k}")
         if temperature <= 0:
             raise ValueError(f"the temperature of a cache is above 0; got {temperature}")
-        self.extra_scores = size + fresh
+        self.num_extra_scores = size + fresh
         self.fresh, self.draw, self.keep, self.temperature = fresh, draw, keep, temperature
         self.drop_known, self.compat, self.rows = drop_known, compat, rows
         self.num_entities, self.known = graph.num_entities, graph.known
@@ -202,7 +210,7 @@ class Cached(NegativeSampler):
         fresh = torch.randint(self.num_entities, shape, generator=rng, device=device)
         candidate = torch.cat([cached, fresh], 1)
         logit = score(candidate) / self.temperature
-        drawn = self.offer(queries, cached.gather(1, self._drawn(logit[:, :size], rng)))
+        drawn = self.to_negatives(queries, cached.gather(1, self._drawn(logit[:, :size], rng)))
         kept = self._kept(queries, candidate, logit, rng)
         write_once(self.cache, row, candidate.gather(1, kept).int())
         return drawn
@@ -251,7 +259,12 @@ def write_once(table: Int[Tensor, "rows S"], row: Int[Tensor, "B"], value: Int[T
     table[ascending] = value[order[first]]
 
 
-class MetropolisHastings(SamplerWrapper):
+@register(
+    "mcns",
+    example={"inner": {"name": "k-hop", "k": 5, "floor": 0.5}, "steps": 3},
+    aliases=["metropolis-hastings"],
+)
+class MCNS(SamplerWrapper):
     """Candidates in proportion to exp(alpha * score), as far as a few steps of a chain lead.
 
     Each candidate is the end of a chain of its own. It starts at a draw of another sampler, and
@@ -286,7 +299,7 @@ class MetropolisHastings(SamplerWrapper):
         compat: bool = False,
     ):
         super().__init__(inner)
-        if not inner.closed_density:
+        if not inner.has_log_prob:
             raise ValueError(
                 f"a chain weighs what is proposed against its density, and "
                 f"{type(inner).__name__} states no closed one; propose by another sampler"
@@ -297,8 +310,8 @@ class MetropolisHastings(SamplerWrapper):
             raise ValueError(f"below 0, alpha would prefer low scores; got alpha={alpha}")
         self.steps, self.alpha, self.compat = steps, alpha, compat
         self.needs_scores = True
-        self.states_density = self.closed_density = False
-        self.extra_scores = (steps + 1) * (inner.extra_scores + inner.k)
+        self.has_log_q = self.has_log_prob = False
+        self.num_extra_scores = (steps + 1) * (inner.num_extra_scores + inner.k)
 
     def sample(self, queries, score, rng):
         here = self._proposal(queries, score, rng)
@@ -311,7 +324,7 @@ class MetropolisHastings(SamplerWrapper):
             moves = there["mask"] & (moves | ~here["mask"])
             here = {name: torch.where(moves, there[name], here[name]) for name in here}
         fields = {name: here[name] for name in PER_CANDIDATE}
-        return Negatives(here["ids"], **fields, query_weight=queries.negative_weight)
+        return Negatives(here["ids"], **fields, negative_query_weight=queries.negative_weight)
 
     def _proposal(
         self, queries: Queries, score: Scorer, rng: torch.Generator
@@ -319,7 +332,7 @@ class MetropolisHastings(SamplerWrapper):
         """Draws of the inner sampler, and the lead of target over density, in logarithms."""
         drawn = self.inner.sample(queries, score, rng)
         fields = {name: getattr(drawn, name) for name in PER_CANDIDATE}
-        fields["ids"] = per_query(drawn.ids, len(queries))
+        fields["ids"] = ungroup(drawn.ids, len(queries))
         log_q: Tensor = drawn.log_q  # pyright: ignore - the constructor asks for a density
         fields["lead"] = self.alpha * score(drawn.ids) - log_q
         return fields

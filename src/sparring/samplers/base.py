@@ -14,6 +14,17 @@ from torch import Tensor, nn
 
 from sparring.batch import Feedback, Negatives, Queries, Scorer
 from sparring.data.graph import TrainGraph
+from sparring.registry import Registry
+
+SAMPLERS = Registry(
+    "sampler",
+    nested={
+        "model": "model",
+        "teacher": "pretrained",
+        "vectors": "pretrained",
+        "doubt": "estimator",
+    },
+)
 
 
 class NegativeSampler(nn.Module, ABC):
@@ -26,11 +37,13 @@ class NegativeSampler(nn.Module, ABC):
         ValueError: if k is below 1.
     """
 
+    registry = SAMPLERS
+
     needs_scores = False  # True where `sample` calls `score`
-    states_density = True  # False where `log_q` is None
-    states_answer_density = True  # False where only `answer_log_q` is None
-    closed_density = True  # False where `log_prob` is None
-    extra_scores = 0  # scores per query asked of the main model beyond the k offered
+    has_log_q = True  # False where `log_q` is None
+    has_answer_log_q = True  # False where only `answer_log_q` is None
+    has_log_prob = True  # False where `log_prob` is None
+    num_extra_scores = 0  # scores per query asked of the main model beyond the k offered
     # numeric attributes that may change while training, with their bounds
     schedulable: tuple[tuple[str, float, float], ...] = ()
 
@@ -65,14 +78,14 @@ class NegativeSampler(nn.Module, ABC):
         """Learn from one step of the main model; return scalars worth logging."""
         return {}
 
-    def watch(self, model: nn.Module) -> None:
+    def bind_model(self, model: nn.Module) -> None:
         """Meet the main model, once, before training. Its scores are enough for most samplers."""
 
-    def offer(self, queries: Queries, ids: Int[Tensor, "G K"]) -> Negatives:
+    def to_negatives(self, queries: Queries, ids: Int[Tensor, "G K"]) -> Negatives:
         """`ids` as negatives, with the density that `log_prob` states."""
         log_q = self.log_prob(queries, ids)
         answer = self.answer_log_prob(queries)
-        return Negatives.offer(
+        return Negatives.from_ids(
             queries,
             ids,
             None if log_q is None else log_q.detach(),
@@ -86,10 +99,10 @@ class SamplerWrapper(NegativeSampler, ABC):
     def __init__(self, inner: NegativeSampler, k: int | None = None):
         super().__init__(inner.k if k is None else k)
         self.inner = inner
-        self.needs_scores, self.states_density = inner.needs_scores, inner.states_density
-        self.states_answer_density = inner.states_answer_density
-        self.closed_density = inner.closed_density
-        self.extra_scores = inner.extra_scores
+        self.needs_scores, self.has_log_q = inner.needs_scores, inner.has_log_q
+        self.has_answer_log_q = inner.has_answer_log_q
+        self.has_log_prob = inner.has_log_prob
+        self.num_extra_scores = inner.num_extra_scores
 
     def log_prob(self, queries, ids):
         return self.inner.log_prob(queries, ids)
@@ -100,8 +113,8 @@ class SamplerWrapper(NegativeSampler, ABC):
     def observe(self, feedback):
         return self.inner.observe(feedback)
 
-    def watch(self, model):
-        self.inner.watch(model)
+    def bind_model(self, model):
+        self.inner.bind_model(model)
 
 
 def gumbel(like: Float[Tensor, "B C"], rng: torch.Generator) -> Float[Tensor, "B C"]:

@@ -11,14 +11,18 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from sparring.batch import Queries, per_query
+from sparring.batch import Queries, ungroup
 from sparring.data.graph import TrainGraph, heads_per_tail, tails_per_head
-from sparring.data.index import Lists
+from sparring.data.index import Ragged
+from sparring.registry import Registry, register
 from sparring.samplers.base import NegativeSampler, SamplerWrapper
 from sparring.samplers.structural import balls
 
+ESTIMATORS = Registry("estimator")
 
-class CardinalityDoubt(nn.Module):
+
+@ESTIMATORS.register("cardinality")
+class CardinalityEstimator(nn.Module):
     """Chance that an entity, uniformly drawn, is a missing answer, by the relation alone.
 
     A query has as many answers, in the mean, as the queries of its relation that have any, and
@@ -48,7 +52,8 @@ class CardinalityDoubt(nn.Module):
         return self.rate[queries.relation].unsqueeze(1).expand(-1, ids.shape[1])
 
 
-class DistanceDoubt(nn.Module):
+@ESTIMATORS.register("distance")
+class DistanceEstimator(nn.Module):
     """Chance that an entity is a missing answer: `chance` within a few facts of the anchor.
 
     Facts are followed from head to tail where the tail is asked for, and from tail to head where
@@ -76,22 +81,27 @@ class DistanceDoubt(nn.Module):
         # every entity is two rows: one from which facts lead on, and one from which they lead back
         start = torch.cat([head, tail + self.num_entities])
         end = torch.cat([tail, head + self.num_entities])
-        near = Lists.of_pairs(start, end, 2 * self.num_entities)
+        near = Ragged.of_pairs(start, end, 2 * self.num_entities)
         self.reach = balls(near, hops, max_ids)
 
     def forward(self, queries: Queries, ids: Int[Tensor, "G K"]) -> Float[Tensor, "B K"]:
         back = (queries.relation >= self.num_relations) * self.num_entities
-        own = per_query(ids, len(queries)) + back.unsqueeze(1)
+        own = ungroup(ids, len(queries)) + back.unsqueeze(1)
         return self.chance * self.reach.contains(queries.anchor + back, own).to(
             queries.weight.dtype
         )
 
 
-Doubt = Callable[[Queries, Int[Tensor, "G K"]], Float[Tensor, "B K"]]
+FalseNegativeEstimator = Callable[[Queries, Int[Tensor, "G K"]], Float[Tensor, "B K"]]
 
 
-class Discount(SamplerWrapper):
-    """Weigh candidates by the probability that they are wrong: 1 - `false_negative`.
+@register(
+    "false-negative-weighting",
+    example={"inner": {"name": "uniform", "k": 5}, "doubt": {"name": "cardinality"}},
+    aliases=["discount"],
+)
+class FalseNegativeWeighting(SamplerWrapper):
+    """Weigh candidates by the probability that they are wrong: 1 - `p_false_negative`.
 
     With a calibrated estimate, sums over candidates stand for sums over true negatives.
 
@@ -106,7 +116,7 @@ class Discount(SamplerWrapper):
         graph: TrainGraph,
         *,
         inner: NegativeSampler,
-        doubt: Doubt | None = None,
+        doubt: FalseNegativeEstimator | None = None,
         weigh: bool = True,
     ):
         super().__init__(inner)
@@ -114,11 +124,11 @@ class Discount(SamplerWrapper):
 
     def sample(self, queries, score, rng):
         drawn = self.inner.sample(queries, score, rng)
-        doubt = drawn.false_negative
+        doubt = drawn.p_false_negative
         if self.doubt is not None:
             with torch.no_grad():
                 doubt = torch.where(drawn.mask, self.doubt(queries, drawn.ids), doubt)
         weight = drawn.weight
         if self.weigh:  # what does not count may stand for known facts, which are not discounted
             weight = torch.where(drawn.mask, weight * (1 - doubt), weight)
-        return replace(drawn, false_negative=doubt, weight=weight)
+        return replace(drawn, p_false_negative=doubt, weight=weight)

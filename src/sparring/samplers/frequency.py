@@ -9,11 +9,13 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from sparring.batch import Negatives, Queries, per_query
+from sparring.batch import Negatives, Queries, ungroup
 from sparring.data.graph import TrainGraph
+from sparring.registry import register
 from sparring.samplers.base import NegativeSampler, SamplerWrapper, gumbel, repeated, times
 
 
+@register("uniform", example={"k": 5})
 class Uniform(NegativeSampler):
     """Every entity with equal probability (Bordes et al., 2013).
 
@@ -29,14 +31,15 @@ class Uniform(NegativeSampler):
     def sample(self, queries, score, rng):
         shape = (self.groups or len(queries), self.k)
         ids = torch.randint(self.num_entities, shape, generator=rng, device=queries.anchor.device)
-        return self.offer(queries, ids)
+        return self.to_negatives(queries, ids)
 
     def log_prob(self, queries, ids):
         log_q = queries.weight.new_full((), -math.log(self.num_entities))
         return log_q.expand(len(queries), ids.shape[1])
 
 
-class UniformUnknown(NegativeSampler):
+@register("uniform-filtered", example={"k": 5}, aliases=["uniform-unknown"])
+class UniformFiltered(NegativeSampler):
     """Every entity that is no known answer of the query, with equal probability.
 
     Exact and without rounds: the rank among unknown entities is drawn. A query whose answers are
@@ -57,7 +60,7 @@ class UniformUnknown(NegativeSampler):
         ids = self.known.unknown(queries, rank).clamp_(max=self.num_entities - 1)
         full = (free == 0).unsqueeze(1)
         log_q = answer.unsqueeze(1).masked_fill(full, -torch.inf).expand(shape)
-        drawn = Negatives.offer(queries, ids, log_q, answer)
+        drawn = Negatives.from_ids(queries, ids, log_q, answer)
         return replace(drawn, mask=drawn.mask & ~full)
 
     def _free(self, queries: Queries) -> tuple[Int[Tensor, "B"], Float[Tensor, "B"]]:
@@ -73,7 +76,8 @@ class UniformUnknown(NegativeSampler):
         return self._free(queries)[1]
 
 
-class Popular(NegativeSampler):
+@register("popularity", example={"k": 5}, aliases=["popular"])
+class Popularity(NegativeSampler):
     """Entities in proportion to (training) degree ** power (Mikolov et al., 2013).
 
     An answer without training triples, which is never drawn, counts as of degree 1.
@@ -101,7 +105,7 @@ class Popular(NegativeSampler):
         shape = (self.groups or len(queries), self.k)
         lot = torch.rand(shape, generator=rng, device=queries.anchor.device, dtype=torch.double)
         ids = torch.searchsorted(self.upto, lot * self.upto[-1], right=True)
-        return self.offer(queries, ids.clamp_(max=len(self.upto) - 1))
+        return self.to_negatives(queries, ids.clamp_(max=len(self.upto) - 1))
 
     def log_prob(self, queries, ids):
         return by_popularity(self.log_share, len(queries), ids)
@@ -110,6 +114,7 @@ class Popular(NegativeSampler):
         return at_answer(self.log_share, self.log_once, queries)
 
 
+@register("in-batch", example={"k": 6})
 class InBatch(NegativeSampler):
     """Answers of other queries of the batch, drawn without replacement and shared by all.
 
@@ -133,7 +138,7 @@ class InBatch(NegativeSampler):
                 f"got {len(queries)}"
             )
         order = torch.randperm(len(queries), generator=rng, device=queries.answer.device)
-        return self.offer(queries, queries.answer[order[: self.k]].unsqueeze(0))
+        return self.to_negatives(queries, queries.answer[order[: self.k]].unsqueeze(0))
 
     def log_prob(self, queries, ids):
         return by_popularity(self.log_share, len(queries), ids)
@@ -142,6 +147,7 @@ class InBatch(NegativeSampler):
         return at_answer(self.log_share, self.log_once, queries)
 
 
+@register("all-entities")
 class AllEntities(NegativeSampler):
     """Every entity once: full softmax or 1vsAll (Lacroix et al., 2018)."""
 
@@ -153,13 +159,14 @@ class AllEntities(NegativeSampler):
         self.register_buffer("everyone", everyone, persistent=False)
 
     def sample(self, queries, score, rng):
-        return self.offer(queries, self.everyone)
+        return self.to_negatives(queries, self.everyone)
 
     def log_prob(self, queries, ids):
         log_q = queries.weight.new_full((), -math.log(self.k))
         return log_q.expand(len(queries), ids.shape[1])
 
 
+@register("kvs-all")
 class KvsAll(AllEntities):
     """Every entity that is no known answer; a query's negatives count once per epoch.
 
@@ -167,14 +174,14 @@ class KvsAll(AllEntities):
     1 / A, and the epoch's sum is that of Dettmers et al., 2018.
     """
 
-    states_density = closed_density = False
+    has_log_q = has_log_prob = False
 
     def __init__(self, graph: TrainGraph):
         super().__init__(graph)
         self.known = graph.known
 
     def sample(self, queries, score, rng):
-        drawn = Negatives.offer(queries, self.everyone)
+        drawn = Negatives.from_ids(queries, self.everyone)
         row, entity = self.known.answers(queries)
         mask = drawn.mask.index_put((row, entity), drawn.mask.new_zeros(()))
         answers = self.known.count(queries).clamp(min=1).unsqueeze(1)
@@ -213,6 +220,7 @@ def at_answer(
     return torch.where(stated == -torch.inf, log_once, stated)
 
 
+@register("without-replacement", example={"inner": {"name": "type-constrained", "k": 4}})
 class WithoutReplacement(SamplerWrapper):
     """Distinct candidates, likelier the likelier another sampler draws them.
 
@@ -226,7 +234,7 @@ class WithoutReplacement(SamplerWrapper):
         inner: its draws are the pool to choose from, in proportion to how often they count.
         k: how many to choose; None to choose `inner.k` from all entities by the density of
             `inner`, whose masks and weights are then left aside (so wrap the result in
-            `HideKnown`), at the price of N densities per query. A choice from a pool states no
+            `MaskKnown`), at the price of N densities per query. A choice from a pool states no
             density of the answer.
 
     Raises:
@@ -238,7 +246,7 @@ class WithoutReplacement(SamplerWrapper):
 
     def __init__(self, graph: TrainGraph, *, inner: NegativeSampler, k: int | None = None):
         super().__init__(inner, k)
-        if k is None and not inner.closed_density:
+        if k is None and not inner.has_log_prob:
             raise ValueError(
                 f"{type(inner).__name__} states no closed density to draw from all entities by; "
                 "give k to choose from its draws instead"
@@ -249,7 +257,7 @@ class WithoutReplacement(SamplerWrapper):
                 "larger k"
             )
         self.pooled = k is not None
-        self.states_answer_density, self.closed_density = k is None, False
+        self.has_answer_log_q, self.has_log_prob = k is None, False
         everyone = torch.arange(graph.num_entities, device=graph.triples.device).unsqueeze(0)
         self.register_buffer("everyone", everyone, persistent=False)
 
@@ -261,22 +269,22 @@ class WithoutReplacement(SamplerWrapper):
         answer: Tensor = self.inner.answer_log_prob(queries)  # pyright: ignore
         others = log_share.detach().scatter(1, queries.answer.unsqueeze(1), -torch.inf)
         pick, log_chance, bar = above_the_bar(others, self.k, rng)
-        drawn = Negatives.offer(
+        drawn = Negatives.from_ids(
             queries,
             pick,
             log_chance - math.log(self.k),
             log_chance_above(answer.detach() - bar) - math.log(self.k),
-            trace=log_share.gather(1, pick) if log_share.requires_grad else None,
+            log_policy=log_share.gather(1, pick) if log_share.requires_grad else None,
         )
         return replace(drawn, mask=drawn.mask & log_chance.isfinite())
 
     def _of_pool(self, queries: Queries, drawn: Negatives, rng: torch.Generator) -> Negatives:
-        ids = per_query(drawn.ids, len(queries))
+        ids = ungroup(drawn.ids, len(queries))
         often = times(ids, drawn.mask).to(queries.weight.dtype)
         first = drawn.mask & ~repeated(ids.masked_fill(~drawn.mask, -1))
         log_share = often.log().masked_fill(~first, -torch.inf)
         pick, log_chance, _ = above_the_bar(log_share, self.k, rng)
-        chosen = drawn.choose(pick)
+        chosen = drawn.gather(pick)
         chosen = replace(chosen, mask=chosen.mask & log_chance.isfinite())
         if drawn.log_q is None:
             return chosen

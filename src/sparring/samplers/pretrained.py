@@ -11,8 +11,9 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from sparring.batch import Queries, Scorer, per_query
+from sparring.batch import Queries, Scorer, ungroup
 from sparring.data.graph import TrainGraph
+from sparring.registry import register
 from sparring.samplers.base import NegativeSampler, SeenQueries, entity_vectors
 
 AT_ONCE = 2**24  # scores or distances held while building
@@ -93,12 +94,12 @@ class RankedLists(NegativeSampler, ABC):
         listed = entity.gather(1, first.clamp(max=entity.shape[1] - 1)).long()
         anyone = torch.randint(self.num_entities, shape, generator=rng, device=device)
         without = without.unsqueeze(1)
-        drawn = self.offer(queries, torch.where(without, anyone, listed))
+        drawn = self.to_negatives(queries, torch.where(without, anyone, listed))
         return replace(drawn, mask=drawn.mask & (without | (first < size.unsqueeze(1))))
 
     def log_prob(self, queries, ids):
         entity, size, without = self.ranked(queries)
-        listed = _rank(entity, per_query(ids, len(queries))) < size.unsqueeze(1)
+        listed = _rank(entity, ungroup(ids, len(queries))) < size.unsqueeze(1)
         share = self._log_share(queries, size, without).unsqueeze(1)
         return share.masked_fill(~listed & ~without.unsqueeze(1), -torch.inf)
 
@@ -113,11 +114,12 @@ class RankedLists(NegativeSampler, ABC):
         return -among.to(queries.weight.dtype).log()
 
 
-class NearMiss(RankedLists):
+@register("teacher-negatives", aliases=["near-miss"])
+class TeacherNegatives(RankedLists):
     """Entities that a frozen model takes for answers, though the training graph does not.
 
     A query that the training graph lacks gets entities of any kind. Takes 4 * pool bytes per
-    distinct query. The likeliest false negatives are among them: see `Discount`.
+    distinct query. The likeliest false negatives are among them: see `FalseNegativeWeighting`.
 
     Args:
         teacher: the trained model, whose scores are asked for once, or its `near_misses`. In an
@@ -164,14 +166,15 @@ class NearMiss(RankedLists):
         return torch.minimum(above, self.filled[row])
 
 
+@register("nearest-neighbor", aliases=["nearest-neighbour"])
 class NearestNeighbour(RankedLists):
     """The entities nearest to the answer, by the vectors of a frozen model.
 
-    Takes 4 * pool * N bytes. Wrap in `HideKnown` or `RedrawKnown`: neighbours may be answers.
+    Takes 4 * pool * N bytes. Wrap in `MaskKnown` or `ResampleKnown`: neighbours may be answers.
 
     Args:
         vectors: one per entity, or a trained model with a table of them; in an experiment, as the
-            teacher of `NearMiss`.
+            teacher of `TeacherNegatives`.
         pool: how many of the nearest to choose from; None for k.
 
     Raises:
@@ -227,7 +230,10 @@ def _rank(entity: Int[Tensor, "B M"], ids: Int[Tensor, "B K"]) -> Int[Tensor, "B
 DISTANCES_AT_ONCE = 2**24  # distances held while clustering
 
 
-class Neighbourhood(NegativeSampler):
+@register(
+    "eans", example={"k": 5, "width": 4.0, "clusters": 3, "every": 2}, aliases=["neighbourhood"]
+)
+class EANS(NegativeSampler):
     """Entities about as many places from the answer as a normal number says, in a line-up.
 
     The main model's entity vectors are clustered; each cluster in the line-up is followed by
@@ -295,7 +301,7 @@ class Neighbourhood(NegativeSampler):
     def set_extra_state(self, state: int) -> None:
         self.calls = state
 
-    def watch(self, model):
+    def bind_model(self, model):
         entity_vectors(model)  # refuses a model without
         self.watched = (model,)  # not a submodule: its state is saved elsewhere
 
@@ -306,10 +312,10 @@ class Neighbourhood(NegativeSampler):
         shape, device = (len(queries), self.k), queries.answer.device
         step = torch.randn(shape, generator=rng, device=device, dtype=torch.double)
         step = (step * self.width).round().long()
-        return self.offer(queries, self.entity[self._place(queries.answer, step)])
+        return self.to_negatives(queries, self.entity[self._place(queries.answer, step)])
 
     def log_prob(self, queries, ids):
-        step = self.place[per_query(ids, len(queries))] - self.place[queries.answer].unsqueeze(1)
+        step = self.place[ungroup(ids, len(queries))] - self.place[queries.answer].unsqueeze(1)
         return self.log_share[step % self.num_entities]
 
     def _place(self, answer: Int[Tensor, "B"], step: Int[Tensor, "B K"]) -> Int[Tensor, "B K"]:
@@ -319,7 +325,7 @@ class Neighbourhood(NegativeSampler):
     def _line_up(self, rng: torch.Generator) -> None:
         if not self.watched:
             raise RuntimeError(
-                "Neighbourhood goes by the main model's entity vectors: call watch(model) first, "
+                "EANS goes by the main model's entity vectors: call bind_model(model) first, "
                 "as TrainingStep does"
             )
         vectors = entity_vectors(self.watched[0]).float()

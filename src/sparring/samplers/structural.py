@@ -12,9 +12,10 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from sparring.batch import Negatives, Queries, per_query
+from sparring.batch import Negatives, Queries, ungroup
 from sparring.data.graph import TrainGraph
-from sparring.data.index import Lists
+from sparring.data.index import Ragged
+from sparring.registry import register
 from sparring.samplers.base import NegativeSampler
 
 
@@ -30,7 +31,7 @@ class ListSampler(NegativeSampler, ABC):
 
     schedulable = (("floor", 0.0, 1.0),)
 
-    def __init__(self, graph: TrainGraph, lists: Lists, *, k: int, floor: float):
+    def __init__(self, graph: TrainGraph, lists: Ragged, *, k: int, floor: float):
         super().__init__(k)
         self.floor = checked_floor(floor)
         self.num_entities, self.lists = graph.num_entities, lists
@@ -48,15 +49,15 @@ class ListSampler(NegativeSampler, ABC):
         if coin is None:  # what is drawn from a list is listed, without a look
             ids = torch.where(self.lists.size[row].unsqueeze(1) > 0, listed, anyone)
             log_q = self._if_listed(row)
-            return Negatives.offer(queries, ids, log_q.unsqueeze(1).expand(shape), log_q)
+            return Negatives.from_ids(queries, ids, log_q.unsqueeze(1).expand(shape), log_q)
         free = coin < self._floor(row)
         ids = torch.where(free, anyone, listed)
         log_q = self._log_share(row, self.lists.contains(row, ids))
-        return Negatives.offer(queries, ids, log_q, self.answer_log_prob(queries))
+        return Negatives.from_ids(queries, ids, log_q, self.answer_log_prob(queries))
 
     def log_prob(self, queries, ids):
         row = self.row(queries)
-        return self._log_share(row, self.lists.contains(row, per_query(ids, len(queries))))
+        return self._log_share(row, self.lists.contains(row, ungroup(ids, len(queries))))
 
     def answer_log_prob(self, queries):
         """An answer that is never drawn counts as listed."""
@@ -88,11 +89,12 @@ def checked_floor(floor: float) -> float:
 KINDS = ("answer", "relation", "slot")
 
 
-class Typed(ListSampler):
+@register("type-constrained", example={"k": 5}, aliases=["typed"])
+class TypeConstrained(ListSampler):
     """Entities of the kind that is asked for, mixed with a share of entities of any kind.
 
     Restricted to one kind, a sampler never pushes the others down, although evaluation ranks
-    them: keep the floor. Wrap in `RedrawKnown`: such candidates are often known answers.
+    them: keep the floor. Wrap in `ResampleKnown`: such candidates are often known answers.
 
     Args:
         kind: "slot": seen in that position of the relation (Krompass et al., 2015).
@@ -119,6 +121,7 @@ class Typed(ListSampler):
         return self.answer_type[queries.answer] if self.kind == "answer" else queries.relation
 
 
+@register("positional", example={"k": 5})
 class Positional(ListSampler):
     """Entities seen in that position of the relation: "corrupt" in Kotnis & Nastase, 2018.
 
@@ -132,14 +135,14 @@ class Positional(ListSampler):
         return queries.relation
 
 
-def seen_in_slot(graph: TrainGraph) -> Lists:
+def seen_in_slot(graph: TrainGraph) -> Ragged:
     """For each relation id in [0, 2R), the entities that answer it in training."""
     head, relation, tail = graph.triples.unbind(1)
     slot = torch.cat([relation, relation + graph.num_relations])
-    return Lists.of_pairs(slot, torch.cat([tail, head]), 2 * graph.num_relations)
+    return Ragged.of_pairs(slot, torch.cat([tail, head]), 2 * graph.num_relations)
 
 
-def _of_types_in_slot(graph: TrainGraph) -> Lists:
+def _of_types_in_slot(graph: TrainGraph) -> Ragged:
     """For each relation id, the entities of any type that is seen among its answers."""
     entity, kind = _given(graph)
     seen = seen_in_slot(graph)
@@ -151,13 +154,13 @@ def _of_types_in_slot(graph: TrainGraph) -> Lists:
         wanted[kind[answer[entity]]] = True
         rows.append(entity[wanted[kind]].unique())
     size = torch.tensor([len(row) for row in rows], device=kind.device)
-    return Lists(torch.cat(rows), size)
+    return Ragged(torch.cat(rows), size)
 
 
-def _of_type(graph: TrainGraph) -> Lists:
+def _of_type(graph: TrainGraph) -> Ragged:
     """The entities of each type, and a last, empty row for entities without one."""
     entity, kind = _given(graph)
-    return Lists.of_pairs(kind, entity, int(kind.max()) + 2)
+    return Ragged.of_pairs(kind, entity, int(kind.max()) + 2)
 
 
 def _rarest_type(graph: TrainGraph) -> Int[Tensor, "N"]:
@@ -183,6 +186,7 @@ def _given(graph: TrainGraph) -> tuple[Int[Tensor, "P"], Int[Tensor, "P"]]:
     return entity, kind
 
 
+@register("relational", example={"k": 5})
 class Relational(NegativeSampler):
     """Entities linked to the anchor, but not by the query's own relation and direction.
 
@@ -213,10 +217,10 @@ class Relational(NegativeSampler):
         lot = torch.rand(shape, generator=rng, device=device, dtype=torch.double)
         linked = self._linked(queries, lot)
         anyone = (lot * self.num_entities).long()
-        return self.offer(queries, torch.where(coin < self._floor(queries), anyone, linked))
+        return self.to_negatives(queries, torch.where(coin < self._floor(queries), anyone, linked))
 
     def log_prob(self, queries, ids):
-        every = queries.anchor.unsqueeze(1) * self.num_entities + per_query(ids, len(queries))
+        every = queries.anchor.unsqueeze(1) * self.num_entities + ungroup(ids, len(queries))
         links = torch.searchsorted(self.pairs, every, right=True)
         links = links - torch.searchsorted(self.pairs, every)
         return self._log_share(queries, links - self.known.contains(queries, ids).long())
@@ -255,6 +259,7 @@ class Relational(NegativeSampler):
 AT_ONCE = 2**23  # steps held while building
 
 
+@register("k-hop", example={"k": 5, "hops": 1})
 class KHop(ListSampler):
     """Entities within `hops` steps of the anchor, whatever relation or direction a step takes.
 
@@ -284,6 +289,7 @@ class KHop(ListSampler):
         return queries.anchor
 
 
+@register("random-walk", example={"k": 5})
 class RandomWalk(NegativeSampler):
     """Ends of walks of `hops` steps from the anchor, each to a neighbour chosen at random.
 
@@ -291,7 +297,7 @@ class RandomWalk(NegativeSampler):
     4 bytes per neighbour, and no density is stated.
     """
 
-    states_density = closed_density = False
+    has_log_q = has_log_prob = False
 
     def __init__(self, graph: TrainGraph, *, k: int, hops: int = 2):
         super().__init__(k)
@@ -305,10 +311,11 @@ class RandomWalk(NegativeSampler):
             place = step(self.neighbours, place, rng)
         anyone = torch.randint(self.num_entities, shape, generator=rng, device=device)
         alone = self.neighbours.size[queries.anchor].unsqueeze(1) == 0
-        return self.offer(queries, torch.where(alone, anyone, place))
+        return self.to_negatives(queries, torch.where(alone, anyone, place))
 
 
-class WalkEnds(ListSampler):
+@register("sans", example={"k": 5, "walks": 20}, aliases=["walk-ends"])
+class SANS(ListSampler):
     """Distinct ends of a fixed number of random walks from the anchor, equally often.
 
     The walks are made once, before training. Takes up to 4 bytes per walk and entity.
@@ -345,13 +352,13 @@ class WalkEnds(ListSampler):
         return queries.anchor
 
 
-def neighbours(graph: TrainGraph) -> Lists:
+def neighbours(graph: TrainGraph) -> Ragged:
     """The entities that share a triple with each entity."""
     head, _, tail = graph.triples.unbind(1)
-    return Lists.of_pairs(torch.cat([head, tail]), torch.cat([tail, head]), graph.num_entities)
+    return Ragged.of_pairs(torch.cat([head, tail]), torch.cat([tail, head]), graph.num_entities)
 
 
-def balls(near: Lists, hops: int, max_ids: int) -> Lists:
+def balls(near: Ragged, hops: int, max_ids: int) -> Ragged:
     """What is within `hops` steps of each row, itself included; none if it has no neighbours.
 
     Args:
@@ -373,10 +380,10 @@ def balls(near: Lists, hops: int, max_ids: int) -> Lists:
                 "stores none"
             )
     entity, size = (torch.cat(column) for column in zip(*parts))
-    return Lists(entity, size)
+    return Ragged(entity, size)
 
 
-def _portions(near: Lists, hops: int) -> tuple[Int[Tensor, "_"], ...]:
+def _portions(near: Ragged, hops: int) -> tuple[Int[Tensor, "_"], ...]:
     """All entities, in runs that take about `AT_ONCE` steps to surround."""
     everyone = torch.arange(len(near.size), device=near.size.device)
     turn, entity = near.spread(everyone)
@@ -387,7 +394,7 @@ def _portions(near: Lists, hops: int) -> tuple[Int[Tensor, "_"], ...]:
     return everyone.split(torch.bincount(load.cumsum(0) // AT_ONCE).tolist())
 
 
-def _ball(near: Lists, centre: Int[Tensor, "C"], hops: int) -> Int[Tensor, "P"]:
+def _ball(near: Ragged, centre: Int[Tensor, "C"], hops: int) -> Int[Tensor, "P"]:
     """Who is within `hops` steps, as ascending (position in `centre`) * N + entity."""
     count = len(near.size)
     place = torch.arange(len(centre), device=centre.device) * count + centre
@@ -399,7 +406,7 @@ def _ball(near: Lists, centre: Int[Tensor, "C"], hops: int) -> Int[Tensor, "P"]:
     return ball
 
 
-def step(near: Lists, place: Int[Tensor, "B K"], rng: torch.Generator) -> Int[Tensor, "B K"]:
+def step(near: Ragged, place: Int[Tensor, "B K"], rng: torch.Generator) -> Int[Tensor, "B K"]:
     """A random neighbour of each entity; anything where there is none."""
     lot = torch.rand(place.shape, generator=rng, device=place.device, dtype=torch.double)
     return near.pick(place.flatten(), lot.view(-1, 1)).view(place.shape)
@@ -407,7 +414,7 @@ def step(near: Lists, place: Int[Tensor, "B K"], rng: torch.Generator) -> Int[Te
 
 def _walk_ends(
     graph: TrainGraph, hops: int, walks: int, rng: torch.Generator, compat: bool
-) -> Lists:
+) -> Ragged:
     near, count = neighbours(graph), graph.num_entities
     everyone = torch.arange(count, device=graph.triples.device)
     parts = []
@@ -428,7 +435,7 @@ def _walk_ends(
         first &= ~alone.unsqueeze(1) | compat
         parts.append((ends[first].int(), first.sum(1)))
     entity, size = (torch.cat(column) for column in zip(*parts))
-    return Lists(entity, size)
+    return Ragged(entity, size)
 
 
 def _checked_hops(hops: int) -> int:

@@ -13,12 +13,14 @@ import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
-from sparring.batch import PER_CANDIDATE, Negatives, Queries, Scorer, per_query
+from sparring.batch import PER_CANDIDATE, Negatives, Queries, Scorer, ungroup
 from sparring.data.graph import TrainGraph
+from sparring.registry import register
 from sparring.samplers.base import NegativeSampler, SamplerWrapper
 
 
-class HideKnown(SamplerWrapper):
+@register("mask-known", example={"inner": {"name": "uniform", "k": 5}}, aliases=["hide-known"])
+class MaskKnown(SamplerWrapper):
     """Do not count candidates that are facts of the training graph."""
 
     def __init__(self, graph: TrainGraph, *, inner: NegativeSampler):
@@ -30,7 +32,10 @@ class HideKnown(SamplerWrapper):
         return replace(drawn, mask=drawn.mask & ~self.known.contains(queries, drawn.ids))
 
 
-class RedrawKnown(SamplerWrapper):
+@register(
+    "resample-known", example={"inner": {"name": "uniform", "k": 5}}, aliases=["redraw-known"]
+)
+class ResampleKnown(SamplerWrapper):
     """Replace candidates that are facts of the training graph by fresh draws, K staying full.
 
     What is still a fact after the last round does not count, so that a query whose answers
@@ -44,7 +49,7 @@ class RedrawKnown(SamplerWrapper):
 
     def __init__(self, graph: TrainGraph, *, inner: NegativeSampler, rounds: int = 3):
         super().__init__(inner)
-        self.states_density = self.states_answer_density = inner.closed_density
+        self.has_log_q = self.has_answer_log_q = inner.has_log_prob
         self.known, self.rounds = graph.known, rounds
 
     def sample(self, queries, score, rng):
@@ -53,12 +58,12 @@ class RedrawKnown(SamplerWrapper):
             fresh = self._draw(queries, score, rng)
             kept = {name: torch.where(kept["mask"], kept[name], fresh[name]) for name in kept}
         answer = None
-        if self.states_density:
+        if self.has_log_q:
             lift = self._lift(queries).detach()
             kept["log_q"] = kept["log_q"] + lift.unsqueeze(1)
             stated: Tensor = self.inner.answer_log_prob(queries)  # pyright: ignore
             answer = stated.detach() + lift
-        return Negatives(**kept, answer_log_q=answer, query_weight=queries.negative_weight)
+        return Negatives(**kept, answer_log_q=answer, negative_query_weight=queries.negative_weight)
 
     def _draw(
         self, queries: Queries, score: Scorer, rng: torch.Generator
@@ -66,10 +71,10 @@ class RedrawKnown(SamplerWrapper):
         """Own lists of the inner sampler, in which known facts neither count nor are drawn."""
         drawn = self.inner.sample(queries, score, rng)
         fields = {name: getattr(drawn, name) for name in PER_CANDIDATE}
-        fields["ids"] = per_query(drawn.ids, len(queries))
+        fields["ids"] = ungroup(drawn.ids, len(queries))
         known = self.known.contains(queries, drawn.ids)
         fields["mask"] = drawn.mask & ~known
-        if self.states_density:  # only then does every draw state its own
+        if self.has_log_q:  # only then does every draw state its own
             log_q: Tensor = drawn.log_q  # pyright: ignore
             fields["log_q"] = log_q.masked_fill(known, -torch.inf)
         return fields
@@ -100,13 +105,18 @@ class RedrawKnown(SamplerWrapper):
         return total.clamp(max=1 - torch.finfo(share.dtype).eps)
 
 
-class Mix(NegativeSampler):
+@register(
+    "mixture",
+    example={"parts": [{"name": "popularity", "k": 2}, {"name": "uniform", "k": 3}]},
+    aliases=["mix"],
+)
+class Mixture(NegativeSampler):
     """The lists of several samplers, side by side.
 
     Every candidate is given the density of the whole list, whichever part drew it (the balance
     heuristic: Veach & Guibas, 1995). Where a part states none in closed form, each part's
     columns keep their own, which is right if all parts reach the same candidates. Wrap the
-    mixture in `HideKnown`, not its parts, so that they do.
+    mixture in `MaskKnown`, not its parts, so that they do.
 
     Args:
         parts: the samplers; each is told what became of its own columns.
@@ -121,10 +131,10 @@ class Mix(NegativeSampler):
         super().__init__(sum(part.k for part in parts))
         self.parts = nn.ModuleList(parts)
         self.needs_scores = any(part.needs_scores for part in parts)
-        self.extra_scores = sum(part.extra_scores for part in parts)
-        self.states_density = all(part.states_density for part in parts)
-        self.closed_density = all(part.closed_density for part in parts)
-        self.states_answer_density = self.closed_density
+        self.num_extra_scores = sum(part.num_extra_scores for part in parts)
+        self.has_log_q = all(part.has_log_q for part in parts)
+        self.has_log_prob = all(part.has_log_prob for part in parts)
+        self.has_answer_log_q = self.has_log_prob
 
     @property
     def _members(self) -> list:
@@ -132,8 +142,8 @@ class Mix(NegativeSampler):
 
     def sample(self, queries, score, rng):
         drawn = [part.sample(queries, score, rng) for part in self._members]
-        joined = Negatives.join(drawn, len(queries))
-        if not self.states_density:
+        joined = Negatives.cat(drawn, len(queries))
+        if not self.has_log_q:
             return joined
         log_q = self.log_prob(queries, joined.ids)
         if log_q is None:
@@ -175,15 +185,20 @@ class Mix(NegativeSampler):
             start = stop
         return told
 
-    def watch(self, model):
+    def bind_model(self, model):
         for part in self._members:
-            part.watch(model)
+            part.bind_model(model)
 
 
-class ShowKnown(SamplerWrapper):
+@register(
+    "with-positives",
+    example={"inner": {"name": "uniform", "k": 4}, "answers": 2},
+    aliases=["show-known"],
+)
+class WithPositives(SamplerWrapper):
     """Show `answers` known answers of each query beside its negatives, uniformly drawn.
 
-    They do not count as negatives: mask is False and `false_negative` 1. Their weights add up
+    They do not count as negatives: mask is False and `p_false_negative` 1. Their weights add up
     to the number of known answers. Shared lists become own lists.
     """
 
@@ -200,14 +215,14 @@ class ShowKnown(SamplerWrapper):
             len(queries), self.answers, generator=rng, device=count.device, dtype=torch.double
         )
         rank = torch.minimum((lot * count).long(), (count - 1).clamp(min=0))
-        shown = Negatives.offer(queries, self.known.answer(queries, rank))
+        shown = Negatives.from_ids(queries, self.known.answer(queries, rank))
         shown = replace(
             shown,
             mask=torch.zeros_like(shown.mask),
             weight=shown.weight * count / self.answers,
-            false_negative=(count > 0).to(shown.weight.dtype).expand_as(shown.weight),
+            p_false_negative=(count > 0).to(shown.weight.dtype).expand_as(shown.weight),
         )
-        joint = Negatives.join([drawn, shown], len(queries))
+        joint = Negatives.cat([drawn, shown], len(queries))
         if drawn.log_q is None:
             return joint
         of_shown = self.inner.log_prob(queries, shown.ids)
@@ -235,14 +250,24 @@ class ShowKnown(SamplerWrapper):
         return math.log(self.inner.k / self.k)
 
 
+@register(
+    "curriculum",
+    example={
+        "inner": {"name": "type-constrained", "k": 5},
+        "option": "floor",
+        "start": 1.0,
+        "end": 0.3,
+        "steps": 20,
+    },
+)
 class Curriculum(SamplerWrapper):
     """Lead one option of a sampler from one value to another, evenly over the first steps.
 
     Progress is counted in training steps: batches asked for in training mode.
 
     Args:
-        option: what changes, such as the floor of `Typed` or the rank of `HardestOf`. Whole
-            numbers stay whole.
+        option: what changes, such as the floor of `TypeConstrained` or the rank of
+            `DynamicNegatives`. Whole numbers stay whole.
         start, end: values at the first step and from step `steps` on.
 
     Raises:

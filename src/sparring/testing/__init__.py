@@ -6,14 +6,14 @@ fixed, so a check that passes once passes always.
 """
 
 from sparring.testing.contracts import check_loss, check_model
-from sparring.testing.external import Contestant, judge, judge_sampler
-from sparring.testing.fixtures import Fault, Report, table_scorer, tiny_graph, tiny_queries
+from sparring.testing.external import ExternalSampler, judge, judge_sampler
+from sparring.testing.fixtures import Report, Violation, table_scorer, tiny_graph, tiny_queries
 from sparring.testing.samplers import check_density, check_sampler
 
 __all__ = [
-    "Contestant",
-    "Fault",
+    "ExternalSampler",
     "Report",
+    "Violation",
     "check_density",
     "check_loss",
     "check_model",

@@ -8,10 +8,10 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from sparring.batch import Negatives, Queries, scores_of_some
+from sparring.batch import Negatives, Queries, score_rows
 from sparring.data.graph import TrainGraph
 from sparring.losses import Loss
-from sparring.models.base import MainModel
+from sparring.models.base import KGEModel
 from sparring.testing.fixtures import (
     close,
     seeded,
@@ -40,9 +40,9 @@ def check_loss(loss: Loss, *, hard_labels: bool = True, device: str = "cpu") -> 
     _check_extremes(loss, case)
     _check_precision(loss, case)
     blind = replace(case.negatives, log_q=None, answer_log_q=None)
-    if not loss.needs_density:
+    if not loss.needs_log_q:
         again = case.judge(loss, negatives=blind)[0]
-        assert torch.equal(value, again), "needs_density is False, but the density matters"
+        assert torch.equal(value, again), "needs_log_q is False, but the density matters"
 
 
 class Case:
@@ -61,8 +61,8 @@ class Case:
             ids=torch.randint(20, shape, generator=rng).to(device),
             mask=mask,
             weight=uniform(*shape) + 0.5,
-            false_negative=torch.zeros(shape, device=device),
-            trace=torch.zeros(shape, device=device),
+            p_false_negative=torch.zeros(shape, device=device),
+            log_policy=torch.zeros(shape, device=device),
             log_q=self.log_q,
             answer_log_q=self.answer_log_q,
         )
@@ -96,7 +96,7 @@ def _check_what_counts(loss: Loss, case: Case) -> None:
     assert all(map(close, got, plain)), "weight 0 differs from mask False"
 
     order = torch.tensor([3, 0, 4, 1, 2], device=mask.device)
-    turned = case.negatives.choose(order.expand(6, -1))
+    turned = case.negatives.gather(order.expand(6, -1))
     turned = replace(turned, log_q=case.log_q[:, order], answer_log_q=case.answer_log_q)
     again = case.judge(loss, negative=case.negative[:, order], negatives=turned)
     assert close(again[0], plain[0]), "the order of candidates matters"
@@ -145,8 +145,8 @@ def _check_precision(loss: Loss, case: Case) -> None:
     assert torch.equal(got, exact), "the loss of bfloat16 scores is computed in bfloat16"
 
 
-def check_model(make: Callable[[TrainGraph], MainModel], device: str = "cpu") -> None:
-    """Raise AssertionError unless the model keeps the contract of `MainModel`.
+def check_model(make: Callable[[TrainGraph], KGEModel], device: str = "cpu") -> None:
+    """Raise AssertionError unless the model keeps the contract of `KGEModel`.
 
     Every way of listing candidates gives the same scores, each query is scored by itself and
     without its answer, and every parameter can learn.
@@ -172,18 +172,20 @@ def check_model(make: Callable[[TrainGraph], MainModel], device: str = "cpu") ->
         assert same, f"{groups} candidate lists for {len(queries)} queries change the scores"
     assert close(model(queries[5:7])(everyone), table[5:7]), "queries influence each other"
     some = slice(1, None, 3)
-    same = close(scores_of_some(score, some, everyone), table[some])
+    same = close(score_rows(score, some, everyone), table[some])
     assert same, "the scorer tells other scores when asked for some queries alone"
     other = replace(queries, answer=(queries.answer + 1) % graph.num_entities)
     assert close(model(other)(everyone), table), "the answer leaks into the scores"
 
-    penalty = model.penalty(queries)
-    assert penalty.shape == () and penalty.isfinite(), "the penalty is not a finite number"
-    assert penalty >= 0, "the penalty is below 0"
+    regularization = model.regularization(queries)
+    assert regularization.shape == () and regularization.isfinite(), (
+        "the penalty is not a finite number"
+    )
+    assert regularization >= 0, "the penalty is below 0"
     _check_gradients(model.train(), queries, everyone)
 
 
-def _check_gradients(model: MainModel, queries: Queries, everyone: Tensor) -> None:
+def _check_gradients(model: KGEModel, queries: Queries, everyone: Tensor) -> None:
     model.zero_grad()
     scores = model(queries)(everyone)
     rng = seeded(scores.device, 6)

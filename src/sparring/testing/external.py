@@ -10,8 +10,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from sparring.batch import Queries, Scorer, per_query
-from sparring.corruption import ChosenSide, answered, both_queries
+from sparring.batch import Queries, Scorer, ungroup
+from sparring.corruption import CorruptEither, tail_and_head_queries, to_triples
 from sparring.data.graph import TrainGraph
 from sparring.samplers.base import NegativeSampler
 from sparring.testing.fixtures import CHANCE, Report, chi_square, tiny_graph
@@ -22,7 +22,7 @@ ROUNDS, ASKED = 100, 24  # so many triples can be divided among most numbers of 
 
 
 @dataclass(frozen=True, eq=False)
-class Contestant:
+class ExternalSampler:
     """A sampler of any library, as the kit sees it.
 
     Attributes:
@@ -75,7 +75,7 @@ class Corruptions:
         return self.corrupted[..., column][self.mask & self.changed[..., column]]
 
 
-def look_at_corruptions(report: Report, contestant: Contestant) -> None:
+def look_at_corruptions(report: Report, contestant: ExternalSampler) -> None:
     """Report everything that is wrong with what a sampler draws on a graph of 11 entities."""
     graph = tiny_graph()
     drawn = None
@@ -106,7 +106,7 @@ def look_at_corruptions(report: Report, contestant: Contestant) -> None:
     _look_at_hard_cases(report, contestant)
 
 
-def _rounds(contestant: Contestant, graph: TrainGraph) -> Corruptions:
+def _rounds(contestant: ExternalSampler, graph: TrainGraph) -> Corruptions:
     draw = contestant.make(graph, contestant.few, 1)
     rounds = [draw(graph.triples[:ASKED].clone()) for _ in range(ROUNDS)]
     return Corruptions(graph, graph.triples[:ASKED], *map(torch.stack, zip(*rounds)))
@@ -154,7 +154,7 @@ def _look_at_reach(report: Report, drawn: Corruptions) -> None:
 def _look_at_facts(report: Report, drawn: Corruptions, promised: bool) -> None:
     with report.about("known facts") as expect:
         flat = drawn.corrupted[drawn.mask]
-        tails = both_queries(flat, drawn.graph.num_relations)[: len(flat)]
+        tails = tail_and_head_queries(flat, drawn.graph.num_relations)[: len(flat)]
         known = drawn.graph.known.contains(tails, tails.answer.unsqueeze(1)).squeeze(1)
         known &= drawn.changed.any(-1)[drawn.mask]  # the triple itself is told of elsewhere
         words = f"{_share(known)} of the negatives are facts of the training graph"
@@ -200,7 +200,7 @@ def _look_at_uniformity(report: Report, drawn: Corruptions) -> None:
             )
 
 
-def _look_at_seeds(report: Report, contestant: Contestant, graph: TrainGraph) -> None:
+def _look_at_seeds(report: Report, contestant: ExternalSampler, graph: TrainGraph) -> None:
     width = contestant.few
     asked = graph.triples[:ASKED].clone()
     draw = lambda seed: contestant.make(graph, width, seed)(asked)[0]
@@ -214,7 +214,7 @@ def _look_at_seeds(report: Report, contestant: Contestant, graph: TrainGraph) ->
         expect(same, "drawing changed the triples it was given")
 
 
-def _look_at_hard_cases(report: Report, contestant: Contestant) -> None:
+def _look_at_hard_cases(report: Report, contestant: ExternalSampler) -> None:
     """Graphs that leave little to draw; to refuse them by a ValueError is fair."""
     pair = torch.tensor([[0, 0, 1]])
     crowd = torch.cartesian_prod(torch.arange(4), torch.arange(1), torch.arange(4))
@@ -245,7 +245,7 @@ def _share(hit: Tensor) -> str:
 MakeWide = Callable[[TrainGraph, int], NegativeSampler]
 
 
-def judge(contestant: Contestant) -> Report:
+def judge(contestant: ExternalSampler) -> Report:
     """Everything that is wrong with the corrupted triples that a sampler draws."""
     report = Report()
     look_at_corruptions(report, contestant)
@@ -259,19 +259,19 @@ def judge_sampler(
 
     Args:
         make: builds it for a graph and a number of candidates.
-        widths: see `Contestant`.
+        widths: see `ExternalSampler`.
         filtered: whether it promises that facts of the training graph never count.
     """
     report = Report()
     narrow = lambda graph: make(graph, min(widths[-1], 5))
     look_at_contract(report, narrow)
     with report.about("density") as expect:
-        states = narrow(tiny_graph()).states_density
+        states = narrow(tiny_graph()).has_log_q
         expect(states, "no density is stated, so no loss can correct for it", "warning")
     if states:
         look_at_density(report, narrow)
     faulted = {fault.about for fault in report.faults}
-    drawn = judge(Contestant(name, drawing(make), widths, filtered))
+    drawn = judge(ExternalSampler(name, drawing(make), widths, filtered))
     report.looked_at += [about for about in drawn.looked_at if about not in report.looked_at]
     report.faults += [fault for fault in drawn.faults if fault.about not in faulted]
     return report
@@ -282,13 +282,13 @@ def drawing(make: MakeWide) -> Callable[[TrainGraph, int, int], Draw]:
 
     def prepared(graph: TrainGraph, width: int, seed: int) -> Draw:
         torch.manual_seed(seed)
-        sampler, sides = make(graph, width), ChosenSide(graph)
+        sampler, corruption = make(graph, width), CorruptEither(graph)
         rng = torch.Generator().manual_seed(seed)
 
         def draw(triples):
-            queries = sides(triples, rng)
+            queries = corruption(triples, rng)
             drawn = sampler.sample(queries, opinion(queries), rng)
-            return answered(queries, drawn.ids, graph.num_relations), drawn.mask
+            return to_triples(queries, drawn.ids, graph.num_relations), drawn.mask
 
         return draw
 
@@ -298,9 +298,9 @@ def drawing(make: MakeWide) -> Callable[[TrainGraph, int, int], Draw]:
 def opinion(queries: Queries) -> Scorer:
     """Scores of a model that likes other entities for every query."""
     lean = (3 * queries.anchor + queries.relation).unsqueeze(1)
-    return lambda ids: ((7 * per_query(ids, len(queries)) + lean) % 11).float()
+    return lambda ids: ((7 * ungroup(ids, len(queries)) + lean) % 11).float()
 
 
-def taste(triples: Int[Tensor, "M 3"], head: Any = None) -> Float[Tensor, "M"]:
+def dummy_scores(triples: Int[Tensor, "M 3"], head: Any = None) -> Float[Tensor, "M"]:
     """Scores of a model that likes some triples better than others."""
     return ((triples * torch.tensor([3, 1, 7], device=triples.device)).sum(1) % 11).float()

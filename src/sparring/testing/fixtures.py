@@ -15,8 +15,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from sparring.batch import Queries, Scorer, per_query
-from sparring.corruption import both_queries
+from sparring.batch import Queries, Scorer, ungroup
+from sparring.corruption import tail_and_head_queries
 from sparring.data.graph import TrainGraph
 
 
@@ -34,7 +34,7 @@ def tiny_queries(graph: TrainGraph, batch: int = 24) -> Queries:
     """Both queries of batch / 2 training triples, spread evenly over the graph."""
     step = len(graph.triples) / (batch // 2)
     rows = (torch.arange(batch // 2) * step).long()
-    return both_queries(graph.triples[rows], graph.num_relations)
+    return tail_and_head_queries(graph.triples[rows], graph.num_relations)
 
 
 def seeded(device: str | torch.device, seed: int) -> torch.Generator:
@@ -44,7 +44,7 @@ def seeded(device: str | torch.device, seed: int) -> torch.Generator:
 
 def table_scorer(table: Float[Tensor, "B N"]) -> Scorer:
     """A scorer that looks scores up, one row per query."""
-    return lambda ids: table.gather(1, per_query(ids, len(table)))
+    return lambda ids: table.gather(1, ungroup(ids, len(table)))
 
 
 def close(one: Tensor, two: Tensor) -> bool:
@@ -68,7 +68,7 @@ PATIENCE = 60  # seconds
 
 
 @dataclass(frozen=True)
-class Fault:
+class Violation:
     """One thing that is wrong.
 
     Attributes:
@@ -90,7 +90,7 @@ class Report:
     """
 
     def __init__(self):
-        self.faults: list[Fault] = []
+        self.faults: list[Violation] = []
         self.looked_at: list[str] = []
 
     @contextmanager
@@ -99,7 +99,7 @@ class Report:
 
         def expect(kept: Any, words: str, severity: Severity = "error") -> None:
             if not kept:
-                self.faults.append(Fault(what, words, severity))
+                self.faults.append(Violation(what, words, severity))
 
         if what not in self.looked_at:
             self.looked_at.append(what)
@@ -113,7 +113,7 @@ class Report:
             expect(False, f"raised {type(error).__name__}: {first}")
 
     @property
-    def errors(self) -> list[Fault]:
+    def errors(self) -> list[Violation]:
         """The faults that are wrong whatever was meant."""
         return [fault for fault in self.faults if fault.severity == "error"]
 

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from sparring.batch import Feedback, Negatives, Queries, per_query
+from sparring.batch import Feedback, Negatives, Queries, ungroup
 from sparring.data.graph import TrainGraph
 from sparring.samplers.base import NegativeSampler
 from sparring.testing.fixtures import (
@@ -106,20 +106,20 @@ def _look_at_offer(
         expect(len(queries) % len(drawn.ids) == 0, "candidate lists do not divide the batch")
         same = drawn.ids.shape[1] == sampler.k
         expect(same, "k does not match the number of candidates")
-        for name in ("mask", "weight", "false_negative", "trace"):
+        for name in ("mask", "weight", "p_false_negative", "log_policy"):
             same = getattr(drawn, name).shape == shape
             expect(same, f"{name} is not one number per candidate")
     with report.about("ids in range") as expect:
         inside = (drawn.ids >= 0) & (drawn.ids < graph.num_entities)
         expect(inside.all(), "ids outside the vocabulary")
     with report.about("answer") as expect:
-        answers = per_query(drawn.ids, len(queries)) == queries.answer.unsqueeze(1)
+        answers = ungroup(drawn.ids, len(queries)) == queries.answer.unsqueeze(1)
         expect(not (drawn.mask & answers).any(), "the answer counts as a negative")
     with report.about("weights and doubts") as expect:
         expect((drawn.weight >= 0).all(), "negative weight")
-        doubt = drawn.false_negative
-        expect(((doubt >= 0) & (doubt <= 1)).all(), "false_negative is no probability")
-        for name in ("weight", "false_negative", "log_q", "answer_log_q"):
+        doubt = drawn.p_false_negative
+        expect(((doubt >= 0) & (doubt <= 1)).all(), "p_false_negative is no probability")
+        for name in ("weight", "p_false_negative", "log_q", "answer_log_q"):
             value = getattr(drawn, name)
             expect(value is None or not value.requires_grad, f"{name} carries gradients")
 
@@ -130,18 +130,17 @@ def _look_at_statement(
     everyone = torch.arange(graph.num_entities, device=drawn.ids.device).unsqueeze(0)
     with report.about("stated density") as expect:
         expect(
-            (drawn.log_q is not None) == sampler.states_density,
-            "states_density does not tell whether log_q is stated",
+            (drawn.log_q is not None) == sampler.has_log_q,
+            "has_log_q does not tell whether log_q is stated",
         )
         expect(
-            drawn.log_q is None
-            or (drawn.answer_log_q is not None) == sampler.states_answer_density,
-            "states_answer_density does not tell whether answer_log_q is stated",
+            drawn.log_q is None or (drawn.answer_log_q is not None) == sampler.has_answer_log_q,
+            "has_answer_log_q does not tell whether answer_log_q is stated",
         )
         stated = sampler.log_prob(queries, everyone)
         expect(
-            (stated is not None) == sampler.closed_density,
-            "closed_density does not tell whether log_prob is known",
+            (stated is not None) == sampler.has_log_prob,
+            "has_log_prob does not tell whether log_prob is known",
         )
         if drawn.log_q is not None:
             known = drawn.log_q[drawn.mask].isfinite().all()
@@ -151,7 +150,7 @@ def _look_at_statement(
         if stated is None:
             return
         assert drawn.log_q is not None, "log_prob is known, but log_q is not stated"
-        at_drawn = stated.gather(1, per_query(drawn.ids, len(queries)))
+        at_drawn = stated.gather(1, ungroup(drawn.ids, len(queries)))
         expect(close(drawn.log_q, at_drawn), "log_q differs from log_prob")
         if drawn.answer_log_q is not None:
             at_answer = stated.gather(1, queries.answer.unsqueeze(1)).squeeze(1)
@@ -176,7 +175,7 @@ def _look_at_reach(
     with report.about("reach") as expect:
         for _ in range(60):
             drawn = sampler.sample(queries, table_scorer(table), rng)
-            rows = per_query(drawn.ids, len(queries))[drawn.mask]
+            rows = ungroup(drawn.ids, len(queries))[drawn.mask]
             counted += torch.bincount(rows, minlength=graph.num_entities)[: graph.num_entities]
         expect(counted[0] > 0, "entity 0 is never offered")
         expect(counted[-1] > 0, "the last entity is never offered")
@@ -243,7 +242,7 @@ def look_at_density(report: Report, make: Make, device: str = "cpu") -> None:
             drawn = sampler.sample(queries, table_scorer(table), rng)
             assert drawn.log_q is not None, "there is no density to check"
             share = drawn.mask * (-drawn.log_q.double()).exp().nan_to_num(posinf=0.0) / sampler.k
-            ids = per_query(drawn.ids, len(queries))
+            ids = ungroup(drawn.ids, len(queries))
             one.scatter_add_(1, ids, share)
             counts.scatter_add_(1, ids, drawn.mask.double())
             drawn_times.scatter_add_(1, ids, torch.ones_like(share))

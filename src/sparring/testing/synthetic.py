@@ -126,8 +126,8 @@ def _truth(sizes: dict[str, int], rng: torch.Generator) -> Int[Tensor, "F 3"]:
     job = torch.randint(len(company), (len(person),), generator=rng)
     circle = torch.randperm(len(person), generator=rng) // CIRCLE
     friends = (circle.unsqueeze(1) == circle) & ~torch.eye(len(person), dtype=torch.bool)
-    taste = circle % (len(product) // 5)
-    liked = taste.unsqueeze(1) == torch.arange(len(product)) // 5
+    dummy_scores = circle % (len(product) // 5)
+    liked = dummy_scores.unsqueeze(1) == torch.arange(len(product)) // 5
     knower, acquaintance = friends.nonzero().unbind(1)
     fan, favourite = liked.nonzero().unbind(1)
     manager, report = _trees(job)

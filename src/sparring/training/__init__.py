@@ -2,16 +2,16 @@ from sparring.optim import OPTIMIZERS, RowwiseAdagrad
 from sparring.training.checkpoint import CheckpointError
 from sparring.training.schedules import SCHEDULES
 from sparring.training.step import TrainingStep
-from sparring.training.trainer import DivergedError, Fit, FitOptions, Record
+from sparring.training.trainer import DivergedError, FitOptions, Record, Trainer
 
 __all__ = [
     "OPTIMIZERS",
     "SCHEDULES",
     "CheckpointError",
     "DivergedError",
-    "Fit",
     "FitOptions",
     "Record",
     "RowwiseAdagrad",
+    "Trainer",
     "TrainingStep",
 ]

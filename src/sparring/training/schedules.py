@@ -3,6 +3,10 @@
 import math
 from abc import ABC, abstractmethod
 
+from sparring.registry import Registry, register
+
+SCHEDULES = Registry("schedule")
+
 
 class Schedule(ABC):
     """The factor on the learning rate; it rises linearly from 0 over the warm-up.
@@ -13,6 +17,8 @@ class Schedule(ABC):
     Raises:
         ValueError: if a share lies outside [0, 1].
     """
+
+    registry = SCHEDULES
 
     def __init__(self, *, warmup: float = 0.0):
         self.warmup = _share("warmup", warmup)
@@ -27,6 +33,7 @@ class Schedule(ABC):
         return rise * self.decay(step / steps)
 
 
+@register("constant")
 class Constant(Schedule):
     """The same rate throughout."""
 
@@ -34,6 +41,7 @@ class Constant(Schedule):
         return 1.0
 
 
+@register("linear")
 class Linear(Schedule):
     """Down to `floor` times the rate in a straight line."""
 
@@ -45,6 +53,7 @@ class Linear(Schedule):
         return 1 - (1 - self.floor) * done
 
 
+@register("cosine")
 class Cosine(Schedule):
     """Down to `floor` times the rate along half a cosine (Loshchilov & Hutter, 2017)."""
 
@@ -56,7 +65,8 @@ class Cosine(Schedule):
         return self.floor + (1 - self.floor) * (1 + math.cos(math.pi * done)) / 2
 
 
-class Drop(Schedule):
+@register("step-decay", aliases=["drop"])
+class StepDecay(Schedule):
     """A tenth of the rate from a share `at` of all steps on (Sun et al., 2019: half)."""
 
     def __init__(self, *, warmup: float = 0.0, at: float = 0.5, factor: float = 0.1):
@@ -71,6 +81,3 @@ def _share(name: str, value: float) -> float:
     if not 0 <= value <= 1:
         raise ValueError(f"{name} is a share between 0 and 1; got {value}")
     return value
-
-
-SCHEDULES = {"constant": Constant, "cosine": Cosine, "drop": Drop, "linear": Linear}

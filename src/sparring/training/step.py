@@ -5,9 +5,9 @@ from jaxtyping import Int
 from torch import Tensor, nn
 
 from sparring.batch import Feedback
-from sparring.corruption import Sides
+from sparring.corruption import Corruption
 from sparring.losses import Loss
-from sparring.models.base import MainModel
+from sparring.models.base import KGEModel
 from sparring.samplers.base import NegativeSampler
 
 
@@ -20,29 +20,31 @@ class TrainingStep(nn.Module):
         ValueError: if the loss needs a density that the sampler does not state.
     """
 
-    def __init__(self, model: MainModel, sampler: NegativeSampler, loss: Loss, sides: Sides):
+    def __init__(
+        self, model: KGEModel, sampler: NegativeSampler, loss: Loss, corruption: Corruption
+    ):
         super().__init__()
-        if loss.needs_density and not sampler.states_density:
+        if loss.needs_log_q and not sampler.has_log_q:
             raise ValueError(
                 f"{type(loss).__name__} corrects for the density of its negatives, but "
                 f"{type(sampler).__name__} states none; use another loss or sampler"
             )
-        if loss.needs_density and not model.trains_on_entities:
+        if loss.needs_log_q and not model.trains_on_entities:
             raise ValueError(
                 f"{type(loss).__name__} corrects for the density of its negatives, but "
                 f"{type(model).__name__} alters them, and what comes out has none; use a loss "
                 "without correction"
             )
-        if loss.needs_answer_density and not sampler.states_answer_density:
+        if loss.needs_answer_log_q and not sampler.has_answer_log_q:
             raise ValueError(
                 f"{type(loss).__name__} corrects for the density of answers, which "
                 f"{type(sampler).__name__} does not state; correct negatives only, or use "
                 "another sampler"
             )
-        self.model, self.sampler, self.loss, self.sides = model, sampler, loss, sides
-        sampler.watch(model)
+        self.model, self.sampler, self.loss, self.corruption = model, sampler, loss, corruption
+        sampler.bind_model(model)
 
-    def trained(self) -> list[nn.Parameter]:
+    def trainable_parameters(self) -> list[nn.Parameter]:
         """What the main optimiser updates; a sampler's own parameters are its own affair."""
         parts = [*self.model.parameters(), *self.loss.parameters()]
         return [parameter for parameter in parts if parameter.requires_grad]
@@ -54,7 +56,7 @@ class TrainingStep(nn.Module):
         rng: torch.Generator,
     ) -> dict[str, Tensor]:
         """Learn from these triples; return scalars worth logging, still on the device."""
-        queries = self.sides(triples, rng)
+        queries = self.corruption(triples, rng)
         score = self.model(queries)  # the encoder runs here, once
 
         negatives = self.sampler.sample(queries, torch.no_grad()(score), rng)
@@ -65,7 +67,7 @@ class TrainingStep(nn.Module):
 
         loss = self.loss(positive, negative, negatives, queries.weight)
         optimizer.zero_grad()
-        (loss + self.model.penalty(queries)).backward()
+        (loss + self.model.regularization(queries)).backward()
         optimizer.step()
         self.model.after_step()
 

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from sparring.data.index import FactIndex
+from sparring.data.index import TripleIndex
 from sparring.evaluation.ranking import evaluate
 from sparring.seeds import Seeds
 from sparring.training import checkpoint
@@ -87,7 +87,7 @@ class Progress:
     finished: bool = False
 
 
-class Fit:
+class Trainer:
     """Trains a `TrainingStep` and leaves checkpoints "last" and "best" in a folder.
 
     Args:
@@ -107,7 +107,7 @@ class Fit:
         *,
         triples: Int[Tensor, "T 3"],
         valid: Int[Tensor, "V 3"],
-        known: FactIndex,
+        known: TripleIndex,
         folder: Path,
     ):
         if not len(triples):

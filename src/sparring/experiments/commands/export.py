@@ -58,6 +58,6 @@ def export(
     np.savez_compressed(folder / "negatives.npz", **content)
     arrays.write_names(graph, folder)
     line(f"{folder / 'negatives.npz'}: {len(fixed.triples):,} triples, {step.sampler.k} negatives")
-    unanswered = int((~fixed.answered).sum())
+    unanswered = int((~fixed.to_triples).sum())
     if unanswered:
         line(f"{unanswered:,} queries have no negative: every entity drawn is an answer")

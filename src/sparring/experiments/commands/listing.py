@@ -1,6 +1,4 @@
-"""What an experiment can name: parts, their options, and what each is in one sentence.
-
-`sparring list`: the parts that an experiment can name."""
+"""`sparring list`: the parts that an experiment can name, and their options."""
 
 import inspect
 from dataclasses import dataclass
@@ -10,18 +8,18 @@ import typer
 from rich.padding import Padding
 from rich.text import Text
 
-from sparring.experiments.config import PARTS
 from sparring.experiments.console import Json, as_json, out
-from sparring.registry import Table, options_of, refuse_unknown
+from sparring.registry import Registry, load_plugins, options_of, refuse_unknown
 
-FAMILIES: dict[str, Table] = {
-    "models": PARTS["model"][0],
-    "samplers": PARTS["sampler"][0],
-    "losses": PARTS["loss"][0],
-    "sides": PARTS["sides"][0],
-    "optimizers": PARTS["optimizer"][0],
-    "schedules": PARTS["schedule"][0],
-}
+PLURAL = {"loss": "losses"}
+
+
+def families() -> dict[str, Registry]:
+    """The kinds of parts that an experiment names, by the plural that the command line takes."""
+    from sparring.experiments.config import PARTS
+
+    load_plugins()
+    return {PLURAL.get(name, name + "s"): registry for name, (registry, _) in PARTS.items()}
 
 
 @dataclass(frozen=True)
@@ -43,10 +41,11 @@ def parts(family: str) -> list[Part]:
     Raises:
         ConfigError: for a family that there is not, with the nearest one.
     """
-    refuse_unknown([family], FAMILIES, "list")
+    known = families()
+    refuse_unknown([family], known, "list")
     return [
         Part(name, _summary(maker), options_of(maker))
-        for name, maker in sorted(FAMILIES[family].items())
+        for name, maker in sorted(known[family].items())
     ]
 
 
@@ -59,19 +58,17 @@ def list_parts(
         str | None,
         typer.Argument(
             metavar="KIND",
-            help="List only `models`, `samplers`, `losses`, `sides`, `optimizers` or `schedules`.",
+            help="Only `models`, `samplers`, `losses`, `corruptions`, `optimizers` or `schedules`.",
             show_default=False,
         ),
     ] = None,
     json: Json = False,
 ):
-    """List models, samplers, losses, sides, optimisers and schedules with their options.
+    """List models, samplers, losses, corruptions, optimizers and schedules with their options.
 
     Each option stands with its type and default as it would in an experiment file.
     """
-    from sparring.experiments.commands.listing import FAMILIES, parts
-
-    found = {name: parts(name) for name in ([kind] if kind else FAMILIES)}
+    found = {name: parts(name) for name in ([kind] if kind else families())}
     if json:
         as_json({name: [vars(part) for part in family] for name, family in found.items()})
         return

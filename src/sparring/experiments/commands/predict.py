@@ -54,7 +54,7 @@ def predict(
     Example: `sparring predict runs/atlas/uniform/seed-0 --head Iceland --relation currency`
     """
     from sparring.data.graph import SPLITS
-    from sparring.evaluation.predict import Question, as_guide, read_questions
+    from sparring.evaluation.predict import PredictionQuery, as_guide, read_questions
     from sparring.evaluation.predict import predict as answer
     from sparring.experiments.config import load_graph
     from sparring.experiments.run import Run, guided
@@ -64,7 +64,9 @@ def predict(
         raise typer.BadParameter("give --queries, or --relation with --head or --tail")
     if not queries and (relation is None or len(asked) != 2):
         raise typer.BadParameter("give --relation and one of --head and --tail, or --queries")
-    questions = read_questions(queries) if queries else [Question(head, relation or "", tail)]
+    questions = (
+        read_questions(queries) if queries else [PredictionQuery(head, relation or "", tail)]
+    )
     place = Run(run)
     config = place.config(overrides or [])
     graph = load_graph(config.graph)

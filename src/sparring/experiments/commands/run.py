@@ -1,13 +1,9 @@
-"""Tables of how well queries are answered.
-
-`sparring run`: train and judge one experiment.
-
-`sparring evaluate`: rank again with a trained model."""
+"""`sparring run` trains and evaluates one experiment; `sparring evaluate` ranks again."""
 
 import os
 import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import typer
 
@@ -21,33 +17,7 @@ from sparring.experiments.console import (
     as_json,
     err,
     line,
-    table,
 )
-
-if TYPE_CHECKING:
-    from sparring.evaluation.breakdown import Breakdown, Row
-
-GROUPS = ("overall", "side", "cardinality", "degree")
-
-
-def show(parts: Breakdown, title: str, relations: int = 0) -> None:
-    """Print the coarse groups, then the relations with the most queries."""
-    often = sorted(
-        (row for row in parts.rows if row.group == "relation"), key=lambda row: -row.queries
-    )
-    rows = [row for row in parts.rows if row.group in GROUPS] + often[:relations]
-    columns = ("", "queries", "MRR", f"{parts.level:.0%} interval", "H@1", "H@3", "H@10", "MR")
-    table(title, columns, map(cells, rows))
-    if 0 < relations < len(often):
-        line(f"and {len(often) - relations} relations with fewer queries; see --relations")
-
-
-def cells(row: Row) -> tuple[str, ...]:
-    """One line of the table."""
-    name = f"degree {row.name}" if row.group == "degree" else row.name
-    interval = "" if row.mrr_low is None else f"{row.mrr_low:.3f}-{row.mrr_high:.3f}"
-    shares = (f"{share:.3f}" for share in (row.hits1, row.hits3, row.hits10))
-    return (name, f"{row.queries:,}", f"{row.mrr:.4f}", interval, *shares, f"{row.mr:,.1f}")
 
 
 def run(
@@ -84,6 +54,7 @@ def run(
     """
     from sparring.experiments import run as runs
     from sparring.experiments.callbacks import watchers
+    from sparring.experiments.commands.ranks import show
     from sparring.experiments.config import read_config
 
     folder = folder or Path("runs") / config.stem
@@ -126,6 +97,7 @@ def evaluate(
     Metrics are filtered and shown by side, cardinality of the relation, training degree of the
     answer, and relation. Intervals come from resampled triples.
     """
+    from sparring.experiments.commands.ranks import show
     from sparring.experiments.config import load_graph
     from sparring.experiments.run import Run, guided, in_parts, judge, measures
 

@@ -92,7 +92,7 @@ class Point(NamedTuple):
     mrr: Sequence[float]
 
 
-class Offer(NamedTuple):
+class SampleStats(NamedTuple):
     """Negatives on the whole, as in the audit; None where not known."""
 
     withheld_counted: float | None
@@ -124,7 +124,7 @@ class Variant:
     results: Sequence[Mapping[str, Any]]
     curve: Sequence[Point]
     groups: Sequence[Group]
-    offers: Mapping[str, Offer]
+    offers: Mapping[str, SampleStats]
     negatives: Sequence[Mapping[str, Any]]
 
     def mean(self, name: str) -> float:
@@ -218,12 +218,12 @@ def _mean(rows: Sequence[Mapping[str, Any]], key: str) -> float | None:
     return None if None in values else statistics.fmean(values)
 
 
-def _offers(audits: Sequence[Mapping[str, Any]]) -> Mapping[str, Offer]:
+def _offers(audits: Sequence[Mapping[str, Any]]) -> Mapping[str, SampleStats]:
     """What the sampler offered and what uniform draws would have been, as means over seeds."""
     own = [found["overall"] for found in audits]
     uniform = [found["baseline"]["overall"] for found in audits if found["baseline"]]
     return {
-        whose: Offer(*(_mean(rows, field) for field in Offer._fields))
+        whose: SampleStats(*(_mean(rows, field) for field in SampleStats._fields))
         for whose, rows in (("own", own), ("uniform", uniform))
         if rows
     }

@@ -2,7 +2,17 @@ import sys
 
 import pytest
 
-from sparring.registry import ConfigError, Family, build, checked, in_words, options_of, resolve
+from sparring.registry import (
+    Alias,
+    ConfigError,
+    Registry,
+    build,
+    in_words,
+    options_of,
+    resolve,
+    validate_type,
+    warn_renamed,
+)
 
 
 class Engine:
@@ -28,7 +38,15 @@ class Train:
         self.engines = engines
 
 
-TABLE = {"engine": Engine, "car": Car, "train": Train}
+def registry_of(kind, nested=None, **parts):
+    """A registry of a kind of its own."""
+    registry = Registry(kind, nested=nested)
+    for name, part in parts.items():
+        registry.register(name)(part)
+    return registry
+
+
+TABLE = registry_of("ride", engine=Engine, car=Car, train=Train)
 
 
 def refused(spec, match):
@@ -51,7 +69,8 @@ def test_a_nested_table_is_built_first():
 
 
 def test_a_nested_table_is_of_the_family_that_its_argument_names():
-    garage = Family({"car": Car}, engine={"engine": Engine})
+    registry_of("motor", engine=Engine)
+    garage = registry_of("garage", nested={"engine": "motor"}, car=Car)
     spec = {"name": "car", "engine": {"name": "engine", "power": 1.0}}
     assert build(spec, garage, "ride", graph="map").engine.power == 1.0
     with pytest.raises(ConfigError, match=r"\[ride.engine\] unknown name 'car'; known: engine"):
@@ -76,7 +95,7 @@ def test_a_resolved_table_resolves_to_itself():
 
 
 def test_whole_numbers_pass_as_floats():
-    assert isinstance(checked(3, float, "place"), float)
+    assert isinstance(validate_type(3, float, "place"), float)
 
 
 def test_a_name_with_a_colon_is_imported():
@@ -168,3 +187,60 @@ def test_options_are_listed_with_type_and_default():
 
 def test_types_in_words_leave_modules_out():
     assert in_words(list[Engine]) == "list[Engine]"
+
+
+SHIPS = Registry("ship", renamed={"dear": "expensive"})
+
+
+@SHIPS.register(
+    "ferry",
+    aliases={"boat": Alias(implied={"power": 3.0}, renamed={"force": "power"}), "barge": Alias()},
+    renamed={"mass": "load.weight"},
+)
+class Ferry:
+    """Crosses a river."""
+
+    def __init__(self, *, power: float = 1.0, load: object = None, expensive: bool = False):
+        self.power, self.load, self.expensive = power, load, expensive
+
+
+@pytest.fixture
+def renamed():
+    """What is said of former names, from the start."""
+    warn_renamed.cache_clear()
+
+
+@pytest.mark.usefixtures("renamed")
+def test_a_former_name_loads_with_what_it_stood_for_and_one_warning():
+    with pytest.warns(FutureWarning, match=r"\[ride\] 'boat' is now named 'ferry'") as said:
+        boats = [resolve({"name": "boat"}, SHIPS, "ride") for _ in range(2)]
+    assert boats[0] == {"name": "ferry", "power": 3.0, "load": None, "expensive": False}
+    assert boats[0] == boats[1] and len(said) == 1
+
+
+@pytest.mark.usefixtures("renamed")
+def test_what_is_given_stands_before_what_a_former_name_stood_for():
+    with pytest.warns(FutureWarning, match="'force' is now named 'power'"):
+        assert build({"name": "boat", "force": 5.0}, SHIPS, "ride").power == 5.0
+
+
+@pytest.mark.usefixtures("renamed")
+def test_an_option_may_have_moved_into_a_group():
+    with pytest.warns(FutureWarning, match="'mass' is now named 'load.weight'"):
+        assert SHIPS.current({"name": "barge", "mass": 2}, "ride")["load"] == {"weight": 2}
+
+
+@pytest.mark.usefixtures("renamed")
+def test_an_option_of_all_parts_may_have_a_former_name():
+    with pytest.warns(FutureWarning, match="'dear' is now named 'expensive'"):
+        assert build({"name": "ferry", "dear": True}, SHIPS, "ride").expensive
+
+
+def test_an_option_under_both_its_names_is_refused():
+    with pytest.raises(ConfigError, match="'dear' is the former name of 'expensive'; give one"):
+        build({"name": "ferry", "dear": True, "expensive": True}, SHIPS, "ride")
+
+
+def test_a_name_is_taken_once():
+    with pytest.raises(ValueError, match="there is a ship named 'boat' already"):
+        SHIPS.register("boat")
