@@ -2,7 +2,7 @@
 
     python benchmarks/filtering.py
 
-writes results/benchmarks/filtering.json, in a few minutes.
+writes research/results/benchmarks/filtering.json, in a few minutes.
 """
 
 import json

@@ -2,7 +2,8 @@
 
     python benchmarks/generator.py
 
-writes results/benchmarks/generator.json. One thread; processor time, the median of interleaved
+writes research/results/benchmarks/generator.json. One thread; processor time, the median of
+interleaved
 rounds. A step is TransE (L2) with a corrected softmax on both queries of 1,024 random triples, by
 row-wise Adagrad, which costs next to nothing, and at the least N also by Adam, the default. What
 the generator costs is the time spent in its `sample` and `observe`, and its share of the re-sorting
@@ -25,7 +26,7 @@ from sparring.models import TransE
 from sparring.samplers import MaskKnown, Uniform
 from sparring.training import OPTIMIZERS, TrainingStep
 
-RESULTS = Path(__file__).parents[1] / "results" / "benchmarks" / "generator.json"
+RESULTS = Path(__file__).parents[1] / "research" / "results" / "benchmarks" / "generator.json"
 SIZES, TRIPLES, RELATIONS, BATCH = (15_000, 150_000, 1_000_000), 300_000, 200, 1024
 DIM, K, ROUNDS, STEPS = 200, 8, 7, 10
 CHEAP, DEFAULT = "rowwise-adagrad", "adam"

@@ -2,7 +2,8 @@
 
     python benchmarks/gpu.py
 
-writes results/benchmarks/gpu.json and gpu.md. Milliseconds by the clock, the median of rounds in
+writes research/results/benchmarks/gpu.json and gpu.md. Milliseconds by the clock, the median of
+rounds in
 turns, the GPU being waited for before and after each round of steps. A step is TransE (L2) with
 a softmax on both queries of 1,024 random triples and dense Adam; `sampling` is a round without
 the main model: the sampler's draws, and its lessons from scores that stay the same. `seldom` is

@@ -2,7 +2,8 @@
 
     python benchmarks/growth.py
 
-writes results/benchmarks/growth.json and the same as a table, growth.md. One thread; processor
+writes research/results/benchmarks/growth.json and the same as a table, growth.md. One thread;
+processor
 time, the median of interleaved rounds. A step is ComplEx on both queries of 1,024 triples of a
 random graph with five times as many triples as entities. With row-wise Adagrad and sparse
 gradients no step passes over a whole table; Adam, which must, stands beside it. What still grows

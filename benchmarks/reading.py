@@ -2,7 +2,7 @@
 
     python benchmarks/reading.py [--rows 20000000]
 
-writes results/benchmarks/reading.json.
+writes research/results/benchmarks/reading.json.
 """
 
 import argparse
@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-RESULTS = Path(__file__).parents[1] / "results" / "benchmarks" / "reading.json"
+RESULTS = Path(__file__).parents[1] / "research" / "results" / "benchmarks" / "reading.json"
 ENTITIES, RELATIONS, CHUNK = 2_000_000, 500, 1_000_000
 PEER = "dictionaries in a Python loop"
 

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-RESULTS = Path(__file__).parents[1] / "results" / "benchmarks"
+RESULTS = Path(__file__).parents[1] / "research" / "results" / "benchmarks"
 
 
 def words(doc: str | None) -> argparse.ArgumentParser:

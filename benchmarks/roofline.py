@@ -5,7 +5,7 @@
 FOLDER holds FB15k-237. In turns: streams through memory (as large as the tables here, and far
 larger than any cache), products of matrices, and the steps of `run.py`, whose bytes and operations
 are counted from B, K, d and N as below. One thread; processor time, medians of interleaved rounds.
-Writes results/benchmarks/roofline.json and the same as a table, roofline.md.
+Writes research/results/benchmarks/roofline.json and the same as a table, roofline.md.
 """
 
 import statistics

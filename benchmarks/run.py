@@ -4,7 +4,8 @@
 
 FOLDER holds FB15k-237. Peers are installed into environments of their own under .cache. Every case
 is measured in turns, round by round, each library in a process of its own; what is compared is
-processor time, which neighbours on the machine disturb least. Writes results/benchmarks/run.json
+processor time, which neighbours on the machine disturb least. Writes
+research/results/benchmarks/run.json
 and the same as a table, run.md; `contestants.py` says what exactly each library does.
 """
 

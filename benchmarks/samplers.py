@@ -2,7 +2,8 @@
 
     python benchmarks/samplers.py
 
-writes results/benchmarks/samplers.json. Every batch is 1,024 queries; scores are looked up in a
+writes research/results/benchmarks/samplers.json. Every batch is 1,024 queries; scores are looked
+up in a
 table, so what a main model would take is left out. Peers run in virtual environments of their own,
 made under .cache, and take turns with ours batch by batch. Times are those of one CPU thread;
 memory is how much a batch adds at its peak. Build times are not measured.
@@ -55,7 +56,7 @@ from sparring.samplers.base import SeenQueries
 from sparring.samplers.pretrained import NearMisses
 
 ROOT = Path(__file__).parents[1]
-RESULTS = ROOT / "results" / "benchmarks" / "samplers.json"
+RESULTS = ROOT / "research" / "results" / "benchmarks" / "samplers.json"
 QUERIES = 1024
 SIZES = ((15_000, 237, 272_000), (100_000, 100, 1_000_000), (1_000_000, 100, 2_000_000))
 CANDIDATES = (8, 64, 256)

@@ -3,7 +3,8 @@
     python benchmarks/taxonomy.py FOLDER [--share 1.0]
 
 FOLDER holds ncbi-taxonomy (2.7 million entities, 8.6 million triples). Writes
-results/benchmarks/taxonomy.json. One thread; processor time; peaks are of the whole process in
+research/results/benchmarks/taxonomy.json. One thread; processor time; peaks are of the whole
+process in
 each phase. The model is ComplEx with sparse gradients and row-wise Adagrad, so that a step touches
 the rows of its batch only. Scale is all that is measured: nothing was tuned, and one epoch is no
 result.
@@ -25,7 +26,7 @@ from sparring.models import ComplEx
 from sparring.samplers import MaskKnown, Uniform
 from sparring.training import OPTIMIZERS, TrainingStep
 
-RESULTS = Path(__file__).parents[1] / "results" / "benchmarks" / "taxonomy.json"
+RESULTS = Path(__file__).parents[1] / "research" / "results" / "benchmarks" / "taxonomy.json"
 CONFIG = {"dim": 64, "k": 64, "batch": 4096, "lr": 0.1, "init": 0.1, "seed": 0}
 RANKED = 500  # test triples, each of which asks two queries
 

@@ -45,7 +45,7 @@ def test_every_doubt_is_spoken_of():
 
 
 def test_tables_are_those_of_the_committed_results():
-    command = [sys.executable, str(ROOT / "scripts" / "tables.py"), "--check"]
+    command = [sys.executable, str(ROOT / "research" / "scripts" / "tables.py"), "--check"]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
 

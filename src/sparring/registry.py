@@ -128,18 +128,23 @@ class Registry(Mapping[str, Maker]):
     def current(self, spec: Mapping[str, Any], where: str) -> dict[str, Any]:
         """The same table with today's names, after a warning for each former one."""
         spec = dict(spec) if self.default is None else {"name": self.default, **spec}
-        renamed: Mapping[str, str] = {}
-        if spec.get("name") in self.aliases:
-            name, alias = self.aliases[spec["name"]]
-            warn_renamed(where, spec["name"], name)
-            renamed = alias.renamed
-            spec = {**alias.implied, **spec, "name": name}
-        if spec.get("name") in self.entries:
-            entry = self.entries[spec["name"]]
-            taken = inspect.signature(entry.make).parameters
-            common = {old: new for old, new in self.renamed.items() if old not in taken}
-            renamed = {**common, **entry.renamed, **renamed}
-        return with_current_names(spec, renamed, where)
+        name, alias = spec.get("name"), Alias()
+        if isinstance(name, str) and name in self.aliases:
+            former = name
+            name, alias = self.aliases[former]
+            warn_renamed(where, former, name)
+            spec["name"] = name
+        renamed = {**self._renamed(name), **alias.renamed}
+        return {**alias.implied, **with_current_names(spec, renamed, where)}
+
+    def _renamed(self, name: Any) -> dict[str, str]:
+        """Former names of the options of a part."""
+        if not isinstance(name, str) or name not in self.entries:
+            return {}
+        entry = self.entries[name]
+        taken = inspect.signature(entry.make).parameters
+        common = {old: new for old, new in self.renamed.items() if old not in taken}
+        return {**common, **entry.renamed}
 
     def example(self, name: str, **supplied: Any) -> Any:
         """The small instance of a part that contract tests are run on."""

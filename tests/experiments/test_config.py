@@ -14,7 +14,7 @@ from sparring.experiments.config import (
 from sparring.registry import ConfigError
 
 REPOSITORY = Path(__file__).parents[2]
-EXPERIMENTS = sorted((REPOSITORY / "experiments").rglob("*.toml"))
+EXPERIMENTS = sorted((REPOSITORY / "research" / "configs").rglob("*.toml"))
 
 
 def refused(tables, match):

@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-spec = importlib.util.spec_from_file_location("curve", ROOT / "scripts" / "curve.py")
+spec = importlib.util.spec_from_file_location("curve", ROOT / "research" / "scripts" / "curve.py")
 assert spec and spec.loader
 curve = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(curve)
 
-STUDIES = sorted((ROOT / "studies").glob("*.toml"))
+STUDIES = sorted((ROOT / "research" / "studies").glob("*.toml"))
 
 
 @pytest.fixture
@@ -33,7 +33,7 @@ def made(tmp_path, monkeypatch):
 
 
 def test_the_best_trial_on_validation_goes_on_to_every_k(made):
-    study = curve.Study(ROOT / "studies" / "fb15k-237.toml")
+    study = curve.Study(ROOT / "research" / "studies" / "fb15k-237.toml")
     curve.finish(study, "transe", "uniform")
     trials = [("transe", "uniform", trial, 8, "valid") for trial in range(4)]
     finals = [("transe", "uniform", 1, k, "test") for k in study.ks]
@@ -41,7 +41,7 @@ def test_the_best_trial_on_validation_goes_on_to_every_k(made):
 
 
 def test_settings_chosen_at_several_k_hold_from_there_to_the_next(made):
-    study = curve.Study(ROOT / "studies" / "fb15k-237.toml")
+    study = curve.Study(ROOT / "research" / "studies" / "fb15k-237.toml")
     curve.finish(study, "complex", "uniform")
     assert [k for *_, k, split in made if split == "valid"] == [8] * 4 + [16] * 4 + [64] * 4
     held = {k: study.tuned_at("complex", "uniform", k) for k in (1, 8, 32, 64, 256)}
@@ -52,19 +52,19 @@ def test_settings_chosen_at_several_k_hold_from_there_to_the_next(made):
 
 
 def test_a_method_may_have_numbers_of_its_own(made):
-    study = curve.Study(ROOT / "studies" / "wn18rr.toml")
+    study = curve.Study(ROOT / "research" / "studies" / "wn18rr.toml")
     curve.finish(study, "complex", "generator-mostly-uniform")
     assert [k for *_, k, split in made if split == "test"] == [1, 2, 4]
 
 
 def test_where_there_is_nothing_to_choose_nothing_is_tried(made):
-    study = curve.Study(ROOT / "studies" / "ablation-fb15k-237.toml")
+    study = curve.Study(ROOT / "research" / "studies" / "ablation-fb15k-237.toml")
     curve.finish(study, "transe", "no-floor")
     assert made == [("transe", "no-floor", 0, 8, "test")]
 
 
 def test_an_interrupted_study_goes_on_where_it_stopped(made, tmp_path):
-    study = curve.Study(ROOT / "studies" / "fb15k-237.toml")
+    study = curve.Study(ROOT / "research" / "studies" / "fb15k-237.toml")
     curve.finish(study, "transe", "uniform")
     path = tmp_path / "fb15k-237-transe.json"
     found = json.loads(path.read_text())
@@ -75,7 +75,7 @@ def test_an_interrupted_study_goes_on_where_it_stopped(made, tmp_path):
 
 
 def test_what_was_run_with_other_settings_is_run_anew(made, tmp_path):
-    study = curve.Study(ROOT / "studies" / "fb15k-237.toml")
+    study = curve.Study(ROOT / "research" / "studies" / "fb15k-237.toml")
     curve.finish(study, "transe", "uniform")
     curve.finish(study, "transe", "self-adversarial")
     before = list(made)
@@ -89,7 +89,7 @@ def test_what_was_run_with_other_settings_is_run_anew(made, tmp_path):
 
 
 def test_an_old_record_stays_but_for_trials_that_changed(made, tmp_path):
-    study = curve.Study(ROOT / "studies" / "fb15k-237.toml")
+    study = curve.Study(ROOT / "research" / "studies" / "fb15k-237.toml")
     curve.finish(study, "transe", "uniform")
     path = tmp_path / "fb15k-237-transe.json"
     found = json.loads(path.read_text())
@@ -115,7 +115,7 @@ def test_every_method_of_a_model_has_equally_many_trials_and_no_run_breaks_a_rul
 
 
 def test_a_trial_leaves_nothing_to_the_next():
-    study = curve.Study(ROOT / "studies" / "lean-fb15k-237.toml")
+    study = curve.Study(ROOT / "research" / "studies" / "lean-fb15k-237.toml")
     before = study.settings("transe", "generator", 0, 8)
     study.settings("transe", "generator", 20, 64)
     assert "codes" in study.settings("transe", "generator", 20, 8)["sampler"]
@@ -124,13 +124,13 @@ def test_a_trial_leaves_nothing_to_the_next():
 
 
 def test_a_width_is_a_multiple_of_k():
-    study = curve.Study(ROOT / "studies" / "fb15k-237.toml")
+    study = curve.Study(ROOT / "research" / "studies" / "fb15k-237.toml")
     sampler = study.settings("transe", "hardest-of-4K", 0, 8)["sampler"]
     assert (sampler["k"], sampler["inner"]["k"]) == (8, 32)
 
 
 def test_on_wn18rr_only_methods_that_say_so_are_penalised():
-    study = curve.Study(ROOT / "studies" / "wn18rr.toml")
+    study = curve.Study(ROOT / "research" / "studies" / "wn18rr.toml")
     penalty = lambda method: study.settings("complex", method, 0, 8)["model"]["n3"]
     assert [penalty(method) for method in ("self-adversarial", "nscaching")] == [0, 0]
     assert penalty("generator-self-adversarial") == 0

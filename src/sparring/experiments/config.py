@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 import torch
 
+import sparring.generators  # noqa: F401  (registers its parts)
 from sparring.corruption import CORRUPTIONS
 from sparring.data.datasets import downloads, load_benchmark, load_embedded
 from sparring.data.graph import KnowledgeGraph, TrainGraph
@@ -177,7 +178,7 @@ PARTS: dict[str, tuple[Registry, dict[str, Any]]] = {
     "optimizer": (OPTIMIZERS, {"name": "adam"}),
     "schedule": (SCHEDULES, {"name": "constant"}),
 }
-FORMER_SECTIONS = {"corruption": "corruption"}
+FORMER_SECTIONS = {"sides": "corruption"}
 PLAIN = {"graph": GraphSource, "train": FitOptions, "evaluate": EvaluateOptions}
 
 

@@ -38,8 +38,7 @@ def run(
     record: Annotated[
         Path | None,
         typer.Option(
-            help="Write the result as one JSON record too, such as `results/<study>/<name>.json`.",
-            show_default=False,
+            help="Write the result as one JSON record too, such as `results/uniform/wn18rr.json`."
         ),
     ] = None,
     quiet: Quiet = False,

@@ -1,0 +1,197 @@
+"""Fill the tables of README and docs from the committed results.
+
+    python research/scripts/tables.py            rewrite what stands between the markers
+    python research/scripts/tables.py --check    fail if that would change anything
+
+A table stands between `<!-- table: research/results/<study> -->` and `<!-- end of table -->`; what
+is known
+of a sampler or loss between `<!-- figures: <name> -->` and `<!-- end of figures -->`; what the
+conformance kit says of a library's samplers between `<!-- conformance: <library> -->` and
+`<!-- end of conformance -->`; a study of `research/scripts/curve.py` between `<!-- curve: <study>
+-->` and `<!-- end of curve -->`, and models beside methods at one K between
+`<!-- methods: <K> <study> ... -->` and `<!-- end of methods -->`, or all that was tried between
+`<!-- trials: <study> ... -->` and `<!-- end of trials -->`; the example of a library and what
+it printed between `<!-- example: <library> -->` and `<!-- end of example -->`.
+"""
+
+import json
+import re
+import sys
+from pathlib import Path
+
+from sampler_figures import figures, markdown
+
+ROOT = Path(__file__).parents[2]
+MARKED = re.compile(r"(<!-- (\w+): (.+?) -->\n).*?(<!-- end of \2 -->)", re.DOTALL)
+COLUMNS = {
+    "data set": lambda r: r["dataset"],
+    "model": lambda r: r["model"],
+    "dim": lambda r: r["dim"],
+    "sampler": lambda r: r["sampler"],
+    "K": lambda r: r["k"],
+    "scores a query": lambda r: r["scored_per_query"],
+    "loss": lambda r: r["loss"],
+    "MRR": lambda r: f"{r['mrr']:.4f}",
+    "Hits@1": lambda r: f"{r['hits@1']:.4f}",
+    "Hits@3": lambda r: f"{r['hits@3']:.4f}",
+    "Hits@10": lambda r: f"{r['hits@10']:.4f}",
+    "epochs": lambda r: r["epochs"],
+    "CPU s": lambda r: f"{r['cpu_seconds']:,.0f}",
+    "config": lambda r: f"`{r['config']}`",
+}
+
+
+def table(folder: str) -> str:
+    """One Markdown row per result file, in order of file names."""
+    results = [json.loads(path.read_text()) for path in sorted((ROOT / folder).glob("*.json"))]
+    rows = [[str(cell(result)) for cell in COLUMNS.values()] for result in results]
+    return markdown([list(COLUMNS), *rows])
+
+
+def conformance(host: str) -> str:
+    """One row for each sampler of a library that the kit judged: what is wrong with it."""
+    path = ROOT / "research" / "results" / "conformance" / f"{host}.json"
+    found = json.loads(path.read_text())
+    rows = [["sampler", "errors", "warnings"]]
+    for one in found["judged"]:
+        name = f"`{one['sampler'].rpartition(':')[2]}`"
+        options = ", ".join(f"{key}={value}" for key, value in one["options"].items())
+        said = {"error": [], "warning": []}
+        for fault in one["faults"]:
+            said[fault["severity"]].append(f"{fault['about']}: {fault['words']}")
+        cells = ["<br>".join(words) or "none" for words in said.values()]
+        rows.append([f"{name}<br>{options}" if options else name, *cells])
+    versions = ", ".join(f"{name} {number}" for name, number in found["versions"].items())
+    return f"{markdown(rows)}\nJudged by `{found['command']}` at {found['commit']}: {versions}.\n"
+
+
+def studied(study: str) -> list[dict]:
+    """The records of a study, one for each model."""
+    paths = sorted((ROOT / "research" / "results" / "curve").glob(f"{study}-*.json"))
+    return [json.loads(path.read_text()) for path in paths]
+
+
+def curve(study: str) -> str:
+    """Test MRR by model, method and K, and the training time at the greatest K and the least."""
+    found = studied(study)
+    ks = sorted({run["k"] for one in found for run in one["runs"] if run["split"] == "test"})
+    rows = [["model", "method", *(f"K = {k}" for k in ks), "CPU s", "chosen"]]
+    for one in found:
+        tested = [run for run in one["runs"] if run["split"] == "test"]
+        for method in dict.fromkeys(run["method"] for run in tested):
+            by_k = {run["k"]: run for run in tested if run["method"] == method}
+            seconds = sorted(run["cpu_seconds"] for run in by_k.values())
+            rows.append(
+                [
+                    one["model"],
+                    method,
+                    *(f"{by_k[k]['mrr']:.4f}" if k in by_k else "" for k in ks),
+                    f"{seconds[0]:,.0f} to {seconds[-1]:,.0f}",
+                    chosen(by_k),
+                ]
+            )
+    return markdown(rows)
+
+
+def settings(run: dict) -> str:
+    """What a trial changed."""
+    return ", ".join(f"`{name} = {value}`" for name, value in run["changed"].items())
+
+
+def trials(studies: str) -> str:
+    """Validation MRR and training time of every trial of studies."""
+    runs = [
+        (one, run) for study in studies.split() for one in studied(study) for run in one["runs"]
+    ]
+    rows = [
+        [
+            run["dataset"],
+            one["model"],
+            run["method"],
+            str(run["k"]),
+            settings(run),
+            f"{run['valid_mrr']:.4f}",
+            f"{run['cpu_seconds']:,.0f}",
+        ]
+        for one, run in runs
+        if run["split"] == "valid"
+    ]
+    return markdown(
+        [["data set", "model", "method", "K", "settings", "validation MRR", "CPU s"], *rows]
+    )
+
+
+def chosen(by_k: dict[int, dict]) -> str:
+    """The settings of runs by K, and from which K on there are others."""
+    parts = []
+    for k in sorted(by_k):
+        changed = settings(by_k[k])
+        if not parts or parts[-1][1] != changed:
+            parts.append((k, changed))
+    (_, first), *later = parts
+    return "; ".join([first, *(f"from K = {k}: {changed}" for k, changed in later)])
+
+
+def methods(k_and_studies: str) -> str:
+    """Test MRR at one K with its interval, in one column for each method."""
+    k, *studies = k_and_studies.split()
+    found = {}
+    for one in [one for study in studies for one in studied(study)]:
+        runs = [run for run in one["runs"] if run["split"] == "test" and run["k"] == int(k)]
+        for run in runs:
+            cell = f"{run['mrr']:.4f} ({run['mrr_low']:.3f} to {run['mrr_high']:.3f})"
+            found.setdefault((run["dataset"], one["model"]), {})[run["method"]] = cell
+    names = list(dict.fromkeys(name for row in found.values() for name in row))
+    rows = [[*key, *(row.get(name, "") for name in names)] for key, row in found.items()]
+    return markdown([["data set", "model", *names], *rows])
+
+
+def example(host: str) -> str:
+    """The example of a library, as its file stands, and what it printed, where that is recorded."""
+    (path,) = (ROOT / "examples").glob(f"{host}_*.py")
+    code = f"```python\n# examples/{path.name}\n{path.read_text()}```\n\n"
+    record = ROOT / "research" / "results" / "hosts" / f"{host}.json"
+    if not record.exists():
+        return (
+            f"{code}Not recorded yet: `python research/scripts/host_examples.py {host}` runs it.\n"
+        )
+    found = json.loads(record.read_text())
+    printed = "\n".join(found["printed"])
+    versions = ", ".join(f"{name} {number}" for name, number in found["versions"].items())
+    return (
+        f"{code}```\n{printed}\n```\n\n"
+        f"{found['cpu_seconds']} CPU seconds in all, at {found['commit']}: {versions}.\n"
+    )
+
+
+MADE = {
+    "table": table,
+    "curve": curve,
+    "methods": methods,
+    "trials": trials,
+    "example": example,
+    "conformance": conformance,
+    "figures": figures,
+}
+
+
+def filled(text: str) -> str:
+    """The text with every marked table made anew."""
+    return MARKED.sub(lambda place: place[1] + MADE[place[2]](place[3]) + place[4], text)
+
+
+def main(check: bool) -> int:
+    stale = 0
+    for path in [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]:
+        before = path.read_text()
+        after = filled(before)
+        if after != before:
+            stale += 1
+            print(f"{'stale' if check else 'written'}: {path.relative_to(ROOT)}")
+            if not check:
+                path.write_text(after)
+    return int(check and stale > 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main("--check" in sys.argv[1:]))
