@@ -1,26 +1,37 @@
-# make run: an experiment with a report, from nothing. make test: the tests, from nothing.
+# make run: a comparison with a report, from nothing.
+# make test: all tests.  make check: lint and the fast tests, in under two minutes.
 PYTHON ?= python3
 VENV := .venv
 # the CPU build, where the package index has it under this version; any torch>=2.9,<2.14 will do
 TORCH ?= torch==2.13.0
 BIN := $(VENV)/bin
+# one process per core; PyTorch keeps to one thread in each (tests/conftest.py)
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto
 
-.PHONY: run test test-hosts lint install clean
+.PHONY: run test check lint mutants test-hosts install clean
 
 run: $(VENV)/installed
 	$(BIN)/sparring compare --folder runs/atlas
 
 test: $(VENV)/installed-dev
-	$(BIN)/python -m pytest -q $(TESTS)
+	$(PYTEST) $(TESTS)
 
-# in environments of their own under .cache/hosts; HOSTS="pykeen torchkge" for some of them
-test-hosts:
-	TORCH="$(TORCH)" PYTHON=$(PYTHON) scripts/test_hosts.sh $(HOSTS)
+check: lint
+	$(PYTEST) -m "not slow" $(TESTS)
 
 lint: $(VENV)/installed-dev
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
+	$(BIN)/lint-imports
 	$(BIN)/pyright
+
+# break the library on purpose, one change at a time, and see that a test notices
+mutants: $(VENV)/installed-dev
+	$(BIN)/python -m pytest -q -n auto -m mutant tests/mutants
+
+# in environments of their own under .cache/hosts; HOSTS="pykeen torchkge" for some of them
+test-hosts:
+	TORCH="$(TORCH)" PYTHON=$(PYTHON) scripts/test_hosts.sh $(HOSTS)
 
 install: $(VENV)/installed-dev
 
