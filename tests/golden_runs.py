@@ -33,7 +33,7 @@ def fit_of(folder, *, optimizer="adam", init=0, valid=VALID, lr=0.05, step=None,
     torch.manual_seed(init)
     sparse = {"rowwise-adagrad": True}.get(optimizer, False)
     step = step or step_of(graph, sparse=sparse, dropout=0.3)
-    settings = {"epochs": 4, "batch": 8, "validate_every": 2, "log_every": 1} | options
+    settings = {"epochs": 4, "batch_size": 8, "validate_every": 2, "log_every": 1} | options
     return Trainer(
         step,
         OPTIMIZERS[optimizer](step.trainable_parameters(), lr=lr),

@@ -43,7 +43,7 @@ def small(circle):
         "sampler": {"name": "uniform", "k": 4},
         "loss": {"name": "logistic"},
         "optimizer": {"name": "adam", "lr": 0.01},
-        "train": {"epochs": 6, "batch": 16, "validate_every": 2, "log_every": 1},
+        "train": {"epochs": 6, "batch_size": 16, "validate_every": 2, "log_every": 1},
         "evaluate": {"bootstrap": 20},
     }
 

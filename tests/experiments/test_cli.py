@@ -79,7 +79,7 @@ def test_an_altered_checkpoint_is_a_failure_in_one_line(command, finished):
     told = command("evaluate", finished.folder)
     assert (told.exit_code, told.stderr) == (
         1,
-        f"error: {best} was altered; delete it to start anew\n",
+        f"error: {best} was altered; delete it to start over\n",
     )
 
 

@@ -244,7 +244,7 @@ def test_adam_takes_sparse_gradients_and_ends_where_dense_ones_lead(tables, tmp_
 
 def test_rules_need_no_epoch(tables, tmp_path):
     """Each relation goes round the circle, so rules of two steps say much."""
-    rules = changed(tables, model={"name": "rules"}, train={"epochs": 0, "batch": 16})
+    rules = changed(tables, model={"name": "rules"}, train={"epochs": 0, "batch_size": 16})
     result = run(rules, tmp_path / "run")
     assert (result["model"], result["dim"], result["epochs"]) == ("rules", None, 0)
     assert result["mrr"] == Run(tmp_path / "run").ranks().mrr()

@@ -107,15 +107,15 @@ def test_the_seed_alone_decides(tmp_path):
 
 def test_another_batch_size_is_refused(tmp_path):
     train(fit_of(tmp_path), until=1)
-    with pytest.raises(CheckpointError, match="was trained with 8 batch, not 9"):
-        resumed(tmp_path, batch=9)
+    with pytest.raises(CheckpointError, match="was trained with batch_size = 8, not 9"):
+        resumed(tmp_path, batch_size=9)
 
 
 def test_another_graph_is_refused(tmp_path):
     train(fit_of(tmp_path), until=1)
     fit = fit_of(tmp_path)
     fit.triples = fit.triples[1:]
-    with pytest.raises(CheckpointError, match=f"trained with {len(tiny_graph().triples)} triples"):
+    with pytest.raises(CheckpointError, match=f"trained with triples = {len(tiny_graph().triples)}"):
         fit.resume()
 
 
@@ -127,7 +127,7 @@ def test_without_a_checkpoint_there_is_nothing_to_resume(tmp_path):
 def test_every_triple_comes_by_once_an_epoch(tmp_path):
     """But for the first few, which fill up the last batch."""
     fit = fit_of(tmp_path)
-    order = fit._order(0)
+    order = fit._epoch_order(0)
     total = len(tiny_graph().triples)
     assert len(order) == 5 * 8
     assert order[:total].sort().values.tolist() == list(range(total))
@@ -136,8 +136,8 @@ def test_every_triple_comes_by_once_an_epoch(tmp_path):
 
 def test_every_epoch_has_an_order_of_its_own(tmp_path):
     fit = fit_of(tmp_path)
-    assert not torch.equal(fit._order(0), fit._order(1))
-    assert torch.equal(fit._order(1), fit_of(tmp_path, init=1)._order(1))
+    assert not torch.equal(fit._epoch_order(0), fit._epoch_order(1))
+    assert torch.equal(fit._epoch_order(1), fit_of(tmp_path, init=1)._epoch_order(1))
 
 
 def test_records_say_where_the_run_stands(tmp_path):

@@ -206,7 +206,7 @@ def test_there_must_be_something_to_train_on(tmp_path):
         )
 
 
-@pytest.mark.parametrize("name", ["batch", "save_every", "log_every", "max_scores"])
+@pytest.mark.parametrize("name", ["batch_size", "save_every", "log_every", "max_scores"])
 def test_there_is_at_least_one_of_it(name):
     with pytest.raises(ValueError, match=f"{name} must be at least 1; got 0"):
         FitOptions(**{name: 0})

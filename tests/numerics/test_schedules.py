@@ -48,11 +48,11 @@ def test_a_warm_up_multiplies_the_decay():
 @pytest.mark.parametrize("name", SCHEDULES)
 @pytest.mark.parametrize("warmup", [-0.1, 1.5])
 def test_a_warm_up_is_a_share(name, warmup):
-    with pytest.raises(ValueError, match=f"warmup is a share between 0 and 1; got {warmup}"):
+    with pytest.raises(ValueError, match=f"warmup must lie between 0 and 1; got {warmup}"):
         SCHEDULES[name](warmup=warmup)
 
 
 @pytest.mark.parametrize("make", [Linear, Cosine])
 def test_a_floor_is_a_share(make):
-    with pytest.raises(ValueError, match="floor is a share between 0 and 1; got 2"):
+    with pytest.raises(ValueError, match="floor must lie between 0 and 1; got 2"):
         make(floor=2.0)

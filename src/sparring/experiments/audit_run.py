@@ -34,7 +34,7 @@ def audited(
         model: judges how hard the negatives are; see `audit`.
         extra_true: further facts, known from elsewhere.
     """
-    batch = min(config.train.batch, len(graph.train))
+    batch = min(config.train.batch_size, len(graph.train))
     return audit(
         step.sampler,
         graph,
@@ -70,7 +70,7 @@ def examples(
         queries, candidates: how many of each to show, at most.
     """
     device = step_device(step)
-    batch = min(config.train.batch, len(graph.train))
+    batch = min(config.train.batch_size, len(graph.train))
     judged = getattr(graph, config.evaluate.split)
     order = torch.randperm(len(judged), generator=Seeds(0).fresh("examples"))
     triples = judged[order.repeat(-(-batch // len(order)))[:batch]].to(device)

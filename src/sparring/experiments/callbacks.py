@@ -142,6 +142,6 @@ def watchers(
     done = fit.progress.step
     told: list[Listener] = [TensorBoard(fit.folder / "tensorboard", after=done)]
     if console is not None:
-        bar = Bar(console, name, steps=fit.steps, batch=fit.batch, done=done, keep=keep)
+        bar = Bar(console, name, steps=fit.steps, batch=fit.batch_size, done=done, keep=keep)
         told.append(bar)
     return told

@@ -297,6 +297,7 @@ def _plain(kind: type, spec: Any, where: str) -> Any:
     """A frozen dataclass from a table."""
     if not isinstance(spec, Mapping):
         raise ConfigError(f"[{where}] is a table; got {spec!r}")
+    spec = with_current_names(spec, getattr(kind, "renamed", {}), where)
     fields = {field.name: field for field in dataclasses.fields(kind)}
     refuse_unknown(spec, fields, where)
     values = {

@@ -155,5 +155,5 @@ def refuse_single(module: nn.Module, batch: int) -> None:
     if module.training and batch < 2:
         raise ValueError(
             f"{type(module).__name__} normalises over the batch while training, so it needs at "
-            f"least 2 queries; got {batch}; raise train.batch"
+            f"least 2 queries; got {batch}; raise train.batch_size"
         )

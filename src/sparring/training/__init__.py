@@ -1,3 +1,5 @@
+"""Training: one update step, the loop around it, learning rate schedules and checkpoints."""
+
 from sparring.optim import OPTIMIZERS, RowwiseAdagrad
 from sparring.training.checkpoint import CheckpointError
 from sparring.training.schedules import SCHEDULES

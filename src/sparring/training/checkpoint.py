@@ -1,7 +1,9 @@
-"""A state on disk: safetensors for the numbers, JSON for the rest, refused if altered.
+"""Checkpoints on disk: safetensors for tensors, JSON for everything else, both hashed.
 
 `last.json` names its tensor file by content, so replacing the JSON is the one atomic step: a
-crash at any moment leaves the old checkpoint or the new one, never a mixture."""
+crash at any moment leaves the old checkpoint or the new one, never a mixture. Checkpoints of
+earlier formats are converted while they are read, see `sparring.training.conversion`.
+"""
 
 import hashlib
 import json
@@ -13,11 +15,13 @@ import torch
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 
-FORMAT = 1
+from sparring.training.conversion import convert
+
+FORMAT = 2
 
 
 class CheckpointError(RuntimeError):
-    """A checkpoint that is missing, cut short, altered or of another format."""
+    """A checkpoint that is missing, damaged, or of a format that cannot be read."""
 
 
 def save(folder: Path, name: str, state: Any) -> None:
@@ -38,39 +42,41 @@ def save(folder: Path, name: str, state: Any) -> None:
 
 
 def load(folder: Path, name: str) -> Any:
-    """Read back what `save` wrote.
+    """Read back what `save` wrote, under current names if an earlier version wrote it.
 
     Raises:
-        CheckpointError: if a file is missing, cut short, altered or of another format.
+        CheckpointError: if a file is missing, damaged, or of a later format.
     """
     path = folder / f"{name}.json"
     try:
         body = json.loads(path.read_bytes())
-        stated = body.pop("digest")
+        digest = body.pop("digest")
     except FileNotFoundError:
         raise CheckpointError(f"there is no checkpoint {path}") from None
     except (ValueError, KeyError, TypeError, AttributeError):
-        raise CheckpointError(f"{path} is cut short or altered; delete it to start anew") from None
-    if stated != _digest(body):
-        raise CheckpointError(f"{path} was altered; delete it to start anew")
-    if body["format"] != FORMAT:
+        raise CheckpointError(f"{path} is damaged; delete it to start over") from None
+    if digest != _digest(body):
+        raise CheckpointError(f"{path} was altered; delete it to start over")
+    if body["format"] > FORMAT:
         raise CheckpointError(
-            f"{path} has format {body['format']}, but this version of sparring reads {FORMAT}"
+            f"{path} has format {body['format']}, but this version of sparring reads formats up "
+            f"to {FORMAT}; install the version that wrote it, or a later one"
         )
     file = folder / body["tensors"]
     try:
         content = file.read_bytes()
     except FileNotFoundError:
-        raise CheckpointError(f"{path} speaks of {file.name}, which is missing") from None
+        raise CheckpointError(f"{path} refers to {file.name}, which is missing") from None
     if hashlib.sha256(content).hexdigest() != body["sha256"]:
         raise CheckpointError(
-            f"{file} is cut short or altered ({len(content)} bytes); delete {path} to start anew"
+            f"{file} is damaged ({len(content)} bytes); delete {path} to start over"
         )
-    return _unpack(body["state"], load_tensors(content))
+    state = _unpack(body["state"], load_tensors(content))
+    return state if body["format"] == FORMAT else convert(state)
 
 
 def exists(folder: Path, name: str) -> bool:
-    """Is there a checkpoint of this name, good or bad?"""
+    """Whether there is a checkpoint of this name, readable or not."""
     return (folder / f"{name}.json").exists()
 
 
@@ -106,7 +112,7 @@ def _pack(value: Any, tensors: dict[str, torch.Tensor]) -> Any:
 
 
 def _plain(value: Any) -> Any:
-    """What JSON holds as it is.
+    """The value itself, if JSON can hold it.
 
     Raises:
         TypeError: for anything else.

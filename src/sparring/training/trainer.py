@@ -1,10 +1,10 @@
-"""Many steps: epochs, validation, early stopping, checkpoints, and going on where it stopped."""
+"""The training loop: epochs, validation, early stopping, checkpoints and resuming."""
 
-import logging
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import ClassVar
 
 import torch
 from jaxtyping import Int
@@ -17,30 +17,30 @@ from sparring.training import checkpoint
 from sparring.training.schedules import Schedule
 from sparring.training.step import TrainingStep
 
-logger = logging.getLogger(__name__)
-
 
 class DivergedError(FloatingPointError):
-    """The loss is no longer a number; the last good checkpoint is untouched."""
+    """The loss or a parameter is no longer finite; the last good checkpoint is untouched."""
 
 
 @dataclass(frozen=True)
 class FitOptions:
-    """How long to train and how often to look.
+    """How long to train, and how often to validate, save and log.
 
     Attributes:
-        epochs: passes over the training triples, at most; 0 to judge a model as it is made.
-        batch: triples per step.
-        validate_every: epochs between validations; 0 for none.
-        validate_on: validation triples used for early stopping, drawn once; 0 for all.
-        patience: validations without a better MRR before training stops; 0 for never.
+        epochs: passes over the training triples, at most; 0 evaluates an untrained model.
+        batch_size: triples per step.
+        validate_every: epochs between validations; 0 never validates.
+        validate_on: number of validation triples, drawn once at random; 0 uses all.
+        patience: validations without a better MRR before training stops; 0 never stops early.
         save_every: epochs between checkpoints.
         log_every: steps between progress records, and between checks of the loss.
-        max_scores: scores held at once while validating.
+        max_scores: scores held in memory at once while validating.
     """
 
+    renamed: ClassVar[dict[str, str]] = {"batch": "batch_size"}
+
     epochs: int = 20
-    batch: int = 1024
+    batch_size: int = 1024
     validate_every: int = 5
     validate_on: int = 0
     patience: int = 0
@@ -48,8 +48,8 @@ class FitOptions:
     log_every: int = 50
     max_scores: int = 2**25
 
-    def __post_init__(self):
-        for name in ("batch", "save_every", "log_every", "max_scores"):
+    def __post_init__(self) -> None:
+        for name in ("batch_size", "save_every", "log_every", "max_scores"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1; got {getattr(self, name)}")
         for name in ("epochs", "validate_every", "validate_on", "patience"):
@@ -59,12 +59,14 @@ class FitOptions:
 
 @dataclass(frozen=True)
 class Record:
-    """Something to report.
+    """One entry of the training log.
 
     Attributes:
-        kind: "progress", "validation", or "end".
+        kind: "progress", "validation" or "end".
         epoch: completed epochs, with fractions.
-        cpu_seconds: processor time spent on training so far, validation not included.
+        step: completed update steps.
+        cpu_seconds: processor time spent on training so far, without validation.
+        values: what was measured, such as the mean loss or the validation MRR.
     """
 
     kind: str
@@ -76,7 +78,16 @@ class Record:
 
 @dataclass
 class Progress:
-    """Where a training stands; all of it is in the checkpoint."""
+    """How far a training run has come; all of it is saved in the checkpoint.
+
+    Attributes:
+        step: completed update steps.
+        cpu_seconds: processor time spent on training, without validation.
+        best_mrr, best_epoch: the best validation so far; None and 0 before the first.
+        since_best: validations since then.
+        validations: metrics of each validation.
+        finished: whether the last epoch, or the end of patience, was reached.
+    """
 
     step: int = 0
     cpu_seconds: float = 0.0
@@ -88,13 +99,21 @@ class Progress:
 
 
 class Trainer:
-    """Trains a `TrainingStep` and leaves checkpoints "last" and "best" in a folder.
+    """Trains a `TrainingStep` and writes the checkpoints "last" and "best" into a folder.
 
     Args:
-        triples: the training triples.
-        valid: validation triples, for choosing the best epoch only.
-        known: facts that are no rivals in validation; those of all splits.
-        folder: where checkpoints go.
+        step: model, sampler, loss and corruption.
+        optimizer: of the parameters that `step.trainable_parameters()` lists.
+        schedule: factor on the learning rate.
+        seeds: random streams; the same seed gives the same run.
+        options: how long to train, and how often to validate, save and log.
+        triples: training triples.
+        valid: validation triples; they only choose the best epoch.
+        known: facts of all splits, which filtered ranks leave out.
+        folder: where the checkpoints are written.
+
+    Raises:
+        ValueError: if there are no training triples.
     """
 
     def __init__(
@@ -109,73 +128,73 @@ class Trainer:
         valid: Int[Tensor, "V 3"],
         known: TripleIndex,
         folder: Path,
-    ):
+    ) -> None:
         if not len(triples):
             raise ValueError("there are no training triples")
         self.step, self.optimizer, self.schedule = step, optimizer, schedule
         self.seeds, self.options, self.folder = seeds, options, folder
         self.triples, self.known = triples, known
         self.device = triples.device
-        self.batch = min(options.batch, len(triples))
-        self.steps_per_epoch = -(-len(triples) // self.batch)
-        self.base_rates = [group["lr"] for group in optimizer.param_groups]
-        self.valid = self._subset(valid)
+        self.batch_size = min(options.batch_size, len(triples))
+        self.steps_per_epoch = -(-len(triples) // self.batch_size)
+        self.learning_rates = [group["lr"] for group in optimizer.param_groups]
+        self.valid = self._validation_subset(valid)
         self.progress = Progress()
         self.stopping = False
 
     @property
     def steps(self) -> int:
-        """Steps of the whole training."""
+        """Update steps of the whole training run."""
         return self.steps_per_epoch * self.options.epochs
 
     def stop(self) -> None:
-        """Save and leave after the step under way; safe to call from a signal handler."""
+        """Save and stop after the current step; safe to call from a signal handler."""
         self.stopping = True
 
     def run(self) -> Iterator[Record]:
-        """Train until done or stopped, yielding what there is to report.
+        """Train until finished or stopped, and yield the log records.
 
         Raises:
             DivergedError: when the loss is NaN or infinite.
         """
         rng = self.seeds.stream("train", self.device)
-        seen: list[dict[str, Tensor]] = []
+        metrics: list[dict[str, Tensor]] = []
         clock = time.process_time()
         shuffled = self.progress.step // self.steps_per_epoch
-        order = self._order(shuffled)
+        order = self._epoch_order(shuffled)
         self.step.train()
         if not self.steps and not self.progress.finished:
             yield from self._end_of_epoch(0)
             clock = time.process_time()
         while self.progress.step < self.steps and not self.progress.finished and not self.stopping:
-            epoch, place = divmod(self.progress.step, self.steps_per_epoch)
+            epoch, position = divmod(self.progress.step, self.steps_per_epoch)
             if shuffled != epoch:
-                order, shuffled = self._order(epoch), epoch
-            self._set_rate()
-            rows = order[place * self.batch : (place + 1) * self.batch]
-            seen.append(self.step(self.triples[rows], self.optimizer, rng))
+                order, shuffled = self._epoch_order(epoch), epoch
+            self._set_learning_rates()
+            rows = order[position * self.batch_size : (position + 1) * self.batch_size]
+            metrics.append(self.step(self.triples[rows], self.optimizer, rng))
             self.progress.step += 1
 
             done = self.progress.step
             ended = done % self.steps_per_epoch == 0
             if done % self.options.log_every and not ended:
                 continue
-            values = self._means(seen)
-            seen = []
+            values = self._means(metrics)
+            metrics = []
             self.progress.cpu_seconds += time.process_time() - clock
             yield self._record("progress", values)
             if ended:
                 yield from self._end_of_epoch(epoch + 1)
             clock = time.process_time()
-        if seen:
-            self._means(seen)
+        if metrics:
+            self._means(metrics)
         self.progress.cpu_seconds += time.process_time() - clock
         if self.stopping and not self.progress.finished:
             self.save()
         yield self._record("end", {"stopped": float(self.stopping)})
 
     def _end_of_epoch(self, epoch: int) -> Iterator[Record]:
-        self._refuse_broken()
+        self._check_finite()
         last = epoch == self.options.epochs
         every = self.options.validate_every
         if every and len(self.valid) and (epoch % every == 0 or last):
@@ -197,39 +216,40 @@ class Trainer:
             checkpoint.save(self.folder, "best", {"epoch": epoch, "step": self.step.state_dict()})
         else:
             progress.since_best += 1
-        told = {"epoch": float(epoch), "cpu_seconds": progress.cpu_seconds, **values}
-        progress.validations.append(told)
+        record = {"epoch": float(epoch), "cpu_seconds": progress.cpu_seconds, **values}
+        progress.validations.append(record)
         return self._record("validation", values)
 
     def save(self) -> None:
-        """Write the checkpoint "last", from which `resume` goes on bit for bit.
+        """Write the checkpoint "last", from which `resume` continues bit for bit.
 
         Raises:
-            DivergedError: if parameters are no longer finite; the old checkpoint stays.
+            DivergedError: if a parameter is no longer finite; the old checkpoint stays.
         """
-        self._refuse_broken()
+        self._check_finite()
         state = {
             "step": self.step.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "seeds": self.seeds.state_dict(),
             "global": _global_random_state(self.device),
             "progress": vars(self.progress),
-            "batch": self.batch,
+            "batch_size": self.batch_size,
             "triples": len(self.triples),
         }
         checkpoint.save(self.folder, "last", state)
 
     def resume(self) -> None:
-        """Go on from the checkpoint "last".
+        """Continue from the checkpoint "last".
 
         Raises:
-            CheckpointError: if it is missing, altered, or of another batch size or graph.
+            CheckpointError: if it is missing, damaged, or of another batch size or graph.
         """
         state = checkpoint.load(self.folder, "last")
-        for name, here in (("batch", self.batch), ("triples", len(self.triples))):
-            if state[name] != here:
+        for name, current in (("batch_size", self.batch_size), ("triples", len(self.triples))):
+            if state[name] != current:
                 raise checkpoint.CheckpointError(
-                    f"{self.folder / 'last.json'} was trained with {state[name]} {name}, not {here}"
+                    f"{self.folder / 'last.json'} was trained with {name} = {state[name]}, "
+                    f"not {current}"
                 )
         self.step.load_state_dict(state["step"])
         self.optimizer.load_state_dict(state["optimizer"])
@@ -239,63 +259,67 @@ class Trainer:
         self.progress = Progress(**state["progress"])
 
     def load_best(self) -> int:
-        """Put the best epoch's parameters back; returns that epoch (0: never validated)."""
+        """Restore the parameters of the best epoch.
+
+        Returns:
+            that epoch; 0 if none was validated.
+        """
         if not checkpoint.exists(self.folder, "best"):
             return 0
         state = checkpoint.load(self.folder, "best")
         self.step.load_state_dict(state["step"])
         return state["epoch"]
 
-    def _order(self, epoch: int) -> Int[Tensor, "S"]:
-        """The epoch's order of triples: a function of the seed and the epoch alone.
+    def _epoch_order(self, epoch: int) -> Int[Tensor, "S"]:
+        """The order of triples, which depends on the seed and the epoch alone.
 
-        The last batch is filled up from the start, so that every batch is full.
+        The last batch is filled up from the start of the order, so that every batch is full.
         """
         rng = self.seeds.fresh(f"shuffle/{epoch}")
         order = torch.randperm(len(self.triples), generator=rng)
-        missing = self.steps_per_epoch * self.batch - len(order)
-        return torch.cat([order, order[:missing]]).to(self.device)
+        padding = self.steps_per_epoch * self.batch_size - len(order)
+        return torch.cat([order, order[:padding]]).to(self.device)
 
-    def _subset(self, valid: Int[Tensor, "V 3"]) -> Int[Tensor, "W 3"]:
-        wanted = self.options.validate_on
-        if not wanted or wanted >= len(valid):
+    def _validation_subset(self, valid: Int[Tensor, "V 3"]) -> Int[Tensor, "W 3"]:
+        size = self.options.validate_on
+        if not size or size >= len(valid):
             return valid
         order = torch.randperm(len(valid), generator=self.seeds.fresh("validation"))
-        return valid[order[:wanted].to(valid.device)]
+        return valid[order[:size].to(valid.device)]
 
-    def _set_rate(self) -> None:
+    def _set_learning_rates(self) -> None:
         factor = self.schedule(self.progress.step, self.steps)
-        for group, base in zip(self.optimizer.param_groups, self.base_rates):
-            group["lr"] = base * factor
+        for group, rate in zip(self.optimizer.param_groups, self.learning_rates):
+            group["lr"] = rate * factor
 
-    def _means(self, seen: list[dict[str, Tensor]]) -> dict[str, float]:
-        """Mean of each logged value since the last look; the one place that waits for a GPU."""
-        table = {name: torch.stack([row[name].float() for row in seen]) for name in seen[0]}
+    def _means(self, metrics: list[dict[str, Tensor]]) -> dict[str, float]:
+        """Mean of each metric over these steps; the only place that waits for a GPU."""
+        table = {name: torch.stack([row[name].float() for row in metrics]) for name in metrics[0]}
         loss = table["loss"]
         if not bool(loss.isfinite().all()):
-            bad = int((~loss.isfinite()).nonzero()[0])
-            at = self.progress.step - len(seen) + bad
-            broken = ", ".join(self._broken()) or "none"
+            first = int((~loss.isfinite()).nonzero()[0])
+            step = self.progress.step - len(metrics) + first
+            parameters = ", ".join(self._not_finite()) or "none"
             raise DivergedError(
-                f"the loss of step {at + 1} (epoch {at // self.steps_per_epoch + 1}) is "
-                f"{loss[bad].item()}; parameters no longer finite: {broken}. "
-                "Lower the learning rate, or the margin or penalty if scores overflow. "
+                f"the loss of step {step + 1} (epoch {step // self.steps_per_epoch + 1}) is "
+                f"{loss[first].item()}; parameters no longer finite: {parameters}. "
+                "Lower the learning rate, or the margin or regularization if scores overflow. "
                 f"The last good checkpoint is in {self.folder}"
             )
         return {name: values.mean().item() for name, values in table.items()}
 
-    def _refuse_broken(self) -> None:
-        if broken := self._broken():
+    def _check_finite(self) -> None:
+        if parameters := self._not_finite():
             raise DivergedError(
                 f"after step {self.progress.step}, parameters are no longer finite: "
-                f"{', '.join(broken)}. Lower the learning rate. "
+                f"{', '.join(parameters)}. Lower the learning rate. "
                 f"The last good checkpoint is in {self.folder}"
             )
 
-    def _broken(self) -> list[str]:
+    def _not_finite(self) -> list[str]:
         """Names of parameters that are no longer finite."""
-        parameters = self.step.named_parameters()
-        return [name for name, values in parameters if not bool(values.isfinite().all())]
+        named = self.step.named_parameters()
+        return [name for name, values in named if not bool(values.isfinite().all())]
 
     def _record(self, kind: str, values: dict[str, float]) -> Record:
         progress = self.progress
@@ -304,7 +328,7 @@ class Trainer:
 
 
 def _global_random_state(device: torch.device) -> list[Tensor]:
-    """Dropout draws from the global streams."""
+    """State of the global generators, which dropout draws from."""
     states = [torch.get_rng_state()]
     return states + ([torch.cuda.get_rng_state(device)] if device.type == "cuda" else [])
 

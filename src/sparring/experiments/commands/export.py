@@ -47,7 +47,7 @@ def export(
     step = run.trained(config, graph) if run else assemble(config, graph)[0].eval()
     seeds = Seeds(config.general.seed)
     rng = seeds.fresh("export", step_device(step))
-    batch = min(config.train.batch, len(graph.train))
+    batch = min(config.train.batch_size, len(graph.train))
     fixed = arrays.drawn_once(step.sampler, graph, torch.no_grad()(step.model), rng, batch=batch)
     content = {
         "bess-kge": arrays.bess_arrays,
