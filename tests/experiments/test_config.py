@@ -141,7 +141,9 @@ def test_a_default_part_takes_options_without_its_name(tables):
 
 
 def test_a_value_that_cannot_work_is_refused_with_its_table(tables):
-    refused({**tables, "train": {"batch_size": 0}}, r"\[train\] batch_size must be at least 1; got 0")
+    refused(
+        {**tables, "train": {"batch_size": 0}}, r"\[train\] batch_size must be at least 1; got 0"
+    )
 
 
 def test_a_split_is_valid_or_test(tables):

@@ -115,7 +115,9 @@ def test_another_graph_is_refused(tmp_path):
     train(fit_of(tmp_path), until=1)
     fit = fit_of(tmp_path)
     fit.triples = fit.triples[1:]
-    with pytest.raises(CheckpointError, match=f"trained with triples = {len(tiny_graph().triples)}"):
+    with pytest.raises(
+        CheckpointError, match=f"trained with triples = {len(tiny_graph().triples)}"
+    ):
         fit.resume()
 
 
