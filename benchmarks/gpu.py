@@ -54,7 +54,7 @@ class ExternalSampler:
         self.graph, dim = graph, DIM if graph.num_entities < 100_000 else 32
         model = TransE(graph, dim=dim, norm=2, init=0.1)
         self.sampler = make(graph, k)
-        loss = Softmax(correction="both" if self.sampler.has_answer_log_q else "none")
+        loss = Softmax(correction="both" if self.sampler.capabilities.has_answer_log_q else "none")
         self.step = TrainingStep(model, self.sampler, loss, CorruptBoth(graph)).to(GPU)
         self.optimizer = OPTIMIZERS["adam"](self.step.trainable_parameters(), lr=1e-2)
         self.rng = torch.Generator(GPU).manual_seed(0)

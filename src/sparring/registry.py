@@ -64,8 +64,8 @@ class Registry(Mapping[str, Maker]):
         kind: what the parts are, in the singular: "sampler".
         nested: the kind of the parts that some arguments take; all others that take a part take
             one of this registry.
-        renamed: former names of options that many parts take, and what they are called now; a part
-            that has an option of the former name keeps it.
+        renamed: former names of options that many parts take, and what they are called now; they
+            apply to parts that take the new name and not the old one.
         default: the part that a table without a name means; None if it must have one.
     """
 
@@ -134,17 +134,19 @@ class Registry(Mapping[str, Maker]):
             name, alias = self.aliases[former]
             warn_renamed(where, former, name)
             spec["name"] = name
-        renamed = {**self._renamed(name), **alias.renamed}
-        return {**alias.implied, **with_current_names(spec, renamed, where)}
+        maker = self.get(name) if isinstance(name, str) else None
+        renamed = {} if maker is None else self.renamed_options(maker)
+        spec = with_current_names(spec, {**renamed, **alias.renamed}, where)
+        return {**alias.implied, **spec}
 
-    def _renamed(self, name: Any) -> dict[str, str]:
-        """Former names of the options of a part."""
-        if not isinstance(name, str) or name not in self.entries:
-            return {}
-        entry = self.entries[name]
-        taken = inspect.signature(entry.make).parameters
-        common = {old: new for old, new in self.renamed.items() if old not in taken}
-        return {**common, **entry.renamed}
+    def renamed_options(self, maker: Maker) -> dict[str, str]:
+        """Former names of the options that a part takes, and what they are called now."""
+        taken = inspect.signature(maker).parameters
+        common = {
+            old: new for old, new in self.renamed.items() if old not in taken and new in taken
+        }
+        own = (entry.renamed for entry in self.entries.values() if entry.make is maker)
+        return common | dict(next(own, {}))
 
     def example(self, name: str, **supplied: Any) -> Any:
         """The small instance of a part that contract tests are run on."""

@@ -13,7 +13,7 @@ from zoo import LOSSES, MODELS, OPTIMIZERS, SAMPLERS, SCHEDULES, SIDES
 from sparring.corruption import CorruptBoth
 from sparring.losses import Logistic, Softmax
 from sparring.models import DistMult
-from sparring.samplers import KvsAll, Uniform
+from sparring.samplers import Capabilities, KvsAll, Uniform
 from sparring.testing import tiny_graph
 from sparring.training import TrainingStep
 
@@ -27,9 +27,9 @@ def fits(model, sampler, loss):
         return False
     if sampler in GO_BY_VECTORS and model in WITHOUT_VECTORS:
         return False
-    if judging.needs_answer_log_q and not offering.has_answer_log_q:
+    if judging.needs_answer_log_q and not offering.capabilities.has_answer_log_q:
         return False
-    return offering.has_log_q or not judging.needs_log_q
+    return offering.capabilities.has_log_q or not judging.needs_log_q
 
 
 TURNS = [
@@ -127,7 +127,7 @@ def test_the_step_trains_the_temperature_only_if_it_is_learned():
 
 def test_samplers_see_scores_without_gradients():
     class Looking(Uniform):
-        needs_scores = True
+        capabilities = Capabilities(needs_scores=True)
 
         def sample(self, queries, score, rng):
             drawn = super().sample(queries, score, rng)

@@ -1,4 +1,5 @@
 from copy import deepcopy
+from dataclasses import replace
 
 import pytest
 import torch
@@ -15,6 +16,7 @@ from sparring.samplers import (
     Uniform,
     UniformFiltered,
 )
+from sparring.samplers.base import NO_DENSITY
 from sparring.testing import check_density, check_sampler, tiny_graph, tiny_queries
 
 
@@ -146,8 +148,7 @@ def test_feedback_reaches_the_sampler_inside(wrapper):
 @pytest.mark.parametrize("wrapper", [MaskKnown, ResampleKnown])
 def test_what_a_sampler_needs_is_known_through_a_wrapper(wrapper):
     class Needy(Uniform):
-        needs_scores, num_extra_scores = True, 7
-        has_log_q = has_log_prob = False
+        capabilities = replace(NO_DENSITY, needs_scores=True, num_extra_scores=7)
 
         def log_prob(self, queries, ids):
             return None
@@ -159,7 +160,7 @@ def test_what_a_sampler_needs_is_known_through_a_wrapper(wrapper):
 
     check_sampler(lambda graph: wrapper(graph, inner=Needy(graph, k=3)))
     outer = wrapper(tiny_graph(), inner=Needy(tiny_graph(), k=3))
-    assert (outer.needs_scores, outer.has_log_q, outer.num_extra_scores) == (True, False, 7)
+    assert outer.capabilities == Needy.capabilities
 
 
 def test_a_sampler_without_a_closed_form_says_so():

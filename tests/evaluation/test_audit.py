@@ -7,7 +7,7 @@ from evaluation.worlds import Says, Table, graph_of, random_graph, seeded, tripl
 
 from sparring.evaluation.audit import audit
 from sparring.samplers import AllEntities, KvsAll, MaskKnown, Uniform
-from sparring.samplers.base import NegativeSampler
+from sparring.samplers.base import Capabilities, NegativeSampler
 
 # of the query (e0, r0, ?): e1 and e2 are training facts, e3 valid, e4 test, e5 nothing known
 GRAPH = graph_of([(0, 0, 1), (0, 0, 2)], [(0, 0, 3)], [(0, 0, 4)])
@@ -374,7 +374,7 @@ class Asks(Says):
 
     def __init__(self, *, needs_scores):
         super().__init__([5])
-        self.needs_scores = needs_scores
+        self.capabilities = Capabilities(needs_scores=needs_scores)
 
     def sample(self, queries, score, rng):
         score(self.ids.unsqueeze(0))

@@ -118,7 +118,7 @@ def test_the_scores_it_asks_for_are_announced():
         return torch.zeros(len(QUERIES), ids.shape[1])
 
     made.sample(QUERIES, score, torch.Generator().manual_seed(0))
-    assert asked == [made.num_extra_scores] == [9]
+    assert asked == [made.capabilities.num_extra_scores] == [9]
 
 
 @pytest.mark.parametrize("options", [{"codes": 0}, {"every": 0}])

@@ -183,13 +183,13 @@ def test_others_are_scored_for_the_queries_of_the_lesson():
         negative = table_scorer(table)(drawn.ids)
         generator.observe(Feedback(queries, drawn, negative[:, 0], negative, 0 * negative))
     assert sum(asked) == len(queries) * 6
-    assert generator.num_extra_scores == 2
+    assert generator.capabilities.num_extra_scores == 2
 
 
 def test_between_lessons_it_neither_asks_nor_learns():
     graph, queries, table = world()
     generator = NSGenerator(graph, k=4, every=3, others=10, learn_from=0.5)
-    assert generator.num_extra_scores == 2
+    assert generator.capabilities.num_extra_scores == 2
     asked, learned = [], []
 
     def score(ids):

@@ -202,7 +202,7 @@ def test_all_scores_are_counted():
 
     sampler = cached(size=4, fresh=3)
     draw(sampler, QUERY, score)
-    assert sum(spent) == sampler.num_extra_scores == 7
+    assert sum(spent) == sampler.capabilities.num_extra_scores == 7
 
 
 @pytest.mark.parametrize(

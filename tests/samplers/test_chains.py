@@ -102,7 +102,7 @@ def test_the_authors_chains_move_together(compat):
 
 def test_a_chain_states_no_density():
     sampler = MCNS(WORLD, inner=proposal())
-    assert not sampler.has_log_q
+    assert not sampler.capabilities.has_log_q
     assert sampler.log_prob(make_queries(*QUERY), torch.zeros(1, 1, dtype=torch.long)) is None
     assert sampler.answer_log_prob(make_queries(*QUERY)) is None
 
@@ -116,7 +116,7 @@ def test_all_scores_are_counted():
 
     sampler = MCNS(WORLD, inner=Uniform(WORLD, k=4), steps=3)
     draw(sampler, make_queries(*QUERY), score)
-    assert sum(spent) == sampler.num_extra_scores == 16
+    assert sum(spent) == sampler.capabilities.num_extra_scores == 16
 
 
 def test_a_query_that_all_entities_answer_gets_no_negatives():

@@ -2,10 +2,9 @@ import pytest
 import torch
 from samplers.worlds import draw, graph_of, make_queries
 
-from sparring.experiments.config import ALL_SAMPLERS
 from sparring.losses import HaSa
 from sparring.registry import build
-from sparring.samplers import DistanceEstimator
+from sparring.samplers import SAMPLERS, DistanceEstimator
 
 # 0 -> 1 -> 2 -> 3, and 4 -> 1; 5 is alone
 PATH = graph_of((0, 0, 1), (1, 1, 2), (2, 0, 3), (4, 1, 1))
@@ -48,15 +47,15 @@ def test_a_chance_is_above_zero(chance):
 
 
 HASA = {
-    "name": "hide-known",
+    "name": "mask-known",
     "inner": {
-        "name": "discount",
+        "name": "false-negative-weighting",
         "weigh": False,
         "doubt": {"name": "distance"},
         "inner": {
-            "name": "hardest-of",
+            "name": "dynamic-negatives",
             "k": 3,
-            "inner": {"name": "hide-known", "inner": {"name": "all-entities"}},
+            "inner": {"name": "mask-known", "inner": {"name": "all-entities"}},
         },
     },
 }
@@ -64,7 +63,7 @@ HASA = {
 
 def test_the_sampler_of_hasa_is_made_of_parts():
     """The three best of all entities that are no facts, those in reach being suspects."""
-    sampler = build(HASA, ALL_SAMPLERS, "sampler", graph=PATH)
+    sampler = build(HASA, SAMPLERS, "sampler", graph=PATH)
     queries = make_queries(0, 0, 1, times=2)
     score = torch.tensor([0.0, 9.0, 8.0, 7.0, 6.0, 5.0]).expand(2, -1)
     drawn = draw(sampler, queries, lambda ids: score.gather(1, ids.expand(2, -1)))

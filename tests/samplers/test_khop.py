@@ -94,7 +94,7 @@ def test_a_random_walk_chooses_among_neighbours_evenly():
 def test_a_random_walk_states_no_density():
     drawn = draw(RandomWalk(PATH, k=2), make_queries(A, 0, B))
     assert drawn.log_q is None
-    assert not RandomWalk.has_log_q
+    assert not RandomWalk.capabilities.has_log_q
 
 
 def test_precomputed_walks_depend_on_their_seed_alone():

@@ -85,7 +85,7 @@ def test_columns_keep_their_own_density_where_a_part_has_no_closed_form():
     torch.testing.assert_close(drawn.log_q[:, :6], alone.log_q)
     assert drawn.log_q[0, 6:].exp().tolist() == pytest.approx([1 / 6] * 2)
     assert drawn.answer_log_q is None
-    assert mix.has_log_q and not mix.has_answer_log_q
+    assert mix.capabilities.has_log_q and not mix.capabilities.has_answer_log_q
 
 
 def test_a_part_without_density_leaves_the_list_without():
@@ -94,8 +94,8 @@ def test_a_part_without_density_leaves_the_list_without():
     )
     flat = lambda ids: torch.zeros(1, ids.shape[1])
     assert draw(mix, QUERY, flat).log_q is None
-    assert not mix.has_log_q
-    assert mix.needs_scores and mix.num_extra_scores == 3
+    assert not mix.capabilities.has_log_q
+    assert mix.capabilities.needs_scores and mix.capabilities.num_extra_scores == 3
 
 
 def test_every_part_is_told_about_its_own_columns():

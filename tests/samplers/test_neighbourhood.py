@@ -163,7 +163,7 @@ def test_a_model_without_entity_vectors_is_refused():
 
 
 def test_candidates_before_a_model_are_refused():
-    with pytest.raises(RuntimeError, match=r"call watch\(model\) first"):
+    with pytest.raises(RuntimeError, match=r"call bind_model\(model\) first"):
         draw(EANS(WORLD, k=1), make_queries(0, 0, 1))
 
 

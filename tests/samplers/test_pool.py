@@ -117,13 +117,13 @@ def test_all_scores_are_counted(make, asked):
 
     sampler = make(WORLD, inner=Uniform(WORLD, k=6))
     draw(sampler, QUERY, score)
-    assert sum(spent) == sampler.num_extra_scores == asked
+    assert sum(spent) == sampler.capabilities.num_extra_scores == asked
 
 
 @pytest.mark.parametrize("make", [DynamicNegatives, WARP])
 def test_a_choice_states_no_density(make):
     sampler = make(WORLD, inner=Uniform(WORLD, k=6))
-    assert not sampler.has_log_q
+    assert not sampler.capabilities.has_log_q
     assert sampler.log_prob(QUERY, torch.zeros(1, 1, dtype=torch.long)) is None
     assert sampler.answer_log_prob(QUERY) is None
     assert draw(sampler, QUERY, scores_of(*SCORES)).log_q is None

@@ -56,7 +56,7 @@ def test_a_sampler_without_density_stays_without():
     graph = tiny_graph()
     sampler = WithPositives(graph, inner=KvsAll(graph))
     assert draw(sampler, tiny_queries(graph)).log_q is None
-    assert not sampler.has_log_q
+    assert not sampler.capabilities.has_log_q
 
 
 def test_feedback_speaks_of_the_negatives_only():

@@ -125,7 +125,7 @@ def test_hidden_facts_take_no_place_in_a_pool():
 def test_a_pool_without_density_is_chosen_from_all_the_same():
     sampler = WithoutReplacement(WORLD, inner=RandomWalk(WORLD, k=9), k=2)
     assert draw(sampler, QUERY).log_q is None
-    assert not sampler.has_log_q
+    assert not sampler.capabilities.has_log_q
 
 
 def test_gradients_reach_a_sampler_that_learns():
@@ -145,7 +145,7 @@ def test_gradients_reach_a_sampler_that_learns():
 
 def test_there_is_no_closed_density():
     sampler = WithoutReplacement(WORLD, inner=Uniform(WORLD, k=2))
-    assert not sampler.has_log_prob
+    assert not sampler.capabilities.has_log_prob
     assert sampler.answer_log_prob(QUERY) is None
     assert sampler.log_prob(QUERY, torch.zeros(1, 1, dtype=torch.long)) is None
 
@@ -159,7 +159,7 @@ def test_the_answer_takes_no_place():
 
 def test_a_choice_from_a_pool_states_no_density_of_the_answer():
     sampler = WithoutReplacement(WORLD, inner=Uniform(WORLD, k=9), k=2)
-    assert not sampler.has_answer_log_q
+    assert not sampler.capabilities.has_answer_log_q
     assert draw(sampler, QUERY).answer_log_q is None
 
 

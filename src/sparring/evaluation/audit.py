@@ -94,7 +94,7 @@ def audit(
         FloatingPointError: if a score is NaN.
     """
     _check_numbers(draws=draws, batch=batch, reference=reference, max_scores=max_scores)
-    if model is None and sampler.needs_scores:
+    if model is None and sampler.capabilities.needs_scores:
         _refuse_scores(sampler)
     triples = graph.train if triples is None else triples
     extra_true = graph.train[:0] if extra_true is None else extra_true

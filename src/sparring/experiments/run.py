@@ -262,7 +262,7 @@ def summary(config: Config, graph: KnowledgeGraph, fit: Trainer, best: int) -> d
         "sampler": config.parts["sampler"]["name"],
         "loss": config.parts["loss"]["name"],
         "k": sampler.k,
-        "scored_per_query": sampler.k + sampler.num_extra_scores,
+        "scored_per_query": sampler.k + sampler.capabilities.num_extra_scores,
         "seed": config.general.seed,
         "epochs": fit.progress.step // fit.steps_per_epoch,
         "best_epoch": best,

@@ -14,6 +14,7 @@ from sparring.data.graph import TrainGraph
 from sparring.generators.base import NegativeGenerator, draw, policy_gradient
 from sparring.generators.softmax import NeuralPolicy
 from sparring.registry import register
+from sparring.samplers.base import Capabilities
 
 
 @register("kbgan", example={"k": 2, "pool": 6, "model": {"name": "distmult", "dim": 4}})
@@ -38,7 +39,7 @@ class KBGAN(NegativeGenerator):
         ValueError: for a pool of one entity or none.
     """
 
-    has_answer_log_q = has_log_prob = False
+    capabilities = Capabilities(has_answer_log_q=False, has_log_prob=False)
     schedulable = (("temperature", 1e-6, math.inf),)
     baseline: Float[Tensor, ""]
     total: Float[Tensor, "2"]
@@ -143,7 +144,7 @@ class NeuralGAN(NegativeGenerator):
         if pool is not None and not 0 < pool <= size:
             raise ValueError(f"a pool of {pool} cannot be drawn from {size} entities")
         self.pool, self.entropy = pool, entropy
-        self.has_answer_log_q = self.has_log_prob = pool is None
+        self.capabilities = Capabilities(has_answer_log_q=pool is None, has_log_prob=pool is None)
         self.register_buffer("everyone", torch.arange(size).unsqueeze(0), persistent=False)
         self.policy = NeuralPolicy(graph, dim, hidden)
         self.optimizer = torch.optim.Adam(self.parameters(), lr)

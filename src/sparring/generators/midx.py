@@ -13,7 +13,7 @@ from sparring.data.graph import TrainGraph
 from sparring.generators.base import draw, slot_features
 from sparring.generators.multi_index import cluster
 from sparring.registry import register
-from sparring.samplers.base import NegativeSampler
+from sparring.samplers.base import Capabilities, NegativeSampler
 
 
 @register("midx", example={"k": 4, "codes": 3})
@@ -38,7 +38,6 @@ class MultiIndex(NegativeSampler):
         ValueError: for fewer than one code or step.
     """
 
-    needs_scores, has_log_prob = True, False
     schedulable = (("temperature", 1e-6, math.inf),)
     occurrence: Float[Tensor, "N f"]
 
@@ -59,7 +58,9 @@ class MultiIndex(NegativeSampler):
             )
         self.codes, self.temperature = min(codes, graph.num_entities), temperature
         self.every, self.rounds = every, rounds
-        self.num_extra_scores = self.codes**2
+        self.capabilities = Capabilities(
+            needs_scores=True, num_extra_scores=self.codes**2, has_log_prob=False
+        )
         self.register_buffer("occurrence", slot_features(graph), persistent=False)
         self.drawn = 0
         self.index: dict[str, Tensor] = {}

@@ -20,6 +20,7 @@ from sparring.generators.multi_index import (
 from sparring.generators.student import Proposal, distil
 from sparring.optim import TableAdagrad, TableAdam
 from sparring.registry import register
+from sparring.samplers.base import Capabilities
 
 MANY = 50_000  # entities from which on no step goes through the vectors of all
 
@@ -139,7 +140,9 @@ class NSGenerator(NegativeGenerator):
         self.difficulty = difficulty
         self.others, self.likelihood = others, likelihood
         self.every, self.stride = every, max(1, round(1 / learn_from))
-        self.needs_scores, self.num_extra_scores = others > 0, -(-others // (every * self.stride))
+        self.capabilities = Capabilities(
+            needs_scores=others > 0, num_extra_scores=-(-others // (every * self.stride))
+        )
         many = graph.num_entities > MANY
         self.proposal = Proposal(graph, dim=dim, sparse=many)
         some = every * visits  # each lesson makes up for the steps without

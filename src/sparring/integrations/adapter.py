@@ -80,7 +80,7 @@ class Adapter:
                 self.make(graph).to(device),
                 self.make_corruption(graph).to(device),
             )
-        if self.loss is not None and self.loss.needs_log_q and not sampler.has_log_q:
+        if self.loss is not None and self.loss.needs_log_q and not sampler.capabilities.has_log_q:
             raise ValueError(
                 f"{type(self.loss).__name__} corrects for the density of negatives, and "
                 f"{type(sampler).__name__} states none; use another loss or sampler"

@@ -1,5 +1,5 @@
 from sparring.samplers.adaptive import MCNS, WARP, DynamicNegatives, NSCaching
-from sparring.samplers.base import SAMPLERS, NegativeSampler, SamplerWrapper
+from sparring.samplers.base import SAMPLERS, Capabilities, NegativeSampler, SamplerWrapper
 from sparring.samplers.false_negatives import (
     ESTIMATORS,
     CardinalityEstimator,
@@ -34,6 +34,7 @@ __all__ = [
     "SANS",
     "WARP",
     "AllEntities",
+    "Capabilities",
     "CardinalityEstimator",
     "Curriculum",
     "DistanceEstimator",

@@ -15,7 +15,14 @@ from torch import Tensor
 from sparring.batch import PER_CANDIDATE, Negatives, Queries, Scorer, ungroup
 from sparring.data.graph import TrainGraph
 from sparring.registry import register
-from sparring.samplers.base import NegativeSampler, SamplerWrapper, SeenQueries, gumbel, repeated
+from sparring.samplers.base import (
+    NO_DENSITY,
+    NegativeSampler,
+    SamplerWrapper,
+    SeenQueries,
+    gumbel,
+    repeated,
+)
 
 
 class ScoreSelected(SamplerWrapper, ABC):
@@ -29,9 +36,8 @@ class ScoreSelected(SamplerWrapper, ABC):
 
     def __init__(self, inner: NegativeSampler, k: int, asked: int = 0):
         super().__init__(inner, k)
-        self.needs_scores = True
-        self.has_log_q = self.has_log_prob = False
-        self.num_extra_scores = inner.num_extra_scores + inner.k + asked
+        extra = inner.capabilities.num_extra_scores + inner.k + asked
+        self.capabilities = replace(NO_DENSITY, needs_scores=True, num_extra_scores=extra)
 
     def log_prob(self, queries, ids):
         return None
@@ -162,8 +168,6 @@ class NSCaching(NegativeSampler):
         ValueError: for an unknown draw or keep, an empty cache, or a top beyond the cache.
     """
 
-    needs_scores = True
-    has_log_q = has_log_prob = False
     schedulable = (("temperature", 1e-6, math.inf),)
 
     cache: Int[Tensor, "rows size"]
@@ -194,7 +198,7 @@ class NSCaching(NegativeSampler):
             raise ValueError(f"a cache of size={size} has no top k={k}")
         if temperature <= 0:
             raise ValueError(f"the temperature of a cache is above 0; got {temperature}")
-        self.num_extra_scores = size + fresh
+        self.capabilities = replace(NO_DENSITY, needs_scores=True, num_extra_scores=size + fresh)
         self.fresh, self.draw, self.keep, self.temperature = fresh, draw, keep, temperature
         self.drop_known, self.compat, self.rows = drop_known, compat, rows
         self.num_entities, self.known = graph.num_entities, graph.known
@@ -299,7 +303,7 @@ class MCNS(SamplerWrapper):
         compat: bool = False,
     ):
         super().__init__(inner)
-        if not inner.has_log_prob:
+        if not inner.capabilities.has_log_prob:
             raise ValueError(
                 f"a chain weighs what is proposed against its density, and "
                 f"{type(inner).__name__} states no closed one; propose by another sampler"
@@ -309,9 +313,8 @@ class MCNS(SamplerWrapper):
         if alpha < 0:
             raise ValueError(f"below 0, alpha would prefer low scores; got alpha={alpha}")
         self.steps, self.alpha, self.compat = steps, alpha, compat
-        self.needs_scores = True
-        self.has_log_q = self.has_log_prob = False
-        self.num_extra_scores = (steps + 1) * (inner.num_extra_scores + inner.k)
+        extra = (steps + 1) * (inner.capabilities.num_extra_scores + inner.k)
+        self.capabilities = replace(NO_DENSITY, needs_scores=True, num_extra_scores=extra)
 
     def sample(self, queries, score, rng):
         here = self._proposal(queries, score, rng)

@@ -7,6 +7,7 @@ Where to find a model's vector of each entity.
 The distinct queries of the training graph, as rows of a table."""
 
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -24,7 +25,31 @@ SAMPLERS = Registry(
         "vectors": "pretrained",
         "doubt": "estimator",
     },
+    renamed={"floor": "uniform_mix"},
 )
+
+
+@dataclass(frozen=True)
+class Capabilities:
+    """What a sampler needs and which densities it knows, before it draws.
+
+    Attributes:
+        needs_scores: `sample` calls `score`.
+        num_extra_scores: scores per query that `sample` asks of the main model, in addition to
+            those of the k negatives.
+        has_log_q: negatives come with `log_q`.
+        has_answer_log_q: negatives come with `answer_log_q`.
+        has_log_prob: `log_prob` is known for any candidates.
+    """
+
+    needs_scores: bool = False
+    num_extra_scores: int = 0
+    has_log_q: bool = True
+    has_answer_log_q: bool = True
+    has_log_prob: bool = True
+
+
+NO_DENSITY = Capabilities(has_log_q=False, has_answer_log_q=False, has_log_prob=False)
 
 
 class NegativeSampler(nn.Module, ABC):
@@ -39,11 +64,7 @@ class NegativeSampler(nn.Module, ABC):
 
     registry = SAMPLERS
 
-    needs_scores = False  # True where `sample` calls `score`
-    has_log_q = True  # False where `log_q` is None
-    has_answer_log_q = True  # False where only `answer_log_q` is None
-    has_log_prob = True  # False where `log_prob` is None
-    num_extra_scores = 0  # scores per query asked of the main model beyond the k offered
+    capabilities = Capabilities()
     # numeric attributes that may change while training, with their bounds
     schedulable: tuple[tuple[str, float, float], ...] = ()
 
@@ -99,10 +120,7 @@ class SamplerWrapper(NegativeSampler, ABC):
     def __init__(self, inner: NegativeSampler, k: int | None = None):
         super().__init__(inner.k if k is None else k)
         self.inner = inner
-        self.needs_scores, self.has_log_q = inner.needs_scores, inner.has_log_q
-        self.has_answer_log_q = inner.has_answer_log_q
-        self.has_log_prob = inner.has_log_prob
-        self.num_extra_scores = inner.num_extra_scores
+        self.capabilities = inner.capabilities
 
     def log_prob(self, queries, ids):
         return self.inner.log_prob(queries, ids)

@@ -12,7 +12,14 @@ from torch import Tensor
 from sparring.batch import Negatives, Queries, ungroup
 from sparring.data.graph import TrainGraph
 from sparring.registry import register
-from sparring.samplers.base import NegativeSampler, SamplerWrapper, gumbel, repeated, times
+from sparring.samplers.base import (
+    NO_DENSITY,
+    NegativeSampler,
+    SamplerWrapper,
+    gumbel,
+    repeated,
+    times,
+)
 
 
 @register("uniform", example={"k": 5})
@@ -174,7 +181,7 @@ class KvsAll(AllEntities):
     1 / A, and the epoch's sum is that of Dettmers et al., 2018.
     """
 
-    has_log_q = has_log_prob = False
+    capabilities = NO_DENSITY
 
     def __init__(self, graph: TrainGraph):
         super().__init__(graph)
@@ -246,7 +253,7 @@ class WithoutReplacement(SamplerWrapper):
 
     def __init__(self, graph: TrainGraph, *, inner: NegativeSampler, k: int | None = None):
         super().__init__(inner, k)
-        if k is None and not inner.has_log_prob:
+        if k is None and not inner.capabilities.has_log_prob:
             raise ValueError(
                 f"{type(inner).__name__} states no closed density to draw from all entities by; "
                 "give k to choose from its draws instead"
@@ -257,7 +264,9 @@ class WithoutReplacement(SamplerWrapper):
                 "larger k"
             )
         self.pooled = k is not None
-        self.has_answer_log_q, self.has_log_prob = k is None, False
+        self.capabilities = replace(
+            inner.capabilities, has_answer_log_q=k is None, has_log_prob=False
+        )
         everyone = torch.arange(graph.num_entities, device=graph.triples.device).unsqueeze(0)
         self.register_buffer("everyone", everyone, persistent=False)
 

@@ -16,7 +16,7 @@ from sparring.batch import Negatives, Queries, ungroup
 from sparring.data.graph import TrainGraph
 from sparring.data.index import Ragged
 from sparring.registry import register
-from sparring.samplers.base import NegativeSampler
+from sparring.samplers.base import NO_DENSITY, NegativeSampler
 
 
 class ListSampler(NegativeSampler, ABC):
@@ -297,7 +297,7 @@ class RandomWalk(NegativeSampler):
     4 bytes per neighbour, and no density is stated.
     """
 
-    has_log_q = has_log_prob = False
+    capabilities = NO_DENSITY
 
     def __init__(self, graph: TrainGraph, *, k: int, hops: int = 2):
         super().__init__(k)

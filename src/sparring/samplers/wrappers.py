@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from sparring.batch import PER_CANDIDATE, Negatives, Queries, Scorer, ungroup
 from sparring.data.graph import TrainGraph
 from sparring.registry import register
-from sparring.samplers.base import NegativeSampler, SamplerWrapper
+from sparring.samplers.base import Capabilities, NegativeSampler, SamplerWrapper
 
 
 @register("mask-known", example={"inner": {"name": "uniform", "k": 5}}, aliases=["hide-known"])
@@ -49,7 +49,8 @@ class ResampleKnown(SamplerWrapper):
 
     def __init__(self, graph: TrainGraph, *, inner: NegativeSampler, rounds: int = 3):
         super().__init__(inner)
-        self.has_log_q = self.has_answer_log_q = inner.has_log_prob
+        closed = inner.capabilities.has_log_prob
+        self.capabilities = replace(inner.capabilities, has_log_q=closed, has_answer_log_q=closed)
         self.known, self.rounds = graph.known, rounds
 
     def sample(self, queries, score, rng):
@@ -58,7 +59,7 @@ class ResampleKnown(SamplerWrapper):
             fresh = self._draw(queries, score, rng)
             kept = {name: torch.where(kept["mask"], kept[name], fresh[name]) for name in kept}
         answer = None
-        if self.has_log_q:
+        if self.capabilities.has_log_q:
             lift = self._lift(queries).detach()
             kept["log_q"] = kept["log_q"] + lift.unsqueeze(1)
             stated: Tensor = self.inner.answer_log_prob(queries)  # pyright: ignore
@@ -74,7 +75,7 @@ class ResampleKnown(SamplerWrapper):
         fields["ids"] = ungroup(drawn.ids, len(queries))
         known = self.known.contains(queries, drawn.ids)
         fields["mask"] = drawn.mask & ~known
-        if self.has_log_q:  # only then does every draw state its own
+        if self.capabilities.has_log_q:  # only then does every draw state its own
             log_q: Tensor = drawn.log_q  # pyright: ignore
             fields["log_q"] = log_q.masked_fill(known, -torch.inf)
         return fields
@@ -130,11 +131,15 @@ class Mixture(NegativeSampler):
             raise ValueError("a mixture needs at least one part; got none")
         super().__init__(sum(part.k for part in parts))
         self.parts = nn.ModuleList(parts)
-        self.needs_scores = any(part.needs_scores for part in parts)
-        self.num_extra_scores = sum(part.num_extra_scores for part in parts)
-        self.has_log_q = all(part.has_log_q for part in parts)
-        self.has_log_prob = all(part.has_log_prob for part in parts)
-        self.has_answer_log_q = self.has_log_prob
+        each = [part.capabilities for part in parts]
+        closed = all(one.has_log_prob for one in each)
+        self.capabilities = Capabilities(
+            needs_scores=any(one.needs_scores for one in each),
+            num_extra_scores=sum(one.num_extra_scores for one in each),
+            has_log_q=all(one.has_log_q for one in each),
+            has_answer_log_q=closed,
+            has_log_prob=closed,
+        )
 
     @property
     def _members(self) -> list:
@@ -143,7 +148,7 @@ class Mixture(NegativeSampler):
     def sample(self, queries, score, rng):
         drawn = [part.sample(queries, score, rng) for part in self._members]
         joined = Negatives.cat(drawn, len(queries))
-        if not self.has_log_q:
+        if not self.capabilities.has_log_q:
             return joined
         log_q = self.log_prob(queries, joined.ids)
         if log_q is None:
@@ -287,6 +292,7 @@ class Curriculum(SamplerWrapper):
     ):
         super().__init__(inner)
         bounds = {name: (low, high) for name, low, high in inner.schedulable}
+        option = self.registry.renamed_options(type(inner)).get(option, option)
         if option not in bounds:
             raise ValueError(
                 f"{type(inner).__name__} has no option {option!r} that may change while training; "

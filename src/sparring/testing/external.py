@@ -266,7 +266,7 @@ def judge_sampler(
     narrow = lambda graph: make(graph, min(widths[-1], 5))
     look_at_contract(report, narrow)
     with report.about("density") as expect:
-        states = narrow(tiny_graph()).has_log_q
+        states = narrow(tiny_graph()).capabilities.has_log_q
         expect(states, "no density is stated, so no loss can correct for it", "warning")
     if states:
         look_at_density(report, narrow)

@@ -59,7 +59,10 @@ def look_at_contract(report: Report, make: Make, device: str = "cpu") -> None:
             return table_scorer(table)(ids)
 
         drawn = sampler.sample(queries, score, seeded(device, 9))
-        expect(sampler.needs_scores or not asked, "asked for scores, but needs_scores is False")
+        expect(
+            sampler.capabilities.needs_scores or not asked,
+            "asked for scores, but needs_scores is False",
+        )
     if drawn is not None:
         _look_at_offer(report, sampler, graph, queries, drawn)
         _look_at_statement(report, sampler, graph, queries, drawn)
@@ -130,16 +133,17 @@ def _look_at_statement(
     everyone = torch.arange(graph.num_entities, device=drawn.ids.device).unsqueeze(0)
     with report.about("stated density") as expect:
         expect(
-            (drawn.log_q is not None) == sampler.has_log_q,
+            (drawn.log_q is not None) == sampler.capabilities.has_log_q,
             "has_log_q does not tell whether log_q is stated",
         )
         expect(
-            drawn.log_q is None or (drawn.answer_log_q is not None) == sampler.has_answer_log_q,
+            drawn.log_q is None
+            or (drawn.answer_log_q is not None) == sampler.capabilities.has_answer_log_q,
             "has_answer_log_q does not tell whether answer_log_q is stated",
         )
         stated = sampler.log_prob(queries, everyone)
         expect(
-            (stated is not None) == sampler.has_log_prob,
+            (stated is not None) == sampler.capabilities.has_log_prob,
             "has_log_prob does not tell whether log_prob is known",
         )
         if drawn.log_q is not None:

@@ -24,7 +24,7 @@ class TrainingStep(nn.Module):
         self, model: KGEModel, sampler: NegativeSampler, loss: Loss, corruption: Corruption
     ):
         super().__init__()
-        if loss.needs_log_q and not sampler.has_log_q:
+        if loss.needs_log_q and not sampler.capabilities.has_log_q:
             raise ValueError(
                 f"{type(loss).__name__} corrects for the density of its negatives, but "
                 f"{type(sampler).__name__} states none; use another loss or sampler"
@@ -35,7 +35,7 @@ class TrainingStep(nn.Module):
                 f"{type(model).__name__} alters them, and what comes out has none; use a loss "
                 "without correction"
             )
-        if loss.needs_answer_log_q and not sampler.has_answer_log_q:
+        if loss.needs_answer_log_q and not sampler.capabilities.has_answer_log_q:
             raise ValueError(
                 f"{type(loss).__name__} corrects for the density of answers, which "
                 f"{type(sampler).__name__} does not state; correct negatives only, or use "

@@ -59,7 +59,7 @@ def audit(
     config = run.config(overrides or []) if run else read_config(place, overrides or [])
     graph = load_graph(config.graph)
     step = run.trained(config, graph) if run else assemble(config, graph)[0]
-    model = step.model if run or step.sampler.needs_scores else None
+    model = step.model if run or step.sampler.capabilities.needs_scores else None
     extra_true = read_triples(graph, extra) if extra else None
     found = audited(step, graph, config, model=model, extra_true=extra_true)
     if json:
