@@ -1,4 +1,5 @@
 import sys
+from dataclasses import dataclass
 
 import pytest
 
@@ -244,3 +245,58 @@ def test_an_option_under_both_its_names_is_refused():
 def test_a_name_is_taken_once():
     with pytest.raises(ValueError, match="there is a ship named 'boat' already"):
         SHIPS.register("boat")
+
+
+@dataclass(frozen=True)
+class Comfort:
+    """How one sits."""
+
+    seats: int = 40
+    leather: bool = False
+
+    def __post_init__(self):
+        if self.seats < 1:
+            raise ValueError(f"someone must sit; got seats={self.seats}")
+
+
+class Coach:
+    """Carries people in comfort."""
+
+    def __init__(self, graph, *, doors: int = 2, comfort: Comfort = Comfort(seats=50)):
+        self.doors, self.comfort = doors, comfort
+
+
+COACHES = Registry("coach")
+COACHES.register("coach", renamed={"places": "comfort.seats"})(Coach)
+
+
+def test_a_group_of_options_is_a_table_without_a_name():
+    coach = build({"name": "coach", "comfort": {"leather": True}}, COACHES, "ride", graph="map")
+    assert coach.comfort == Comfort(50, leather=True)
+
+
+def test_the_defaults_of_a_group_are_spelled_out():
+    full = resolve({"name": "coach"}, COACHES, "ride", ("graph",))
+    assert full == {"name": "coach", "doors": 2, "comfort": {"seats": 50, "leather": False}}
+    assert resolve(full, COACHES, "ride", ("graph",)) == full
+
+
+@pytest.mark.usefixtures("renamed")
+def test_a_former_option_leads_into_a_group():
+    with pytest.warns(FutureWarning, match="'places' is now named 'comfort.seats'"):
+        coach = build({"name": "coach", "places": 9}, COACHES, "ride", graph="map")
+    assert coach.comfort == Comfort(seats=9)
+
+
+@pytest.mark.parametrize(
+    ("comfort", "match"),
+    [
+        ({"seat": 3}, r"\[ride.comfort\] this table does not take 'seat'; did you mean 'seats'"),
+        ({"seats": "all"}, r"\[ride.comfort.seats\] expects int; got 'all'"),
+        ({"seats": 0}, r"\[ride.comfort\] someone must sit; got seats=0"),
+        (3, r"\[ride.comfort\] expects Comfort; got 3"),
+    ],
+)
+def test_mistakes_in_a_group_are_refused_with_their_place(comfort, match):
+    with pytest.raises(ConfigError, match=match):
+        build({"name": "coach", "comfort": comfort}, COACHES, "ride", graph="map")

@@ -5,6 +5,7 @@ options. Other packages add parts through the entry point group "sparring": an e
 and importing that module registers what it holds.
 """
 
+import dataclasses
 import difflib
 import importlib
 import inspect
@@ -227,6 +228,9 @@ def resolve(
 ) -> dict[str, Any]:
     """`spec` with every default filled in, nested specs too.
 
+    An option that is annotated with a dataclass is a group: its table holds the fields and needs
+    no name.
+
     Args:
         supplied: arguments that come from elsewhere, such as the graph.
 
@@ -236,19 +240,35 @@ def resolve(
     """
     spec = registry.current(spec, where)
     maker = find(spec, registry, where)
-    options = _options(maker, supplied)
     given = {key: value for key, value in spec.items() if key != "name"}
-    refuse_unknown(given, options, where, f"{spec['name']!r} does not take")
+    lead = f"{spec['name']!r}"
+    return {"name": spec["name"], **_filled_in(maker, given, registry, where, supplied, lead)}
+
+
+def _filled_in(
+    maker: Maker,
+    given: Mapping[str, Any],
+    registry: Registry,
+    where: str,
+    supplied: Iterable[str],
+    called: str,
+) -> dict[str, Any]:
+    """All options of a part or group."""
+    options = _options(maker, supplied)
+    refuse_unknown(given, options, where, f"{called} does not take")
     missing = [key for key, option in options.items() if _required(option) and key not in given]
     if missing:
-        raise ConfigError(f"[{where}] {spec['name']!r} needs {', '.join(missing)}")
-    full: dict[str, Any] = {"name": spec["name"]}
+        raise ConfigError(f"[{where}] {called} needs {', '.join(missing)}")
+    full: dict[str, Any] = {}
     for key, option in options.items():
-        if key not in given:
-            full[key] = option.default
-            continue
-        value, place, family = given[key], f"{where}.{key}", registry.family_of(key)
-        if isinstance(value, Mapping):
+        place, family, group = f"{where}.{key}", registry.family_of(key), _group(option)
+        value = given.get(key, {} if group else option.default)
+        if group and isinstance(value, Mapping):
+            defaults = {} if _required(option) else vars(option.default)
+            full[key] = _filled_in(group, {**defaults, **value}, registry, place, (), "this table")
+        elif key not in given:
+            full[key] = value
+        elif isinstance(value, Mapping):
             full[key] = resolve(value, family, place, supplied)
         elif isinstance(value, list) and any(isinstance(item, Mapping) for item in value):
             full[key] = [
@@ -273,20 +293,31 @@ def build(spec: Mapping[str, Any], registry: Registry, where: str, **supplied: A
     """
     full = resolve(spec, registry, where, supplied)
     maker = find(full, registry, where)
+    options = {key: value for key, value in full.items() if key != "name"}
+    return _made(maker, options, registry, where, supplied)
 
-    def part(place: str, value: Any, family: Registry) -> Any:
-        if isinstance(value, Mapping):
-            return build(value, family, place, **supplied)
-        if isinstance(value, list):
-            return [part(f"{place}.{i}", item, family) for i, item in enumerate(value)]
-        return value
 
-    given = {
-        key: part(f"{where}.{key}", value, registry.family_of(key))
-        for key, value in full.items()
-        if key != "name"
-    }
+def _made(
+    maker: Maker,
+    options: Mapping[str, Any],
+    registry: Registry,
+    where: str,
+    supplied: Mapping[str, Any],
+) -> Any:
+    """A part or group, of options that `resolve` has filled in."""
     accepted = inspect.signature(maker).parameters
+
+    def part(place: str, value: Any, key: str) -> Any:
+        if isinstance(value, list):
+            return [part(f"{place}.{i}", item, key) for i, item in enumerate(value)]
+        if not isinstance(value, Mapping):
+            return value
+        group = _group(accepted[key])
+        if group:
+            return _made(group, value, registry, place, {})
+        return build(value, registry.family_of(key), place, **supplied)
+
+    given = {key: part(f"{where}.{key}", value, key) for key, value in options.items()}
     given |= {key: value for key, value in supplied.items() if key in accepted}
     try:
         return maker(**given)
@@ -362,6 +393,12 @@ def _options(
 
 def _required(option: inspect.Parameter) -> bool:
     return option.default is option.empty
+
+
+def _group(option: inspect.Parameter) -> type | None:
+    """The dataclass whose fields make up an option; None for options that are no group."""
+    kind = option.annotation
+    return kind if isinstance(kind, type) and dataclasses.is_dataclass(kind) else None
 
 
 def _fits(value: Any, annotation: Any) -> bool:
