@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Protocol, runtime_checkable
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor
 
 from sparring.kernels.runtime import can_loop, compiled, in_parts
@@ -177,32 +177,31 @@ def score_rows(score: Scorer, rows: slice, ids: Int[Tensor, "1 K"]) -> Float[Ten
     return scorer[rows](ids) if isinstance(scorer, IndexableScorer) else score(ids)[rows]
 
 
-def group_rows(rows: Tensor, groups: int) -> Tensor:
-    """View of B rows as [G, B/G, ...]: the queries that share each candidate list.
+def group_rows(rows: Shaped[Tensor, "B ..."], groups: int) -> Shaped[Tensor, "G b ..."]:
+    """View of B rows as [G, B/G, ...]: the queries that share each candidate list."""
+    return rows.unflatten(0, (groups, group_size(groups, len(rows))))
+
+
+def expand_lists(lists: Shaped[Tensor, "G K"], batch: int) -> Shaped[Tensor, "G b K"]:
+    """View of candidate lists as seen by each query of their group."""
+    return lists.unsqueeze(1).expand(-1, group_size(len(lists), batch), -1)
+
+
+def ungroup(lists: Shaped[Tensor, "G K"], batch: int) -> Shaped[Tensor, "B K"]:
+    """Candidate lists, or values of their candidates, with one row per query."""
+    return expand_lists(lists, batch).reshape(batch, lists.shape[1])
+
+
+def group_size(groups: int, batch: int) -> int:
+    """How many queries share each of the candidate lists; 1 in an empty batch without lists.
 
     Raises:
-        ValueError: if the number of groups does not divide the batch.
+        ValueError: if the number of lists does not divide the batch.
     """
-    if len(rows) == groups:  # of which there may be none
-        return rows.unsqueeze(1)
-    if len(rows) % groups:
-        raise ValueError(f"{groups} candidate lists cannot be shared evenly by {len(rows)} queries")
-    return rows.unflatten(0, (groups, len(rows) // groups))
-
-
-def expand_lists(ids: Int[Tensor, "G K"], batch: int) -> Int[Tensor, "G b K"]:
-    """Candidate lists as seen by each query of their group, without copying."""
-    groups, width = ids.shape
-    if groups == batch:
-        return ids.unsqueeze(1)
-    if batch % groups:
+    size = max(batch, 1) // max(groups, 1)
+    if groups * size != batch:
         raise ValueError(f"{groups} candidate lists cannot be shared evenly by {batch} queries")
-    return ids.unsqueeze(1).expand(groups, batch // groups, width)
-
-
-def ungroup(ids: Int[Tensor, "G K"], batch: int) -> Int[Tensor, "B K"]:
-    """Spell out grouped candidate lists, one row per query."""
-    return expand_lists(ids, batch).reshape(batch, ids.shape[1])
+    return size
 
 
 def not_answer(answer: Int[Tensor, "B"], ids: Int[Tensor, "G K"]) -> Bool[Tensor, "B K"]:

@@ -105,7 +105,7 @@ class BatchMeanDistribution:
         """The same for the pool, in which all queries are alike."""
         share = self.table.flatten()[codes.cell[ids]] * codes.weight[ids]
         stated = raised(share, floor, codes.entities).log()
-        return stated.expand(self.size, -1) if len(ids) == 1 else stated
+        return ungroup(stated, self.size)
 
 
 class InvertedMultiIndex(nn.Module):

@@ -115,7 +115,7 @@ class Popularity(NegativeSampler):
         return self.to_negatives(queries, ids.clamp_(max=len(self.upto) - 1))
 
     def log_prob(self, queries, ids):
-        return by_popularity(self.log_share, len(queries), ids)
+        return ungroup(self.log_share[ids], len(queries))
 
     def answer_log_prob(self, queries):
         return at_answer(self.log_share, self.log_once, queries)
@@ -148,7 +148,7 @@ class InBatch(NegativeSampler):
         return self.to_negatives(queries, queries.answer[order[: self.k]].unsqueeze(0))
 
     def log_prob(self, queries, ids):
-        return by_popularity(self.log_share, len(queries), ids)
+        return ungroup(self.log_share[ids], len(queries))
 
     def answer_log_prob(self, queries):
         return at_answer(self.log_share, self.log_once, queries)
@@ -207,16 +207,6 @@ def at_least_one(groups: int | None) -> int | None:
     if groups is not None and groups < 1:
         raise ValueError(f"a batch needs at least one candidate list; got groups={groups}")
     return groups
-
-
-def by_popularity(
-    log_share: Float[Tensor, "N"], batch: int, ids: Int[Tensor, "G K"]
-) -> Float[Tensor, "B K"]:
-    """Each candidate's share, looked up once per list."""
-    rows = log_share[ids]
-    if len(ids) == batch:
-        return rows
-    return rows.unsqueeze(1).expand(-1, batch // len(ids), -1).reshape(batch, ids.shape[1])
 
 
 def at_answer(
