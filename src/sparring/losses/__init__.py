@@ -1,46 +1,29 @@
-"""How wrong answers should score against right ones."""
+"""Losses: they compare the score of the answer with the scores of its negatives.
 
-from sparring.losses.base import LOSSES, Loss, attention, average
-from sparring.losses.margin import DoubleMargin, MarginRanking, PairwiseLogistic
-from sparring.losses.pointwise import (
-    NCE,
-    Logistic,
-    NonNegative,
-    SelfAdversarial,
-    SmoothedLogistic,
-    SummedLogistic,
-    Tans,
-)
-from sparring.losses.softmax import (
-    Debiased,
-    Emu,
-    HardDebiased,
-    HaSa,
-    SmoothedSoftmax,
-    Softmax,
-    TrueNegativeSoftmax,
-)
+`pointwise` looks at each score by itself, `margin` at differences and thresholds, `softmax` at the
+answer among all its negatives. `Loss` says how to write another one.
+"""
+
+from sparring.losses.base import LOSSES, Loss, adversarial_weights, to_float32, weighted_mean
+from sparring.losses.margin import DoubleMarginLoss, MarginRankingLoss, SoftMarginRankingLoss
+from sparring.losses.pointwise import NCE, BCELoss, NNPULoss, NSSALoss
+from sparring.losses.softmax import HardDebiased, HaSa, SampledSoftmax, TrueNegativeSoftmax
 
 __all__ = [
     "LOSSES",
     "NCE",
-    "Debiased",
-    "DoubleMargin",
-    "Emu",
+    "BCELoss",
+    "DoubleMarginLoss",
     "HaSa",
     "HardDebiased",
-    "Logistic",
     "Loss",
-    "MarginRanking",
-    "NonNegative",
-    "PairwiseLogistic",
-    "SelfAdversarial",
-    "SmoothedLogistic",
-    "SmoothedSoftmax",
-    "Softmax",
-    "SummedLogistic",
-    "Tans",
+    "MarginRankingLoss",
+    "NNPULoss",
+    "NSSALoss",
+    "SampledSoftmax",
+    "SoftMarginRankingLoss",
     "TrueNegativeSoftmax",
-    "attention",
-    "average",
+    "adversarial_weights",
+    "to_float32",
+    "weighted_mean",
 ]

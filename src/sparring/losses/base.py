@@ -1,7 +1,8 @@
-"""What a loss is, and the sums that losses share."""
+"""The interface of losses, and the weights and sums that they share."""
 
 import math
 from abc import ABC, abstractmethod
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -11,22 +12,49 @@ from torch.autograd.function import once_differentiable
 
 from sparring.batch import Negatives
 from sparring.kernels.runtime import can_loop, compiled, in_parts
+from sparring.models.base import KGEModel
 from sparring.registry import Registry
+from sparring.samplers.base import NegativeSampler
 
 LOSSES = Registry("loss")
 
 
 class Loss(nn.Module, ABC):
-    """Compares the scores of right and wrong answers; sees no model, sampler or config.
+    """Compares the scores of answers with those of their negatives.
 
-    Candidates count in proportion to `negatives.weight * negatives.mask`; a query without any
-    gets no gradient from its negatives. The result is the mean over queries, by their weight.
+    To write one, implement `forward` and register the class. It is then known to configurations,
+    to `sparring list losses` and to the contract tests:
+
+    ```python
+    @register("squared")
+    class Squared(Loss):
+        def forward(self, positive, negative, negatives, weight):
+            positive, negative = to_float32(positive), to_float32(negative)
+            share = adversarial_weights(negative, negatives, 0.0)
+            rows = (1 - positive) ** 2 + (share * negative**2).sum(1)
+            return weighted_mean(rows, weight)
+    ```
+
+    A loss keeps these rules, which `sparring.testing.check_loss` checks:
+
+    - A candidate counts in proportion to `negatives.weight * negatives.mask`. Where that is 0,
+      neither its score nor its density has any influence.
+    - A query without a candidate that counts gets no gradient from its negatives.
+    - The result is the mean over queries by `weight`, in float32 or better.
+    - Values and gradients stay finite for any finite scores.
+
+    Attributes:
+        needs_log_q: True where `negatives.log_q` must be known.
+        needs_answer_log_q: True where `negatives.answer_log_q` must be known too.
+        soft_labels: True where a negative may be pulled up or an answer down, as with smoothed
+            labels.
     """
 
     registry = LOSSES
 
-    needs_log_q = False  # True where `negatives.log_q` must be stated
-    needs_answer_log_q = False  # True where `negatives.answer_log_q` must be stated too
+    needs_log_q = False
+    needs_answer_log_q = False
+    soft_labels = False
 
     @abstractmethod
     def forward(
@@ -36,33 +64,73 @@ class Loss(nn.Module, ABC):
         negatives: Negatives,
         weight: Float[Tensor, "B"],
     ) -> Float[Tensor, ""]:
-        """The loss of one batch."""
+        """The loss of one batch.
+
+        Args:
+            positive: scores of the answers.
+            negative: scores of the candidates.
+            negatives: the candidates, with their mask, weights and densities.
+            weight: of each query.
+        """
+
+    def check(self, sampler: NegativeSampler, model: KGEModel | None = None) -> None:
+        """Make sure that this sampler and model give the loss what it needs.
+
+        Args:
+            model: None where the scores come from another library.
+
+        Raises:
+            ValueError: if the loss needs a density that is not known.
+        """
+        if not self.needs_log_q:
+            return
+        loss, drawn = type(self).__name__, type(sampler).__name__
+        if not sampler.has_log_q:
+            raise ValueError(
+                f"{loss} corrects for the density of its negatives, which {drawn} does not know; "
+                "use another loss or sampler"
+            )
+        if model is not None and not model.trains_on_entities:
+            raise ValueError(
+                f"{loss} corrects for the density of its negatives, but {type(model).__name__} "
+                "alters them, and the density of the result is not known; use a loss without "
+                "correction"
+            )
+        if self.needs_answer_log_q and not sampler.has_answer_log_q:
+            raise ValueError(
+                f"{loss} corrects for the density of answers, which {drawn} does not know; "
+                "correct negatives only, or use another sampler"
+            )
 
 
-def wide(scores: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
+def to_float32(scores: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
     """Scores in float32 or better, so that losses do not round as coarsely as a model may."""
     return scores.to(torch.promote_types(scores.dtype, torch.float32))
 
 
-def average(rows: Float[Tensor, "B"], weight: Float[Tensor, "B"]) -> Float[Tensor, ""]:
-    """Mean by weight."""
+def weighted_mean(rows: Float[Tensor, "B"], weight: Float[Tensor, "B"]) -> Float[Tensor, ""]:
+    """Mean over queries by weight."""
     return (rows * weight).sum() / weight.sum()
 
 
-def both_terms(
+def combine_terms(
     right: Float[Tensor, "B"],
     wrong: Float[Tensor, "B"],
-    negatives: Negatives,
     weight: Float[Tensor, "B"],
+    negative_weight: Float[Tensor, "B"] | None,
 ) -> Float[Tensor, ""]:
-    """Mean of right answers plus mean of wrong ones, each by the weight of its own."""
-    if negatives.negative_query_weight is None:
-        return average(right + wrong, weight)
-    return average(right, weight) + average(wrong, negatives.negative_query_weight)
+    """Mean of the answers' terms plus mean of the negatives' terms.
+
+    Args:
+        negative_weight: of each query's negatives; None where it is that of its answer.
+    """
+    if negative_weight is None:
+        return weighted_mean(right + wrong, weight)
+    return weighted_mean(right, weight) + weighted_mean(wrong, negative_weight)
 
 
-def counted(negatives: Negatives) -> Float[Tensor, "B K"]:
-    """How much each candidate counts; 0 where it does not."""
+def effective_weight(negatives: Negatives) -> Float[Tensor, "B K"]:
+    """Weight of each candidate; 0 where the mask is False."""
     weight, mask = negatives.weight, negatives.mask
     if not can_loop(weight):
         return torch.where(mask, weight, 0)
@@ -80,61 +148,51 @@ def count(start, stop, weight, mask, out):
     return 0
 
 
-def known_facts(negatives: Negatives) -> Float[Tensor, "B K"]:
-    """Weight of the candidates that are there as known facts, 0 for all others."""
+def known_fact_weight(negatives: Negatives) -> Float[Tensor, "B K"]:
+    """Weight of each candidate that is listed as a known fact; 0 for all others."""
     return negatives.weight * (~negatives.mask & (negatives.p_false_negative == 1))
 
 
-def attention(
+def adversarial_weights(
     negative: Float[Tensor, "B K"], negatives: Negatives, temperature: float
 ) -> Float[Tensor, "B K"]:
-    """Each row's share per negative: proportional to weight * exp(temperature * score).
+    """Weights in proportion to weight * exp(temperature * score), without gradient.
 
-    Shares sum to 1 per row, or to 0 where a row has no usable negative. They carry no gradient.
+    Rows sum to 1, or to 0 where no candidate counts. A temperature of 0 gives the plain mean,
+    above 0 the self-adversarial weights of Sun et al., 2019.
     """
-    share = counted(negatives)
-    return tilted(share, negative, temperature) if temperature else shared(share)
+    return softmax_weights(effective_weight(negatives), negative, temperature)
 
 
-def weights(
-    negative: Float[Tensor, "B K"], negatives: Negatives, temperature: float
+def softmax_weights(
+    weight: Float[Tensor, "B K"], score: Float[Tensor, "B K"], temperature: float
 ) -> Float[Tensor, "B K"]:
-    """What `attention` shares out in proportion to, where the mask is True."""
-    return attention(negative, negatives, temperature) if temperature else negatives.weight
+    """Rows in proportion to weight * exp(temperature * score), which sum to 1; no gradient."""
+    if temperature:
+        logit = (temperature * score.detach()).masked_fill(weight == 0, -torch.inf)
+        top = logit.amax(1, keepdim=True).clamp(min=torch.finfo(logit.dtype).min)
+        weight = weight * (logit - top).exp()
+    return weight / weight.sum(1, keepdim=True).clamp(min=torch.finfo(weight.dtype).tiny)
 
 
-def tilted(
-    share: Float[Tensor, "B K"], score: Float[Tensor, "B K"], temperature: float
-) -> Float[Tensor, "B K"]:
-    """Shares in proportion to share * exp(temperature * score), without gradient."""
-    if not temperature:
-        return shared(share.clone())
-    tilt = (temperature * score.detach()).masked_fill(share == 0, -torch.inf)
-    top = tilt.amax(1, keepdim=True).clamp(min=torch.finfo(tilt.dtype).min)
-    return shared(share * (tilt - top).exp())
-
-
-def shared(share: Float[Tensor, "B K"]) -> Float[Tensor, "B K"]:
-    """The same shares, divided by their sum, in place."""
-    return share.div_(share.sum(1, keepdim=True).clamp(min=torch.finfo(share.dtype).tiny))
-
-
-def log_total(
+def log_sum_exp(
     bias: Float[Tensor, "B K"], score: Float[Tensor, "B K"], scale: Float[Tensor, ""]
 ) -> Float[Tensor, "B"]:
-    """Log of the sum of exp(bias + scale * score), and the lowest number for rows of nothing.
+    """Log of the sum of exp(bias + scale * score) over candidates.
+
+    Rows where nothing counts get the lowest number, so that gradients stay finite.
 
     Args:
-        bias: -inf for what does not count.
+        bias: -inf for a candidate that does not count.
     """
-    return LogTotal.apply(bias, score, scale)
+    return LogSumExp.apply(bias, score, scale)
 
 
-class LogTotal(Function):
-    """`log_total`, in as few passes over the scores as there can be on the way and back."""
+class LogSumExp(Function):
+    """`log_sum_exp`, with as few passes over the scores as possible, forward and backward."""
 
     @staticmethod
-    def forward(ctx, bias, score, scale):
+    def forward(ctx: Any, bias: Tensor, score: Tensor, scale: Tensor) -> Tensor:
         part = torch.addcmul(bias, score, scale)
         lowest = torch.finfo(part.dtype).min
         top = part.amax(1, keepdim=True).clamp(min=lowest)
@@ -144,83 +202,90 @@ class LogTotal(Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, grad):
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
         part, total, score, scale = ctx.saved_tensors
         each = (grad / total.clamp(min=torch.finfo(total.dtype).tiny)).unsqueeze(1)
-        of_bias, of_score, of_scale = ctx.needs_input_grad
+        bias_needs, score_needs, scale_needs = ctx.needs_input_grad
         return (
-            part * each if of_bias else None,
-            part * (each * scale) if of_score else None,
-            (part * each * score).sum() if of_scale else None,
+            part * each if bias_needs else None,
+            part * (each * scale) if score_needs else None,
+            (part * each * score).sum() if scale_needs else None,
         )
 
 
-def log_mean(share: Float[Tensor, "B K"], score: Float[Tensor, "B K"]) -> Float[Tensor, "B"]:
-    """Log of the mean of exp(score) by share; the lowest number for rows of nothing."""
-    total = share.sum(1, keepdim=True).clamp(min=torch.finfo(share.dtype).tiny)
-    return log_total((share / total).log(), score, score.new_ones(()))
+def log_mean_exp(weight: Float[Tensor, "B K"], score: Float[Tensor, "B K"]) -> Float[Tensor, "B"]:
+    """Log of the weighted mean of exp(score); the lowest number where nothing counts."""
+    total = weight.sum(1, keepdim=True).clamp(min=torch.finfo(weight.dtype).tiny)
+    return log_sum_exp((weight / total).log(), score, score.new_ones(()))
 
 
-def log_minus(more: Float[Tensor, "B"], less: Float[Tensor, "B"]) -> Float[Tensor, "B"]:
+def log_sub_exp(more: Float[Tensor, "B"], less: Float[Tensor, "B"]) -> Float[Tensor, "B"]:
     """Log of exp(more) - exp(less); -inf, without gradient, where that is not above 0."""
     above = less < more
-    apart = torch.where(above, less - more, -1.0)
-    return torch.where(above, more + (-torch.expm1(apart)).log(), -torch.inf)
+    gap = torch.where(above, less - more, -1.0)
+    return torch.where(above, more + (-torch.expm1(gap)).log(), -torch.inf)
 
 
-def stated(density: Float[Tensor, "..."] | None, what: str, instead: str) -> Float[Tensor, "..."]:
-    """The density, or an error that says what is missing and what to do instead."""
-    if density is None:
-        raise ValueError(f"{what}, which this sampler does not state; {instead}")
-    return density
+def log_importance_weights(
+    weight: Float[Tensor, "B K"], log_q: Float[Tensor, "B K"]
+) -> Float[Tensor, "B K"]:
+    """Log of weight / q; -inf where the weight is 0, whatever the density there."""
+    return weight.log() - log_q.clamp(min=torch.finfo(log_q.dtype).min)
 
 
-def lowered(share: Float[Tensor, "B K"], log_q: Float[Tensor, "B K"]) -> Float[Tensor, "B K"]:
-    """Log of share / q; -inf where nothing counts, whatever the density there."""
-    return share.log() - log_q.clamp(min=torch.finfo(log_q.dtype).min)
+def require_log_q(negatives: Negatives) -> Float[Tensor, "B K"]:
+    """Log-density of the candidates.
+
+    Raises:
+        ValueError: if the sampler does not know it.
+    """
+    if negatives.log_q is None:
+        raise ValueError(
+            "a correction needs log_q, which this sampler does not know; use a sampler that does, "
+            'or a loss without (sampled-softmax with correction = "none")'
+        )
+    return negatives.log_q
 
 
-def density(negatives: Negatives) -> Float[Tensor, "B K"]:
-    """Log-density of the candidates."""
-    return stated(
-        negatives.log_q,
-        "a correction needs log_q",
-        'use a sampler that does, or a loss without (softmax with correction = "none")',
-    )
+def require_answer_log_q(negatives: Negatives) -> Float[Tensor, "B"]:
+    """Log-density of the answers.
+
+    Raises:
+        ValueError: if the sampler does not know it.
+    """
+    if negatives.answer_log_q is None:
+        raise ValueError(
+            "correcting the answer needs its log_q, which this sampler does not know; use a "
+            "sampler that does, or correct only the negatives (sampled-softmax with correction = "
+            '"negatives")'
+        )
+    return negatives.answer_log_q
 
 
-def density_at_answer(negatives: Negatives) -> Float[Tensor, "B"]:
-    """Log-density of the answers."""
-    return stated(
-        negatives.answer_log_q,
-        "correcting the answer needs its log_q",
-        "use a sampler that does, or correct only the negatives (softmax with correction = "
-        '"negatives")',
-    )
-
-
-def log_or_lowest(prior: float) -> float:
+def log_prior(prior: float) -> float:
     """Log of the prior; -inf for a prior of 0."""
     return math.log(prior) if prior else -torch.inf
 
 
-def below_one(prior: float) -> float:
-    """The prior, if it is a share that leaves something.
+def validate_prior(prior: float) -> float:
+    """The prior, if it is at least 0 and below 1.
 
     Raises:
-        ValueError: if it is below 0, or 1 or above.
+        ValueError: if it is not.
     """
     if not 0 <= prior < 1:
-        raise ValueError(f"the prior of a false negative is a share below 1; got {prior}")
+        raise ValueError(
+            f"the prior of a false negative must be at least 0 and below 1; got {prior}"
+        )
     return prior
 
 
-def share_of_one(smoothing: float) -> float:
-    """The smoothing, if it is a share.
+def validate_smoothing(smoothing: float) -> float:
+    """The label smoothing, if it is at least 0 and below 1.
 
     Raises:
-        ValueError: if it is below 0, or 1 or above.
+        ValueError: if it is not.
     """
     if not 0 <= smoothing < 1:
-        raise ValueError(f"label smoothing is a share below 1; got {smoothing}")
+        raise ValueError(f"label smoothing must be at least 0 and below 1; got {smoothing}")
     return smoothing

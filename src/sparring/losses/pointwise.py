@@ -1,144 +1,156 @@
-"""Losses that ask of every score by itself: right or wrong?
-
-Losses that weigh queries by what the model thinks of them.
-
-Noise-contrastive estimation: was this drawn from the graph, or from the sampler?
-
-Losses for negatives that are unlabelled rather than wrong."""
+"""Losses that look at every score by itself: is this answer right or wrong?"""
 
 import math
-from dataclasses import replace
 
 import torch
+from jaxtyping import Float
+from torch import Tensor
 from torch.nn import functional as F
 
+from sparring.batch import Negatives
 from sparring.losses.base import (
     Loss,
-    attention,
-    average,
-    below_one,
-    both_terms,
-    counted,
-    density,
-    density_at_answer,
-    known_facts,
-    log_total,
-    share_of_one,
-    wide,
+    adversarial_weights,
+    combine_terms,
+    effective_weight,
+    known_fact_weight,
+    log_sum_exp,
+    require_answer_log_q,
+    require_log_q,
+    to_float32,
+    validate_prior,
+    validate_smoothing,
+    weighted_mean,
 )
-from sparring.registry import register
+from sparring.registry import Alias, register
 
 
-@register("logistic")
-class Logistic(Loss):
-    """Log-sigmoid with margin; every query's negatives weigh as much as its answer.
+@register(
+    "nssa",
+    example={"margin": 1.0, "adversarial_temperature": 0.5},
+    aliases={
+        "logistic": Alias(implied={"margin": 0.0, "adversarial_temperature": 0.0}),
+        "self-adversarial": Alias(),
+        "tans": Alias(implied={"query_power": -0.5}, renamed={"gamma": "query_power"}),
+    },
+    renamed={"temperature": "adversarial_temperature"},
+)
+class NSSALoss(Loss):
+    """Negative sampling loss with self-adversarial weights (Sun et al., 2019).
+
+    Half of -log sigmoid(positive + margin), plus half of the weighted mean of
+    -log sigmoid(-negative - margin).
 
     Args:
-        margin: added to all scores, so that a distance of `margin` is on the fence.
-        temperature: above 0, negatives weigh in by softmax of temperature * score, which is
-            self-adversarial (Sun et al., 2019); 0 weighs them equally.
+        margin: added to all scores, so that a distance of `margin` has probability 1/2.
+        adversarial_temperature: negatives are weighted by the softmax of
+            adversarial_temperature * score; 0 weights them equally.
+        query_power: queries are weighted by (sum of exp(score) over known answers) ** query_power,
+            the model's own estimate of how frequent a query is (Feng et al., 2024). Below 0, rare
+            queries count more; 0 weights them equally. Known answers are those that the sampler
+            lists (`with-positives`); without any, the query's own answer.
     """
 
-    def __init__(self, *, margin: float = 0.0, temperature: float = 0.0):
+    def __init__(
+        self,
+        *,
+        margin: float = 9.0,
+        adversarial_temperature: float = 1.0,
+        query_power: float = 0.0,
+    ):
         super().__init__()
-        self.margin, self.temperature = margin, temperature
+        self.margin, self.adversarial_temperature = margin, adversarial_temperature
+        self.query_power = query_power
 
-    def forward(self, positive, negative, negatives, weight):
-        positive, negative = wide(positive), wide(negative)
-        share = attention(negative, negatives, self.temperature)
+    def forward(
+        self,
+        positive: Float[Tensor, "B"],
+        negative: Float[Tensor, "B K"],
+        negatives: Negatives,
+        weight: Float[Tensor, "B"],
+    ) -> Float[Tensor, ""]:
+        positive, negative = to_float32(positive), to_float32(negative)
+        share = adversarial_weights(negative, negatives, self.adversarial_temperature)
         right = F.softplus(-positive - self.margin)
         wrong = (share * F.softplus(negative + self.margin)).sum(1)
-        return both_terms(right / 2, wrong / 2, negatives, weight)
+        negative_weight = negatives.negative_query_weight
+        if self.query_power:
+            factor = self.frequency_factor(positive.detach(), negative.detach(), negatives, weight)
+            weight = weight * factor
+            negative_weight = None if negative_weight is None else negative_weight * factor
+        return combine_terms(right / 2, wrong / 2, weight, negative_weight)
+
+    def frequency_factor(
+        self,
+        positive: Float[Tensor, "B"],
+        negative: Float[Tensor, "B K"],
+        negatives: Negatives,
+        weight: Float[Tensor, "B"],
+    ) -> Float[Tensor, "B"]:
+        """Factor on the weight of each query, at most 1; 0 for a query of weight 0."""
+        known = known_fact_weight(negatives)
+        total = log_sum_exp(known.log(), negative, negative.new_ones(()))
+        frequency = torch.where((known > 0).any(1), total, positive)
+        log_factor = (self.query_power * frequency).masked_fill(weight == 0, -torch.inf)
+        return (log_factor - log_factor.amax()).exp()
 
 
-@register("self-adversarial")
-class SelfAdversarial(Logistic):
-    """`Logistic` with the temperature of Sun et al., 2019, on by default."""
+@register(
+    "bce",
+    aliases={
+        "summed-logistic": Alias(),
+        "smoothed-logistic": Alias(implied={"label_smoothing": 0.1}),
+    },
+    renamed={"smoothing": "label_smoothing"},
+)
+class BCELoss(Loss):
+    """Binary cross-entropy, summed over the negatives of each query.
 
-    def __init__(self, *, margin: float = 9.0, temperature: float = 1.0):
-        super().__init__(margin=margin, temperature=temperature)
-
-
-@register("summed-logistic")
-class SummedLogistic(Loss):
-    """Binary cross-entropy where every negative counts in full, as with 1vsAll and KvsAll.
-
-    With drawn negatives it is the negative sampling of Mikolov et al., 2013, whose optimum is
-    log p - log(K q): the score of what is drawn often is too low.
-    """
-
-    def forward(self, positive, negative, negatives, weight):
-        positive, negative = wide(positive), wide(negative)
-        wrong = (counted(negatives) * F.softplus(negative)).sum(1)
-        return both_terms(F.softplus(-positive), wrong, negatives, weight)
-
-
-@register("tans")
-class Tans(Loss):
-    """`Logistic` with queries weighed by (sum of exp(score) over known answers) ** gamma.
-
-    The model's own estimate of how common a query is takes the place of counts (Feng et al.,
-    2024). Known answers are those that the sampler shows beside its negatives (`show-known`);
-    where there are none, the query's own answer. The reference code's factor cancels by a slip
-    in its shapes, so that gamma = 0 reproduces it.
-
-    Args:
-        margin, temperature: as in `Logistic`.
-        gamma: below 0, rare queries weigh more; 0 for equal weights.
-    """
-
-    def __init__(self, *, margin: float = 9.0, temperature: float = 1.0, gamma: float = -0.5):
-        super().__init__()
-        self.plain = Logistic(margin=margin, temperature=temperature)
-        self.gamma = gamma
-
-    def forward(self, positive, negative, negatives, weight):
-        answer, candidate = wide(positive).detach(), wide(negative).detach()
-        known = known_facts(negatives)
-        total = log_total(known.log(), candidate, candidate.new_ones(()))
-        common = self.gamma * torch.where((known > 0).any(1), total, answer)
-        common = common.masked_fill(weight == 0, -torch.inf)
-        factor = (common - common.amax()).exp()
-        other = negatives.negative_query_weight
-        negatives = replace(
-            negatives, negative_query_weight=None if other is None else other * factor
-        )
-        return self.plain(positive, negative, negatives, weight * factor)
-
-
-@register("smoothed-logistic")
-class SmoothedLogistic(Loss):
-    """Binary cross-entropy over all entities with smoothed labels: 1vsAll and KvsAll.
-
-    Labels are (1 - smoothing) y + smoothing / K; for the sampler `all-entities` and `kvs-all`,
-    K is the number of entities (Dettmers et al., 2018).
+    With all entities as negatives it is 1vsAll, with `kvs-all` KvsAll (Dettmers et al., 2018). With
+    drawn negatives it is the negative sampling of Mikolov et al., 2013, whose optimum is
+    log p - log(K q): entities that are drawn often score too low.
 
     Args:
-        compat: as in LibKGE, (1 - smoothing) y + 1 / K (Ruffinelli et al., 2020).
+        label_smoothing: labels are (1 - label_smoothing) y + label_smoothing / K. K stands for the
+            number of entities, so use it with all entities as negatives.
+        compat: labels are (1 - label_smoothing) y + 1 / K, as in LibKGE (Ruffinelli et al., 2020).
+
+    Raises:
+        ValueError: if `label_smoothing` is not at least 0 and below 1.
     """
 
-    def __init__(self, *, smoothing: float = 0.1, compat: bool = False):
+    def __init__(self, *, label_smoothing: float = 0.0, compat: bool = False):
         super().__init__()
-        self.smoothing, self.compat = share_of_one(smoothing), compat
+        self.label_smoothing, self.compat = validate_smoothing(label_smoothing), compat
+        self.soft_labels = compat or label_smoothing > 0
 
-    def forward(self, positive, negative, negatives, weight):
-        positive, negative = wide(positive), wide(negative)
-        label = (1.0 if self.compat else self.smoothing) / negative.shape[1]
-        right = F.softplus(positive) - (1 - self.smoothing + label) * positive
-        wrong = (counted(negatives) * (F.softplus(negative) - label * negative)).sum(1)
-        return both_terms(right, wrong, negatives, weight)
+    def forward(
+        self,
+        positive: Float[Tensor, "B"],
+        negative: Float[Tensor, "B K"],
+        negatives: Negatives,
+        weight: Float[Tensor, "B"],
+    ) -> Float[Tensor, ""]:
+        positive, negative = to_float32(positive), to_float32(negative)
+        right, wrong = F.softplus(-positive), F.softplus(negative)
+        if self.soft_labels:
+            label = (1.0 if self.compat else self.label_smoothing) / negative.shape[1]
+            right = F.softplus(positive) - (1 - self.label_smoothing + label) * positive
+            wrong = wrong - label * negative
+        wrong = (effective_weight(negatives) * wrong).sum(1)
+        return combine_terms(right, wrong, weight, negatives.negative_query_weight)
 
 
 @register("nce")
 class NCE(Loss):
-    """Binary cross-entropy of score - log(K q), for answers and negatives alike.
+    """Noise-contrastive estimation: binary cross-entropy of score - log(K q).
 
-    The optimum is the log-probability of the answer whatever the sampler, so scores normalise
-    themselves (Gutmann & Hyvärinen, 2010).
+    It applies to answers and negatives alike. The optimum is the log-probability of the answer for
+    any sampler, so scores normalize themselves (Gutmann & Hyvärinen, 2010).
 
     Args:
-        mean: average over negatives instead of adding them up, with log q in place of log(K q):
-            the log-sigmoid loss with a margin that the density sets.
+        mean: average over negatives instead of summing, with log q in place of log(K q): the
+            log-sigmoid loss with a margin that the density sets.
     """
 
     needs_log_q = needs_answer_log_q = True
@@ -147,35 +159,58 @@ class NCE(Loss):
         super().__init__()
         self.mean = mean
 
-    def forward(self, positive, negative, negatives, weight):
-        positive, negative = wide(positive), wide(negative)
-        drawn = 0.0 if self.mean else math.log(negative.shape[1])
-        share = attention(negative, negatives, 0.0) if self.mean else counted(negatives)
-        # what does not count may have a density of 0, and 0 * inf is no number
-        log_q = density(negatives).masked_fill(share == 0, 0.0)
-        right = F.softplus(density_at_answer(negatives) + drawn - positive)
-        wrong = (share * F.softplus(negative - log_q - drawn)).sum(1)
-        return both_terms(right, wrong, negatives, weight)
+    def forward(
+        self,
+        positive: Float[Tensor, "B"],
+        negative: Float[Tensor, "B K"],
+        negatives: Negatives,
+        weight: Float[Tensor, "B"],
+    ) -> Float[Tensor, ""]:
+        positive, negative = to_float32(positive), to_float32(negative)
+        log_k = 0.0 if self.mean else math.log(negative.shape[1])
+        share = (
+            adversarial_weights(negative, negatives, 0.0)
+            if self.mean
+            else effective_weight(negatives)
+        )
+        # a candidate that does not count may have a density of 0, and 0 * inf is NaN
+        log_q = require_log_q(negatives).masked_fill(share == 0, 0.0)
+        right = F.softplus(require_answer_log_q(negatives) + log_k - positive)
+        wrong = (share * F.softplus(negative - log_q - log_k)).sum(1)
+        return combine_terms(right, wrong, weight, negatives.negative_query_weight)
 
 
-@register("non-negative")
-class NonNegative(Loss):
-    """Learning from positive and unlabelled examples, with a risk that stays non-negative.
+@register("nnpu", example={"prior": 0.1}, aliases=["non-negative"])
+class NNPULoss(Loss):
+    """Non-negative positive-unlabeled learning: candidates are unlabeled rather than wrong.
 
-    Of the unlabelled candidates a share `prior` is right; the loss they would cause as wrong
-    ones is estimated at the answers and taken off, over the whole batch, down to 0 (Kiryo et
-    al., 2017; for knowledge graphs, Tang et al., 2022).
+    A share `prior` of the candidates is right. What these would add to the loss as wrong answers is
+    estimated at the known answers and subtracted, over the whole batch, down to 0 (Kiryo et al.,
+    2017; for knowledge graphs, Tang et al., 2022).
+
+    Args:
+        prior: share of candidates that are facts.
+
+    Raises:
+        ValueError: if the prior is not at least 0 and below 1.
     """
 
     def __init__(self, *, prior: float = 1e-5):
         super().__init__()
-        self.prior = below_one(prior)
+        self.prior = validate_prior(prior)
 
-    def forward(self, positive, negative, negatives, weight):
-        positive, negative = wide(positive), wide(negative)
-        share = attention(negative, negatives, 0.0)
-        heard = weight * (counted(negatives) > 0).any(1)
-        unlabelled = (share * F.softplus(negative)).sum(1) * heard
-        unlabelled = unlabelled.sum() / heard.sum().clamp(min=torch.finfo(heard.dtype).tiny)
-        mistaken = self.prior * average(F.softplus(positive), weight)
-        return self.prior * average(F.softplus(-positive), weight) + F.relu(unlabelled - mistaken)
+    def forward(
+        self,
+        positive: Float[Tensor, "B"],
+        negative: Float[Tensor, "B K"],
+        negatives: Negatives,
+        weight: Float[Tensor, "B"],
+    ) -> Float[Tensor, ""]:
+        positive, negative = to_float32(positive), to_float32(negative)
+        share = adversarial_weights(negative, negatives, 0.0)
+        usable = weight * (effective_weight(negatives) > 0).any(1)
+        unlabeled = (share * F.softplus(negative)).sum(1) * usable
+        unlabeled = unlabeled.sum() / usable.sum().clamp(min=torch.finfo(usable.dtype).tiny)
+        mistaken = self.prior * weighted_mean(F.softplus(positive), weight)
+        right = self.prior * weighted_mean(F.softplus(-positive), weight)
+        return right + F.relu(unlabeled - mistaken)
