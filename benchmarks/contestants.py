@@ -46,12 +46,12 @@ class Sparring:
 
     def train(self, name, dim, k, optimizer="adam", shared=False):
         from sparring.corruption import CorruptEither
-        from sparring.losses import MarginRanking
+        from sparring.losses import MarginRankingLoss
         from sparring.samplers import Uniform
         from sparring.training import OPTIMIZERS, TrainingStep
 
         sampler = Uniform(self.graph, k=k, groups=1 if shared else None)
-        loss = MarginRanking(margin=MARGIN)
+        loss = MarginRankingLoss(margin=MARGIN)
         # gradients of the rows in use, where those are few
         model = self.model(name, dim, sparse=shared or k < 16)
         step = TrainingStep(model, sampler, loss, CorruptEither(self.graph))

@@ -25,7 +25,7 @@ from sparring.data.index import TripleIndex
 from sparring.data.read import read_graph
 from sparring.evaluation.ranking import PRECISIONS, evaluate, fitting
 from sparring.experiments.environment import keep_freed_memory, provenance
-from sparring.losses import Softmax
+from sparring.losses import SampledSoftmax
 from sparring.models import ComplEx, TransE
 from sparring.samplers import MaskKnown, Uniform
 from sparring.training import OPTIMIZERS, TrainingStep
@@ -48,7 +48,7 @@ def trained(graph: TrainGraph, make) -> torch.nn.Module:
     torch.manual_seed(0)
     rng, model = torch.Generator().manual_seed(0), make(graph)
     sampler = MaskKnown(graph, inner=Uniform(graph, k=K))
-    step = TrainingStep(model, sampler, Softmax(), CorruptBoth(graph))
+    step = TrainingStep(model, sampler, SampledSoftmax(), CorruptBoth(graph))
     optimizer = OPTIMIZERS["rowwise-adagrad"](step.trainable_parameters(), lr=LR)
     for _ in range(EPOCHS):
         order = torch.randperm(len(graph.triples), generator=rng)

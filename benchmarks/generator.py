@@ -21,7 +21,7 @@ from sparring.corruption import CorruptBoth
 from sparring.data.graph import TrainGraph
 from sparring.experiments.environment import keep_freed_memory, provenance
 from sparring.generators import NSGenerator
-from sparring.losses import Softmax
+from sparring.losses import SampledSoftmax
 from sparring.models import TransE
 from sparring.samplers import MaskKnown, Uniform
 from sparring.training import OPTIMIZERS, TrainingStep
@@ -59,7 +59,9 @@ class ExternalSampler:
         sampler = make(graph)
         self.clock = Timed(sampler)
         model = TransE(graph, dim=dim, norm=2, init=0.1, sparse=True)
-        self.step = TrainingStep(model, sampler, Softmax(correction="both"), CorruptBoth(graph))
+        self.step = TrainingStep(
+            model, sampler, SampledSoftmax(correction="both"), CorruptBoth(graph)
+        )
         self.optimizer = OPTIMIZERS[optimizer](self.step.trainable_parameters(), lr=1e-2)
         self.rng, self.graph = torch.Generator().manual_seed(0), graph
         self.whole, self.sampling = [], []

@@ -33,7 +33,7 @@ from sparring.corruption import CorruptBoth, tail_and_head_queries
 from sparring.evaluation.ranking import evaluate
 from sparring.experiments.environment import provenance
 from sparring.generators import NSGenerator
-from sparring.losses import Softmax
+from sparring.losses import SampledSoftmax
 from sparring.models import ComplEx, TransE
 from sparring.training import OPTIMIZERS, TrainingStep
 
@@ -54,7 +54,9 @@ class ExternalSampler:
         self.graph, dim = graph, DIM if graph.num_entities < 100_000 else 32
         model = TransE(graph, dim=dim, norm=2, init=0.1)
         self.sampler = make(graph, k)
-        loss = Softmax(correction="both" if self.sampler.capabilities.has_answer_log_q else "none")
+        loss = SampledSoftmax(
+            correction="both" if self.sampler.capabilities.has_answer_log_q else "none"
+        )
         self.step = TrainingStep(model, self.sampler, loss, CorruptBoth(graph)).to(GPU)
         self.optimizer = OPTIMIZERS["adam"](self.step.trainable_parameters(), lr=1e-2)
         self.rng = torch.Generator(GPU).manual_seed(0)

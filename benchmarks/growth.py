@@ -19,7 +19,7 @@ from record import load, write
 from sparring.corruption import CorruptBoth
 from sparring.experiments.environment import keep_freed_memory, provenance
 from sparring.generators import NSGenerator
-from sparring.losses import Softmax
+from sparring.losses import SampledSoftmax
 from sparring.models import ComplEx
 from sparring.training import OPTIMIZERS, TrainingStep
 
@@ -44,7 +44,9 @@ class Step(ExternalSampler):
         sampler = make(graph, k)
         self.clock, self.graph, self.whole, self.sampling = Timed(sampler), graph, [], []
         model = ComplEx(graph, dim=DIM, init=0.1, sparse=sparse)
-        self.step = TrainingStep(model, sampler, Softmax(correction="both"), CorruptBoth(graph))
+        self.step = TrainingStep(
+            model, sampler, SampledSoftmax(correction="both"), CorruptBoth(graph)
+        )
         self.optimizer = OPTIMIZERS[optimizer](self.step.trainable_parameters(), lr=lr)
         self.rng = torch.Generator().manual_seed(0)
 

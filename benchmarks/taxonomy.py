@@ -21,7 +21,7 @@ from sparring.corruption import CorruptBoth
 from sparring.data.read import read_graph
 from sparring.evaluation.ranking import evaluate
 from sparring.experiments.environment import keep_freed_memory, provenance
-from sparring.losses import Softmax
+from sparring.losses import SampledSoftmax
 from sparring.models import ComplEx
 from sparring.samplers import MaskKnown, Uniform
 from sparring.training import OPTIMIZERS, TrainingStep
@@ -81,7 +81,7 @@ def main() -> None:
         training, dim=CONFIG["dim"], init=CONFIG["init"], reciprocal_relations=True, sparse=True
     )
     sampler = MaskKnown(training, inner=Uniform(training, k=CONFIG["k"]))
-    step = TrainingStep(model, sampler, Softmax(), CorruptBoth(training))
+    step = TrainingStep(model, sampler, SampledSoftmax(), CorruptBoth(training))
     optimizer = OPTIMIZERS["rowwise-adagrad"](step.trainable_parameters(), lr=CONFIG["lr"])
     trained(step, optimizer, graph.train, 2, rng)  # loops are compiled
     steps = round(options.share * len(graph.train) / CONFIG["batch"])

@@ -9,7 +9,7 @@ from sparring.data.datasets import load_embedded
 from sparring.generators import NSGenerator
 from sparring.integrations import adapter as bridge
 from sparring.integrations import libkge
-from sparring.losses import Softmax
+from sparring.losses import SampledSoftmax
 from sparring.samplers import UniformFiltered
 
 embedder = {"dim": 64, "space": "complex", "initialize_args.std": 0.1, "regularize": "n3"}
@@ -19,7 +19,7 @@ options = {"console.quiet": True, "job.device": "cpu", "model": "complex", "trai
 for make in (lambda g: UniformFiltered(g, k=8), lambda g: NSGenerator(g, k=8)):
     (config := Config(mkdtemp()))._import("complex")
     config.set_all(options | {"lookup_embedder": embedder}, create=True)
-    link = bridge.Adapter(make, corruption=CorruptBoth, loss=Softmax(correction="both"))
+    link = bridge.Adapter(make, corruption=CorruptBoth, loss=SampledSoftmax(correction="both"))
     kind = type("Job", (libkge.SparringJob,), {"bridge": link})
     (job := kind(config, libkge.dataset_of(load_embedded(), config))).run()
     found = job.valid_trace[-1]["mean_reciprocal_rank_filtered"]

@@ -8,10 +8,10 @@ from sparring.evaluation.ranking import evaluate
 from sparring.generators import NSGenerator
 from sparring.integrations.adapter import Adapter, HostModel
 from sparring.integrations.pyg import bridged
-from sparring.losses import Softmax
+from sparring.losses import SampledSoftmax
 from sparring.samplers import UniformFiltered
 
-graph, loss = load_embedded(), Softmax(correction="both")
+graph, loss = load_embedded(), SampledSoftmax(correction="both")
 few, many = (lambda graph, k=k: UniformFiltered(graph, k=k) for k in (8, 10))
 for make in (few, many, lambda graph: NSGenerator(graph, k=8)):
     torch.manual_seed(0)

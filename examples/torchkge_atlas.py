@@ -7,10 +7,10 @@ from sparring.data.datasets import load_embedded
 from sparring.generators import NSGenerator
 from sparring.integrations import adapter as bridge
 from sparring.integrations import torchkge
-from sparring.losses import Softmax
+from sparring.losses import SampledSoftmax
 from sparring.samplers import UniformFiltered
 
-(train, test), loss = torchkge.splits_of(load_embedded()), Softmax(correction="both")
+(train, test), loss = torchkge.splits_of(load_embedded()), SampledSoftmax(correction="both")
 for make in (lambda g: UniformFiltered(g, k=8), lambda g: NSGenerator(g, k=8)):
     torch.manual_seed(0)
     link, model = bridge.Adapter(make, loss=loss), ComplExModel(32, train.n_ent, train.n_rel)

@@ -6,7 +6,7 @@ import torch
 
 from sparring.corruption import CorruptEither
 from sparring.data.index import TripleIndex
-from sparring.losses import Softmax
+from sparring.losses import SampledSoftmax
 from sparring.models import ComplEx
 from sparring.samplers import MaskKnown, Uniform
 from sparring.seeds import Seeds
@@ -22,7 +22,7 @@ def step_of(graph, **options):
     return TrainingStep(
         ComplEx(graph, dim=8, **options),
         MaskKnown(graph, inner=Uniform(graph, k=4)),
-        Softmax(learn_temperature=True, correction="both"),
+        SampledSoftmax(learn_temperature=True, correction="both"),
         CorruptEither(graph),
     )
 

@@ -1,12 +1,14 @@
 """Small instances of everything in the library, by name; contract tests run over all of it."""
 
 from dataclasses import replace
+from functools import partial
 from importlib.util import find_spec
 
 import polars as pl
 import torch
 from samplers import instances
 
+from sparring import losses
 from sparring.corruption import (
     Bernoulli,
     CorruptBoth,
@@ -25,22 +27,11 @@ from sparring.generators import (
     SoftmaxGenerator,
 )
 from sparring.losses import (
-    NCE,
-    Debiased,
-    DoubleMargin,
-    Emu,
+    BCELoss,
     HardDebiased,
-    HaSa,
-    Logistic,
-    MarginRanking,
-    NonNegative,
-    PairwiseLogistic,
-    SelfAdversarial,
-    SmoothedLogistic,
-    SmoothedSoftmax,
-    Softmax,
-    SummedLogistic,
-    Tans,
+    MarginRankingLoss,
+    NSSALoss,
+    SampledSoftmax,
     TrueNegativeSoftmax,
 )
 from sparring.models import (
@@ -182,34 +173,21 @@ COUNT_ANSWERS = (
     "redrawn-typed",
 )
 
-# those with soft labels, which raise wrong answers that are far down
-SOFT_LOSSES = {
-    "emu": Emu,
-    "smoothed-logistic": SmoothedLogistic,
-    "smoothed-softmax": SmoothedSoftmax,
+# the registered examples, and options that take another way through the code
+LOSSES = {name: partial(losses.LOSSES.example, name) for name in losses.LOSSES} | {
+    "bce-smoothed": lambda: BCELoss(label_smoothing=0.1),
+    "debiased": lambda: HardDebiased(hardness=0.0),
+    "margin-ranking-adversarial": lambda: MarginRankingLoss(
+        margin=2.0, adversarial_temperature=0.5
+    ),
+    "nssa-by-frequency": lambda: NSSALoss(margin=1.0, query_power=-0.5),
+    "nssa-plain": lambda: NSSALoss(margin=0.5, adversarial_temperature=0.0),
+    "softmax-both": lambda: SampledSoftmax(temperature=0.5, correction="both"),
+    "softmax-learned": lambda: SampledSoftmax(learn_temperature=True),
+    "softmax-negatives": lambda: SampledSoftmax(correction="negatives"),
+    "softmax-smoothed": lambda: SampledSoftmax(label_smoothing=0.1, negative_target=0.5),
+    "true-negative-softmax-count": lambda: TrueNegativeSoftmax(false_negatives="count"),
 }
-HARD_LOSSES = {
-    "debiased": Debiased,
-    "double-margin": DoubleMargin,
-    "hard-debiased": HardDebiased,
-    "hasa": HaSa,
-    "logistic": lambda: Logistic(margin=0.5),
-    "margin": MarginRanking,
-    "margin-tempered": lambda: MarginRanking(margin=2.0, temperature=0.5),
-    "nce": NCE,
-    "non-negative": lambda: NonNegative(prior=0.1),
-    "pairwise-logistic": PairwiseLogistic,
-    "self-adversarial": lambda: SelfAdversarial(margin=1.0, temperature=0.5),
-    "softmax": Softmax,
-    "softmax-both": lambda: Softmax(temperature=0.5, correction="both"),
-    "softmax-learned": lambda: Softmax(learn_temperature=True),
-    "softmax-negatives": lambda: Softmax(correction="negatives"),
-    "summed": SummedLogistic,
-    "tans": lambda: Tans(margin=1.0),
-    "true-negative-softmax": TrueNegativeSoftmax,
-    "true-negative-softmax-count": lambda: TrueNegativeSoftmax(doubt="count"),
-}
-LOSSES = HARD_LOSSES | SOFT_LOSSES
 
 SIDES = {
     "bernoulli": Bernoulli,
@@ -227,7 +205,7 @@ def step_of(graph, *, model="distmult", sampler=None, loss=None, corruption=Corr
     """A training step on the graph, of parts by name; what is not named is plain."""
     torch.manual_seed(0)
     drawing = SAMPLERS[sampler](graph) if sampler else Uniform(graph, k=4)
-    judging = LOSSES[loss]() if loss else Logistic()
+    judging = LOSSES[loss]() if loss else NSSALoss(margin=0.0, adversarial_temperature=0.0)
     return TrainingStep(MODELS[model](graph), drawing, judging, corruption(graph)).to(
         graph.triples.device
     )
@@ -236,13 +214,11 @@ def step_of(graph, *, model="distmult", sampler=None, loss=None, corruption=Corr
 __all__ = [
     "COUNT_ANSWERS",
     "EXACT_SAMPLERS",
-    "HARD_LOSSES",
     "LOSSES",
     "MODELS",
     "OPTIMIZERS",
     "SAMPLERS",
     "SCHEDULES",
     "SIDES",
-    "SOFT_LOSSES",
     "step_of",
 ]

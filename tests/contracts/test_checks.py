@@ -8,7 +8,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from sparring.batch import ungroup
-from sparring.losses import Logistic, Loss, Softmax, attention, average
+from sparring.losses import Loss, NSSALoss, SampledSoftmax, adversarial_weights, weighted_mean
 from sparring.models import DistMult, KGEModel
 from sparring.models.scorers import DotScorer
 from sparring.samplers import Uniform
@@ -203,7 +203,7 @@ class PerQuery(Loss):
 class Maskless(Loss):
     def forward(self, positive, negative, negatives, weight):
         wrong = (negatives.weight * F.softplus(negative)).mean(1)
-        return average(F.softplus(-positive) + wrong, weight)
+        return weighted_mean(F.softplus(-positive) + wrong, weight)
 
 
 class Weightless(Loss):
@@ -211,56 +211,56 @@ class Weightless(Loss):
 
     def forward(self, positive, negative, negatives, weight):
         wrong = F.softplus(negative).masked_fill(~negatives.mask, 0.0).mean(1)
-        return average(F.softplus(-positive) + wrong, weight)
+        return weighted_mean(F.softplus(-positive) + wrong, weight)
 
 
-class QueryWeightless(Logistic):
+class QueryWeightless(NSSALoss):
     def forward(self, positive, negative, negatives, weight):
         return super().forward(positive, negative, negatives, torch.ones_like(weight))
 
 
-class FirstMatters(Logistic):
+class FirstMatters(NSSALoss):
     def forward(self, positive, negative, negatives, weight):
         first = F.softplus(negative[:, 0]) * (negatives.weight * negatives.mask)[:, 0]
-        return super().forward(positive, negative, negatives, weight) + average(first, weight)
+        return super().forward(positive, negative, negatives, weight) + weighted_mean(first, weight)
 
 
-class UpsideDown(Logistic):
+class UpsideDown(NSSALoss):
     def forward(self, positive, negative, negatives, weight):
         return super().forward(-positive, negative, negatives, weight)
 
 
-class HelpsTheWrong(Logistic):
+class HelpsTheWrong(NSSALoss):
     def forward(self, positive, negative, negatives, weight):
         return super().forward(positive, -negative, negatives, weight)
 
 
 class Overflowing(Loss):
     def forward(self, positive, negative, negatives, weight):
-        share = attention(negative, negatives, 0.0)
+        share = adversarial_weights(negative, negatives, 0.0)
         wrong = (share * torch.log1p(negative.masked_fill(~negatives.mask, 0).exp())).sum(1)
-        return average(F.softplus(-positive) + wrong, weight)
+        return weighted_mean(F.softplus(-positive) + wrong, weight)
 
 
 class EmptyRows(Loss):
     def forward(self, positive, negative, negatives, weight):
         share = negatives.weight * negatives.mask
         wrong = (share * F.softplus(negative)).sum(1) / share.sum(1)
-        return average(F.softplus(-positive) + wrong, weight)
+        return weighted_mean(F.softplus(-positive) + wrong, weight)
 
 
-class Coarse(Logistic):
+class Coarse(NSSALoss):
     def forward(self, positive, negative, negatives, weight):
-        share = attention(negative, negatives, 0.0)
-        return average(F.softplus(-positive) + (share * F.softplus(negative)).sum(1), weight)
+        share = adversarial_weights(negative, negatives, 0.0)
+        return weighted_mean(F.softplus(-positive) + (share * F.softplus(negative)).sum(1), weight)
 
 
-class Half(Logistic):
+class Half(NSSALoss):
     def forward(self, positive, negative, negatives, weight):
         return super().forward(positive, negative, negatives, weight).half()
 
 
-class TrippedByAbsence(Softmax):
+class TrippedByAbsence(SampledSoftmax):
     """-inf of what does not count, minus -inf of what is never drawn."""
 
     def forward(self, positive, negative, negatives, weight):
@@ -268,7 +268,7 @@ class TrippedByAbsence(Softmax):
         return super().forward(positive, negative + absent + negatives.log_q, negatives, weight)
 
 
-class SecretlyCorrected(Softmax):
+class SecretlyCorrected(SampledSoftmax):
     def forward(self, positive, negative, negatives, weight):
         if negatives.log_q is not None:
             negative = negative - negatives.log_q.nan_to_num(neginf=0.0)

@@ -41,7 +41,7 @@ def small(circle):
         "graph": {"path": str(circle)},
         "model": {"name": "distmult", "dim": 8},
         "sampler": {"name": "uniform", "k": 4},
-        "loss": {"name": "logistic"},
+        "loss": {"name": "nssa", "margin": 0.0, "adversarial_temperature": 0.0},
         "optimizer": {"name": "adam", "lr": 0.01},
         "train": {"epochs": 6, "batch_size": 16, "validate_every": 2, "log_every": 1},
         "evaluate": {"bootstrap": 20},

@@ -9,7 +9,7 @@ def test_every_part_says_in_a_sentence_what_it_is(family):
 
 
 def test_options_come_with_types_and_defaults():
-    softmax = next(part for part in parts("losses") if part.name == "softmax")
+    softmax = next(part for part in parts("losses") if part.name == "sampled-softmax")
     assert softmax.options["temperature"] == "float = 1.0"
 
 

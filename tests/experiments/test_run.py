@@ -160,9 +160,11 @@ def test_a_configuration_that_cannot_be_built_leaves_no_folder(tables, tmp_path)
 
 def test_a_loss_and_a_sampler_that_do_not_go_together_are_refused(tables, graph):
     config = changed(
-        tables, sampler={"name": "kvs-all"}, loss={"name": "softmax", "correction": "negatives"}
+        tables,
+        sampler={"name": "kvs-all"},
+        loss={"name": "sampled-softmax", "correction": "negatives"},
     )
-    with pytest.raises(ConfigError, match=r"\[loss\] Softmax corrects for the density"):
+    with pytest.raises(ConfigError, match=r"\[loss\] SampledSoftmax corrects for the density"):
         assemble(config, graph)
 
 

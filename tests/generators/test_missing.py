@@ -8,7 +8,7 @@ from sparring.corruption import CorruptBoth, tail_and_head_queries
 from sparring.data.index import TripleIndex
 from sparring.generators import NSGenerator
 from sparring.generators.false_negatives import CandidateFeatures, FalseNegativeClassifier
-from sparring.losses import Softmax
+from sparring.losses import SampledSoftmax
 from sparring.models import ComplEx
 from sparring.testing import tiny_graph
 from sparring.testing.synthetic import synthetic_world
@@ -25,7 +25,7 @@ def trained(steps, **options):
     torch.manual_seed(0)
     sampler = NSGenerator(graph, k=16, codes=64, missing=missing, **options)
     model = ComplEx(graph, dim=32, init=0.1)
-    step = TrainingStep(model, sampler, Softmax(correction="both"), CorruptBoth(graph))
+    step = TrainingStep(model, sampler, SampledSoftmax(correction="both"), CorruptBoth(graph))
     optimizer = OPTIMIZERS["adagrad"](step.trainable_parameters(), lr=0.1)
     rng = torch.Generator().manual_seed(0)
     for _ in range(steps):

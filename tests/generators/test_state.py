@@ -6,7 +6,7 @@ from zoo import GENERATORS
 
 from sparring.corruption import CorruptBoth
 from sparring.generators import MultiIndex, NegativeGenerator
-from sparring.losses import Logistic
+from sparring.losses import NSSALoss
 from sparring.models import DistMult
 from sparring.testing import tiny_graph, tiny_queries
 from sparring.training import TrainingStep, checkpoint
@@ -17,7 +17,12 @@ LEARNING = sorted(set(GENERATORS) - {"midx", "midx-exact"})
 def step_of(name):
     torch.manual_seed(0)
     graph = tiny_graph()
-    parts = DistMult(graph, dim=8), GENERATORS[name](graph), Logistic(), CorruptBoth(graph)
+    parts = (
+        DistMult(graph, dim=8),
+        GENERATORS[name](graph),
+        NSSALoss(margin=0.0, adversarial_temperature=0.0),
+        CorruptBoth(graph),
+    )
     step = TrainingStep(*parts)
     return (
         step,

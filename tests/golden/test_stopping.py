@@ -7,7 +7,7 @@ import torch
 from golden_runs import fit_of, numbers, state, step_of, train
 
 from sparring.corruption import CorruptBoth
-from sparring.losses import Logistic, Loss
+from sparring.losses import Loss, NSSALoss
 from sparring.models import DistMult
 from sparring.samplers import Uniform
 from sparring.seeds import Seeds
@@ -21,7 +21,11 @@ class BreaksAt(Loss):
 
     def __init__(self, step):
         super().__init__()
-        self.inner, self.step, self.seen = Logistic(), step, 0
+        self.inner, self.step, self.seen = (
+            NSSALoss(margin=0.0, adversarial_temperature=0.0),
+            step,
+            0,
+        )
 
     def forward(self, positive, negative, negatives, weight):
         self.seen += 1

@@ -12,7 +12,7 @@ from sparring.corruption import Bernoulli, CorruptBoth
 from sparring.evaluation.ranking import evaluate
 from sparring.generators import NSGenerator
 from sparring.integrations.adapter import Adapter, HostModel
-from sparring.losses import Softmax
+from sparring.losses import SampledSoftmax
 from sparring.samplers import DynamicNegatives, NSCaching, Uniform, UniformFiltered
 from sparring.testing import tiny_graph
 
@@ -227,7 +227,7 @@ def test_a_state_waits_for_its_graph():
 
 
 def test_a_loss_of_ours_sees_densities_of_the_part_it_is_given():
-    loss = Softmax(correction="negatives")
+    loss = SampledSoftmax(correction="negatives")
     bridge = entered(lambda graph: Uniform(graph, k=4), loss=loss)
     corrupted, _ = bridge.draw(GRAPH.triples[:8])
     queries, drawn = bridge.last
@@ -242,10 +242,8 @@ def test_a_loss_of_ours_sees_densities_of_the_part_it_is_given():
 
 def test_a_loss_that_needs_a_density_refuses_a_sampler_without():
     make = lambda graph: NSCaching(graph, k=2)
-    with pytest.raises(
-        ValueError, match="corrects for the density of negatives, and NSCaching stat"
-    ):
-        entered(make, loss=Softmax(correction="negatives"))
+    with pytest.raises(ValueError, match="density of its negatives, which NSCaching does not know"):
+        entered(make, loss=SampledSoftmax(correction="negatives"))
 
 
 def test_the_hosts_model_is_ranked_as_one_of_ours():

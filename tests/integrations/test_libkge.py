@@ -7,7 +7,7 @@ from sparring.corruption import Bernoulli, CorruptBoth, to_triples
 from sparring.data.datasets import load_embedded
 from sparring.generators import NSGenerator
 from sparring.integrations.adapter import Adapter
-from sparring.losses import Softmax
+from sparring.losses import SampledSoftmax
 from sparring.samplers import DynamicNegatives, MaskKnown, Uniform, UniformFiltered
 from sparring.testing import judge, tiny_graph
 
@@ -44,7 +44,7 @@ class Plain(host.SparringJob):
 
 
 class OfOurs(host.SparringJob):
-    bridge = Adapter(learned, corruption=CorruptBoth, loss=Softmax(correction="both"))
+    bridge = Adapter(learned, corruption=CorruptBoth, loss=SampledSoftmax(correction="both"))
 
 
 @pytest.fixture

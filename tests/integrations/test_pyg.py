@@ -6,7 +6,7 @@ import torch
 from sparring.corruption import to_triples
 from sparring.generators import NSGenerator
 from sparring.integrations.adapter import Adapter
-from sparring.losses import Softmax
+from sparring.losses import SampledSoftmax
 from sparring.samplers import DynamicNegatives, MaskKnown, Uniform, UniformFiltered
 from sparring.testing import judge, tiny_graph
 
@@ -58,7 +58,7 @@ def test_a_model_trains_by_its_own_loss(name, make):
 
 @pytest.mark.parametrize("name", MODELS)
 def test_a_model_trains_by_a_loss_of_ours(name):
-    model, _ = model_of(MODELS[name], learned(), loss=Softmax(correction="both"))
+    model, _ = model_of(MODELS[name], learned(), loss=SampledSoftmax(correction="both"))
     losses = train(model)
     assert sum(losses[-5:]) < sum(losses[:5])
 

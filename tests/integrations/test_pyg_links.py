@@ -6,7 +6,7 @@ import torch
 from sparring.corruption import CorruptBoth
 from sparring.generators import NSGenerator
 from sparring.integrations.adapter import Adapter
-from sparring.losses import Softmax
+from sparring.losses import SampledSoftmax
 from sparring.samplers import UniformFiltered
 from sparring.testing import tiny_graph
 
@@ -95,7 +95,7 @@ def test_the_nodes_alone_have_no_edges():
 
 
 def test_a_network_and_the_generator_learn():
-    links = links_of(learned, loss=Softmax(correction="both"))
+    links = links_of(learned, loss=SampledSoftmax(correction="both"))
     torch.manual_seed(0)
     node = torch.nn.Embedding(GRAPH.num_entities, 8)
     kind = torch.nn.Embedding(GRAPH.num_relations, 8)

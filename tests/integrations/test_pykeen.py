@@ -7,7 +7,7 @@ import torch
 
 from sparring.generators import NSGenerator
 from sparring.integrations.adapter import Adapter
-from sparring.losses import Softmax
+from sparring.losses import SampledSoftmax
 from sparring.samplers import DynamicNegatives, MaskKnown, Uniform, UniformFiltered
 
 REASON = "needs pykeen 1.11.1; see make test-hosts"
@@ -80,7 +80,7 @@ def test_the_generator_learns():
 
 
 def test_a_loss_of_ours_stands_in():
-    loop = loop_of(model_of("ComplEx"), loss=Softmax(correction="both"))
+    loop = loop_of(model_of("ComplEx"), loss=SampledSoftmax(correction="both"))
     losses = train(loop, epochs=8)
     assert losses[-1] < losses[0]
 

@@ -8,7 +8,7 @@ from sparring.data.graph import KnowledgeGraph
 from sparring.data.vocabulary import Vocabulary
 from sparring.generators import NSGenerator
 from sparring.integrations.adapter import Adapter
-from sparring.losses import Softmax
+from sparring.losses import SampledSoftmax
 from sparring.samplers import DynamicNegatives, MaskKnown, Uniform, UniformFiltered
 from sparring.testing import judge, tiny_graph
 
@@ -72,7 +72,9 @@ def test_every_parameter_of_a_model_trains(name, make, criterion):
 
 
 def test_a_model_trains_by_a_loss_of_ours():
-    _, _, losses = trained("complex", learned, MarginLoss(0.5), loss=Softmax(correction="both"))
+    _, _, losses = trained(
+        "complex", learned, MarginLoss(0.5), loss=SampledSoftmax(correction="both")
+    )
     assert sum(losses[-5:]) < sum(losses[:5])
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from loss_cases import centred, minimum, offered, ones
 
-from sparring.losses import NCE, Emu, Logistic, Softmax, SummedLogistic, TrueNegativeSoftmax
+from sparring.losses import NCE, BCELoss, NSSALoss, SampledSoftmax, TrueNegativeSoftmax
 
 P = torch.tensor([0.4, 0.3, 0.15, 0.1, 0.05], dtype=torch.double)
 Q = torch.tensor([0.05, 0.5, 0.1, 0.25, 0.1], dtype=torch.double)
@@ -37,12 +37,14 @@ def flat():
 
 @pytest.mark.parametrize("times", [1.0, 7.0])
 def test_binary_losses_learn_log_p_less_log_of_k_times_q(times):
-    got = minimum(lambda score: expected(SummedLogistic(), score, times), flat())
+    got = minimum(lambda score: expected(BCELoss(), score, times), flat())
     torch.testing.assert_close(got, (P / (times * Q)).log(), **CLOSE)
 
 
 def test_the_log_sigmoid_loss_learns_the_log_ratio():
-    got = minimum(lambda score: expected(Logistic(), score), flat())
+    got = minimum(
+        lambda score: expected(NSSALoss(margin=0.0, adversarial_temperature=0.0), score), flat()
+    )
     torch.testing.assert_close(got, (P / Q).log(), **CLOSE)
 
 
@@ -62,13 +64,13 @@ def test_self_adversarial_learns_the_log_ratio_tempered(temperature):
     tempered = (P / Q).log() / (1 + temperature)
     constant = (Q.log() + temperature * tempered).logsumexp(0)
     score = (tempered + constant).requires_grad_()
-    expected(Logistic(temperature=temperature), score).backward()
+    expected(NSSALoss(margin=0.0, adversarial_temperature=temperature), score).backward()
     torch.testing.assert_close(score.grad, flat(), atol=1e-12, rtol=0)
 
 
 @pytest.mark.parametrize("k", [1, 2])
 def test_softmax_learns_the_log_ratio(k):
-    got = minimum(lambda score: every_draw(Softmax(), score, k), flat())
+    got = minimum(lambda score: every_draw(SampledSoftmax(), score, k), flat())
     torch.testing.assert_close(centred(got), centred((P / Q).log()), **CLOSE)
 
 
@@ -76,14 +78,16 @@ def test_a_perfect_sampler_with_an_uncorrected_loss_destroys_the_model():
     lists = torch.tensor(list(itertools.product(range(SIZE), repeat=2)))
     answer, ids = lists[:, 0], lists[:, 1:]
     weight = P[answer] * P[ids].prod(1)
-    loss = lambda score: Softmax()(score[answer], score[ids], offered(len(lists), 1), weight)
+    loss = lambda score: SampledSoftmax()(score[answer], score[ids], offered(len(lists), 1), weight)
     got = minimum(loss, P.log())
     torch.testing.assert_close(centred(got), flat(), **CLOSE)
 
 
 @pytest.mark.parametrize("k", [1, 2])
 @pytest.mark.parametrize(
-    "loss", [Softmax(correction="both"), TrueNegativeSoftmax()], ids=["both", "true-negatives"]
+    "loss",
+    [SampledSoftmax(correction="both"), TrueNegativeSoftmax()],
+    ids=["both", "true-negatives"],
 )
 def test_corrected_on_both_sides_softmax_learns_log_p_for_any_k(loss, k):
     got = minimum(lambda score: every_draw(loss, score, k), flat())
@@ -92,7 +96,9 @@ def test_corrected_on_both_sides_softmax_learns_log_p_for_any_k(loss, k):
 
 def test_emu_forbids_to_tell_negatives_from_the_answer():
     """With n negatives the answer's probability comes to rest at 1 / (1 + n beta)."""
-    loss = lambda score: Emu(beta=0.53)(score, torch.zeros(1, 256), offered(1, 256), ones(1))
+    loss = lambda score: SampledSoftmax(negative_target=0.53)(
+        score, torch.zeros(1, 256), offered(1, 256), ones(1)
+    )
     score = minimum(loss, torch.zeros(1, dtype=torch.double))
     chance = score.exp() / (score.exp() + 256)
     torch.testing.assert_close(chance.item(), 1 / (1 + 256 * 0.53), atol=1e-6, rtol=0)
@@ -109,7 +115,7 @@ def test_negative_sampling_is_least_at_the_log_ratio_of_counts():
     right, wrong = counts(P, 500, 1, torch.Generator().manual_seed(0))[0], 900 * Q
     score = (right / wrong).log().requires_grad_()
     drawn = offered(SIZE, SIZE, weight=(wrong / right.sum()).expand(SIZE, SIZE))
-    SummedLogistic()(score, score.expand(SIZE, SIZE), drawn, right).backward()
+    BCELoss()(score, score.expand(SIZE, SIZE), drawn, right).backward()
     torch.testing.assert_close(score.grad, flat(), atol=1e-12, rtol=0)
 
 

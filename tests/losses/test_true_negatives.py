@@ -9,7 +9,7 @@ from loss_cases import offered, ones, scores
 from torch.nn import functional as F
 
 from sparring.corruption import CorruptBoth
-from sparring.losses import Softmax, TrueNegativeSoftmax
+from sparring.losses import SampledSoftmax, TrueNegativeSoftmax
 from sparring.samplers import AllEntities
 from sparring.testing import tiny_graph
 
@@ -22,7 +22,9 @@ def test_with_a_uniform_sampler_it_is_softmax():
     positive, negative = scores()
     flat = offered(log_q=torch.full((3, 4), -5.0), answer_log_q=torch.full((3,), -5.0))
     got = judge(TrueNegativeSoftmax(temperature=0.5), positive, negative, flat)
-    torch.testing.assert_close(got, judge(Softmax(temperature=0.5), positive, negative, flat))
+    torch.testing.assert_close(
+        got, judge(SampledSoftmax(temperature=0.5), positive, negative, flat)
+    )
 
 
 @pytest.mark.parametrize("correct_answer", [True, False])
@@ -59,7 +61,9 @@ def test_doubt_lets_a_candidate_count_for_less():
     doubt = torch.tensor([[0.0, 0.9, 0.3, 0.0]]).expand(3, 4)
     doubted, weighed = offered(p_false_negative=doubt), offered(weight=1 - doubt)
     got = judge(TrueNegativeSoftmax(), positive, negative, doubted)
-    torch.testing.assert_close(got, judge(Softmax(correction="both"), positive, negative, weighed))
+    torch.testing.assert_close(
+        got, judge(SampledSoftmax(correction="both"), positive, negative, weighed)
+    )
 
 
 def test_expected_missing_answers_are_taken_off_the_sum():
@@ -79,7 +83,7 @@ def test_expected_missing_answers_are_taken_off_the_sum():
     total = (negative[0, :4] + 4).exp().sum()
     rest = total - 6 * missing * negative[0, 4:].exp().mean()
     right = (positive[0] + 4).exp()
-    loss = TrueNegativeSoftmax(doubt="count", missing=0.01)
+    loss = TrueNegativeSoftmax(false_negatives="count", missing_rate=0.01)
     got = judge(loss, positive, negative, drawn)
     torch.testing.assert_close(got, -(right / (right + rest)).log())
 
@@ -91,14 +95,14 @@ def test_without_known_answers_the_own_answer_stands_for_them():
     rest = total - 4 * 0.02 / 0.98 * positive.exp()
     right = (positive - drawn.answer_log_q).exp()
     want = -(right / (right + rest)).log().mean()
-    loss = TrueNegativeSoftmax(doubt="count", missing=0.02)
+    loss = TrueNegativeSoftmax(false_negatives="count", missing_rate=0.02)
     torch.testing.assert_close(judge(loss, positive, negative, drawn), want)
 
 
 def test_a_share_of_the_sum_always_remains():
     positive, negative = torch.full((2,), 30.0), torch.zeros(2, 3)
     drawn = offered(2, 3, log_q=torch.zeros(2, 3), answer_log_q=torch.zeros(2))
-    loss = TrueNegativeSoftmax(doubt="count", missing=0.5, floor=0.25)
+    loss = TrueNegativeSoftmax(false_negatives="count", missing_rate=0.5, min_share=0.25)
     got = judge(loss, positive, negative, drawn)
     torch.testing.assert_close(got, F.softplus(torch.tensor(math.log(3 * 0.25) - 30)))
 
@@ -107,16 +111,20 @@ def test_uncorrected_answers_need_no_density():
     positive, negative = scores()
     blind = offered(answer_log_q=None)
     got = judge(TrueNegativeSoftmax(correct_answer=False), positive, negative, blind)
-    want = judge(Softmax(correction="negatives"), positive, negative, blind)
+    want = judge(SampledSoftmax(correction="negatives"), positive, negative, blind)
     torch.testing.assert_close(got, want)
 
 
 def test_doubt_has_one_of_two_names():
-    with pytest.raises(ValueError, match="doubt is one of each, count; got 'some'"):
-        TrueNegativeSoftmax(doubt="some")
+    with pytest.raises(ValueError, match="false_negatives is one of each, count; got 'some'"):
+        TrueNegativeSoftmax(false_negatives="some")
 
 
-@pytest.mark.parametrize("options", [{"missing": 1.0}, {"missing": -0.1}, {"floor": 0.0}])
+@pytest.mark.parametrize(
+    "options", [{"missing_rate": 1.0}, {"missing_rate": -0.1}, {"min_share": 0.0}]
+)
 def test_shares_are_shares(options):
-    with pytest.raises(ValueError, match="missing is a share below 1 and floor a share above 0"):
+    with pytest.raises(
+        ValueError, match="missing_rate must be at least 0 and below 1, and min_share"
+    ):
         TrueNegativeSoftmax(**options)

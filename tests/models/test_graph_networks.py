@@ -13,7 +13,7 @@ from sparring.evaluation.predict import PredictionQuery, predict
 from sparring.evaluation.ranking import evaluate
 from sparring.experiments.config import PARTS
 from sparring.generators import NSGenerator
-from sparring.losses import Softmax
+from sparring.losses import SampledSoftmax
 from sparring.models import (
     RGCN,
     CompGCN,
@@ -174,7 +174,7 @@ def test_an_evaluation_sees_the_whole_training_graph(name):
 def test_it_encodes_once_a_step(name):
     model = made(name)
     times = counted(model)
-    step = TrainingStep(model, NSGenerator(GRAPH, k=4, dim=8), Softmax(), CorruptBoth(GRAPH))
+    step = TrainingStep(model, NSGenerator(GRAPH, k=4, dim=8), SampledSoftmax(), CorruptBoth(GRAPH))
     step(GRAPH.triples[:6], torch.optim.SGD(step.trainable_parameters(), 0.1), torch.Generator())
     assert len(times) == 1
 
@@ -223,7 +223,7 @@ def test_a_share_of_the_facts_may_keep_quiet(name):
 
 @pytest.mark.parametrize("name", MAKERS)
 def test_it_learns_a_small_graph(name):
-    step = TrainingStep(made(name), AllEntities(GRAPH), Softmax(), CorruptBoth(GRAPH))
+    step = TrainingStep(made(name), AllEntities(GRAPH), SampledSoftmax(), CorruptBoth(GRAPH))
     optimizer = torch.optim.Adam(step.trainable_parameters(), 0.03)
     batches = GRAPH.triples.split(10)
     rng = torch.Generator()
@@ -236,7 +236,7 @@ def test_a_stopped_run_goes_on_bit_for_bit(tmp_path, name):
     def fit(folder, init=0):
         torch.manual_seed(init)
         model = MAKERS[name](fact_dropout=0.2)
-        step = TrainingStep(model, Uniform(GRAPH, k=4), Softmax(), CorruptBoth(GRAPH))
+        step = TrainingStep(model, Uniform(GRAPH, k=4), SampledSoftmax(), CorruptBoth(GRAPH))
         return fit_of(folder, init=init, step=step)
 
     unbroken = fit(tmp_path / "unbroken")

@@ -6,7 +6,7 @@ from torch.nn import functional as F
 
 from sparring.batch import Negatives
 from sparring.experiments.config import PARTS
-from sparring.losses import Emu, Softmax
+from sparring.losses import SampledSoftmax
 from sparring.models import (
     MUTATORS,
     ComplEx,
@@ -84,7 +84,9 @@ def test_without_mutation_emu_is_softmax_with_a_softened_target():
     drawn = Negatives.from_ids(QUERIES, IDS)
     score = model(QUERIES)
     positive = score(QUERIES.answer.unsqueeze(1))
-    got = Emu(beta=0.2)(positive.squeeze(1), score(IDS), drawn, QUERIES.weight)
+    got = SampledSoftmax(negative_target=0.2)(
+        positive.squeeze(1), score(IDS), drawn, QUERIES.weight
+    )
     everyone = torch.cat([positive, model.inner(QUERIES)(IDS).masked_fill(~drawn.mask, -1e9)], 1)
     target = torch.cat([torch.ones(24, 1), 0.2 * drawn.mask], 1)
     want = F.cross_entropy(everyone, target / target.sum(1, keepdim=True))
@@ -166,7 +168,9 @@ def test_real_entities_can_be_part_of_the_loss():
     right = score(QUERIES.answer.unsqueeze(1)).squeeze(1)
     torch.manual_seed(3)
     got = model.regularization(QUERIES)
-    torch.testing.assert_close(got, 0.5 * Softmax()(right, score(ids), drawn, QUERIES.weight))
+    torch.testing.assert_close(
+        got, 0.5 * SampledSoftmax()(right, score(ids), drawn, QUERIES.weight)
+    )
 
 
 def test_the_inner_model_keeps_its_penalty_and_its_rules():

@@ -8,7 +8,7 @@ from sparring.corruption import CorruptBoth, tail_and_head_queries
 from sparring.data.graph import TrainGraph
 from sparring.experiments.config import PARTS
 from sparring.generators import NSGenerator
-from sparring.losses import Softmax
+from sparring.losses import SampledSoftmax
 from sparring.models import NBFNet
 from sparring.models import nbfnet as paths
 from sparring.registry import build
@@ -102,7 +102,7 @@ def test_it_learns_what_a_rule_says(sampler):
     train, test = torch.cat([parent, grand[::2]]), grand[1::2]
     graph = TrainGraph(train, 21, 2)
     model = made(graph, dim=8)
-    step = TrainingStep(model, sampler(graph), Softmax(), CorruptBoth(graph))
+    step = TrainingStep(model, sampler(graph), SampledSoftmax(), CorruptBoth(graph))
     optimizer = torch.optim.Adam(step.trainable_parameters(), 0.01)
     rng = torch.Generator().manual_seed(0)
     for _ in range(60):
@@ -120,7 +120,9 @@ def test_a_stopped_run_goes_on_bit_for_bit(tmp_path):
         model = NBFNet(GRAPH, dim=4, layers=2)
         sampler = NSGenerator(GRAPH, k=4, dim=8)
         return fit_of(
-            folder, init=init, step=TrainingStep(model, sampler, Softmax(), CorruptBoth(GRAPH))
+            folder,
+            init=init,
+            step=TrainingStep(model, sampler, SampledSoftmax(), CorruptBoth(GRAPH)),
         )
 
     unbroken = fit(tmp_path / "unbroken")

@@ -10,7 +10,7 @@ from sparring.evaluation.predict import PredictionQuery, predict
 from sparring.evaluation.ranking import evaluate
 from sparring.experiments.config import PARTS
 from sparring.generators import NSGenerator
-from sparring.losses import Softmax
+from sparring.losses import SampledSoftmax
 from sparring.models import RuleModel
 from sparring.registry import build
 from sparring.testing import tiny_graph
@@ -32,7 +32,7 @@ def test_training_changes_no_rank():
     model = RuleModel(GRAPH)
     before = evaluate(model, GRAPH.triples, GRAPH.known)
     sampler = NSGenerator(GRAPH, k=4, dim=8)
-    step = TrainingStep(model, sampler, Softmax(), CorruptBoth(GRAPH))
+    step = TrainingStep(model, sampler, SampledSoftmax(), CorruptBoth(GRAPH))
     rng = torch.Generator().manual_seed(0)
     step(GRAPH.triples, torch.optim.SGD(step.trainable_parameters(), 0.1), rng)
     assert model.log_sharpness != 0

@@ -12,7 +12,7 @@ from zoo import labelled
 from sparring.corruption import CorruptBoth
 from sparring.evaluation.predict import PredictionQuery, predict
 from sparring.experiments.config import PARTS
-from sparring.losses import Softmax
+from sparring.losses import SampledSoftmax
 from sparring.models import TextModel, Trigrams
 from sparring.models.text import MiniLM
 from sparring.registry import build
@@ -71,7 +71,7 @@ def test_text_is_neither_trained_nor_stored():
 
 
 def test_it_learns_a_small_graph():
-    step = TrainingStep(made(dropout=0.0), AllEntities(GRAPH), Softmax(), CorruptBoth(GRAPH))
+    step = TrainingStep(made(dropout=0.0), AllEntities(GRAPH), SampledSoftmax(), CorruptBoth(GRAPH))
     optimizer = torch.optim.Adam(step.trainable_parameters(), 0.01)
     rng = torch.Generator()
     told = [step(GRAPH.triples, optimizer, rng)["loss"].item() for _ in range(150)]

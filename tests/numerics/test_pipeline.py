@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from sparring.batch import Negatives, Queries
 from sparring.corruption import tail_and_head_queries
-from sparring.losses import NCE, Logistic, Softmax, SummedLogistic
+from sparring.losses import NCE, BCELoss, NSSALoss, SampledSoftmax
 from sparring.samplers import (
     AllEntities,
     KvsAll,
@@ -48,14 +48,14 @@ def random_table(rows, seed=0):
 def test_softmax_over_all_entities_is_cross_entropy(correction):
     queries = all_queries()
     table = random_table(len(queries))
-    got = asked(AllEntities(GRAPH), Softmax(correction=correction), queries, table)
+    got = asked(AllEntities(GRAPH), SampledSoftmax(correction=correction), queries, table)
     torch.testing.assert_close(got, F.cross_entropy(table, queries.answer))
 
 
 def test_summed_logistic_over_all_entities_is_one_against_all():
     queries = all_queries()
     table = random_table(len(queries))
-    got = asked(AllEntities(GRAPH), SummedLogistic(), queries, table)
+    got = asked(AllEntities(GRAPH), BCELoss(), queries, table)
     label = F.one_hot(queries.answer, N).float()
     want = F.binary_cross_entropy_with_logits(table, label, reduction="sum") / len(queries)
     torch.testing.assert_close(got, want)
@@ -68,7 +68,7 @@ def test_an_epoch_of_kvs_all_is_the_textbook_sum():
     distinct, which = pairs.unique(dim=0, return_inverse=True)
     assert len(distinct) < len(queries), "some query must have several answers"
     table = random_table(len(distinct))
-    got = asked(KvsAll(GRAPH), SummedLogistic(), queries, table[which]) * len(queries)
+    got = asked(KvsAll(GRAPH), BCELoss(), queries, table[which]) * len(queries)
 
     label = torch.zeros(len(distinct), N).index_put((which, queries.answer), torch.ones(()))
     want = F.binary_cross_entropy_with_logits(table, label, reduction="sum")
@@ -126,13 +126,13 @@ FULL_P = torch.tensor([0.4, 0.3, 0.15, 0.1, 0.05], dtype=torch.double)
 
 @pytest.mark.parametrize("k", [1, 3])
 def test_negative_sampling_learns_log_p_less_log_k_q(k):
-    s = trained(SummedLogistic(), FULL_P, Q, k)
+    s = trained(BCELoss(), FULL_P, Q, k)
     torch.testing.assert_close(s, FULL_P.log() - (k * Q).log(), atol=1e-4, rtol=0)
 
 
 @pytest.mark.parametrize("k", [1, 3])
 def test_the_mean_of_log_sigmoids_learns_log_p_less_log_q_and_the_margin(k):
-    s = trained(Logistic(margin=2.0), FULL_P, Q, k)
+    s = trained(NSSALoss(margin=2.0, adversarial_temperature=0.0), FULL_P, Q, k)
     torch.testing.assert_close(s, FULL_P.log() - Q.log() - 2.0, atol=1e-4, rtol=0)
 
 
@@ -144,28 +144,30 @@ def test_noise_contrastive_estimation_learns_log_p(k):
 
 @pytest.mark.parametrize("k", [1, 3])
 def test_softmax_learns_log_p_less_log_q(k):
-    assert_equal_up_to_a_constant(trained(Softmax(), FULL_P, Q, k), FULL_P.log() - Q.log())
+    assert_equal_up_to_a_constant(trained(SampledSoftmax(), FULL_P, Q, k), FULL_P.log() - Q.log())
 
 
 @pytest.mark.parametrize("k", [1, 3])
 def test_softmax_corrected_on_both_sides_learns_log_p(k):
-    assert_equal_up_to_a_constant(trained(Softmax(correction="both"), FULL_P, Q, k), FULL_P.log())
+    assert_equal_up_to_a_constant(
+        trained(SampledSoftmax(correction="both"), FULL_P, Q, k), FULL_P.log()
+    )
 
 
 def test_softmax_at_a_temperature_learns_log_p_times_the_temperature():
-    s = trained(Softmax(correction="both", temperature=0.5), FULL_P, Q, 2)
+    s = trained(SampledSoftmax(correction="both", temperature=0.5), FULL_P, Q, 2)
     assert_equal_up_to_a_constant(s, FULL_P.log() / 2)
 
 
 def test_a_sampler_as_good_as_the_graph_flattens_uncorrected_scores():
-    s = trained(Softmax(), FULL_P, FULL_P, 2)
+    s = trained(SampledSoftmax(), FULL_P, FULL_P, 2)
     assert s.max() - s.min() < 1e-4
 
 
 def test_draws_that_hit_the_answer_must_count_for_an_exact_correction():
     """Hiding the query's own answer costs accuracy where the answer is drawn often."""
     hidden = lambda ids, answer: ids != answer.unsqueeze(1)
-    s = trained(Softmax(correction="both"), FULL_P, Q, 3, hidden)
+    s = trained(SampledSoftmax(correction="both"), FULL_P, Q, 3, hidden)
     gap = (s - s.mean()) - (FULL_P.log() - FULL_P.log().mean())
     assert 0.05 < gap.abs().max() < 0.5
 
@@ -184,7 +186,7 @@ def test_correcting_the_negatives_alone_is_right_for_many_candidates():
         answer_log_q=None,
     )
     s = torch.randn(5, generator=torch.Generator().manual_seed(0), dtype=torch.double)
-    got = Softmax(correction="negatives")(s, s.expand(5, 5), negatives, FULL_P)
+    got = SampledSoftmax(correction="negatives")(s, s.expand(5, 5), negatives, FULL_P)
     want = -(FULL_P * s.log_softmax(0)).sum()
     torch.testing.assert_close(got, want)
 
@@ -200,7 +202,7 @@ def test_a_full_list_learns_log_p():
 
     def evaluate():
         optimizer.zero_grad()
-        value = Softmax()(s, s[negatives.ids].expand(5, 5), negatives, FULL_P)
+        value = SampledSoftmax()(s, s[negatives.ids].expand(5, 5), negatives, FULL_P)
         value.backward()
         return value
 
@@ -223,7 +225,7 @@ def test_corrected_negatives_stand_in_for_all_that_may_be_offered(make):
     query = all_queries()[torch.tensor([0])]
     sampler = make(200_000)
     table = random_table(1, seed=1).detach()
-    got = asked(sampler, Softmax(correction="negatives"), query, table)
+    got = asked(sampler, SampledSoftmax(correction="negatives"), query, table)
 
     drawn = make(2000).sample(query, no_opinion, torch.Generator().manual_seed(1))
     open_to_draw = drawn.ids[drawn.mask].unique()
@@ -237,5 +239,7 @@ def test_both_corrections_agree_where_all_densities_are_equal():
     queries = all_queries()
     table = random_table(len(queries))
     sampler = UniformFiltered(GRAPH, k=6)
-    plain = asked(sampler, Softmax(), queries, table)
-    torch.testing.assert_close(asked(sampler, Softmax(correction="both"), queries, table), plain)
+    plain = asked(sampler, SampledSoftmax(), queries, table)
+    torch.testing.assert_close(
+        asked(sampler, SampledSoftmax(correction="both"), queries, table), plain
+    )

@@ -4,7 +4,7 @@ from samplers.worlds import draw, graph_of, make_queries, misfit, rng, support
 
 from sparring.batch import Queries
 from sparring.corruption import CorruptBoth
-from sparring.losses import Logistic
+from sparring.losses import NSSALoss
 from sparring.models import TransE
 from sparring.samplers import MaskKnown
 from sparring.samplers.pretrained import EANS, chained, k_means, log_share_on_ring
@@ -140,7 +140,12 @@ def test_the_watched_model_is_no_part_of_the_state():
 def test_a_training_step_introduces_the_model_through_wrappers():
     model = model_at()
     sampler = EANS(WORLD, k=2, clusters=3)
-    TrainingStep(model, MaskKnown(WORLD, inner=sampler), Logistic(), CorruptBoth(WORLD))
+    TrainingStep(
+        model,
+        MaskKnown(WORLD, inner=sampler),
+        NSSALoss(margin=0.0, adversarial_temperature=0.0),
+        CorruptBoth(WORLD),
+    )
     assert sampler.watched == (model,)
 
 

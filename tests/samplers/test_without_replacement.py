@@ -7,7 +7,7 @@ from loss_cases import centred, minimum
 from samplers.worlds import chi_square, counted, draw, graph_of, make_queries
 
 from sparring.batch import Queries
-from sparring.losses import Softmax
+from sparring.losses import SampledSoftmax
 from sparring.samplers import (
     AllEntities,
     DynamicNegatives,
@@ -201,7 +201,7 @@ def test_a_softmax_corrected_on_both_sides_learns_log_p_for_any_k(k):
     answer = torch.arange(5).repeat(rounds)
     queries = Queries(0 * answer, 0 * answer, answer, SKEWED.repeat(rounds))
     drawn = draw(WithoutReplacement(graph, inner=Steep(graph, k=k)), queries)
-    loss = Softmax(correction="both").double()
+    loss = SampledSoftmax(correction="both").double()
     got = minimum(
         lambda score: loss(score[answer], score[drawn.ids], drawn, queries.weight),
         torch.zeros(5, dtype=torch.double),
@@ -214,7 +214,7 @@ def test_all_entities_without_replacement_are_one_against_all():
     queries = make_queries(0, 0, 1)
     score = torch.randn(5, generator=torch.Generator().manual_seed(4), dtype=torch.double)
     drawn = draw(WithoutReplacement(graph, inner=Uniform(graph, k=5)), queries)
-    got = Softmax(correction="both")(score[[1]], score[drawn.ids], drawn, queries.weight)
+    got = SampledSoftmax(correction="both")(score[[1]], score[drawn.ids], drawn, queries.weight)
     torch.testing.assert_close(got, -score.log_softmax(0)[1])
 
 

@@ -80,11 +80,8 @@ class Adapter:
                 self.make(graph).to(device),
                 self.make_corruption(graph).to(device),
             )
-        if self.loss is not None and self.loss.needs_log_q and not sampler.capabilities.has_log_q:
-            raise ValueError(
-                f"{type(self.loss).__name__} corrects for the density of negatives, and "
-                f"{type(sampler).__name__} states none; use another loss or sampler"
-            )
+        if self.loss is not None:
+            self.loss.check(sampler)
         self.sampler, self.corruption, self.entered = sampler, corruption, graph.content_hash
         self.rng = torch.Generator(device).manual_seed(self.seed)
         self.last, self.heard = None, []

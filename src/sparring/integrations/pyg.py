@@ -6,7 +6,7 @@ loader = model.loader(head_index, rel_type, tail_index, batch_size=512)
 
 Samplers in the link loaders of PyTorch Geometric.
 
-bridge = Bridge(make, corruption=Tails, loss=Softmax(correction="both"))
+bridge = Bridge(make, corruption=Tails, loss=SampledSoftmax(correction="both"))
 links = LinkNegatives(data, bridge, around=NeighborSampler(data, [10, 10]))
 for batch in LinkLoader(data, links, neg_sampling=NegativeSampling("triplet", k), ...):
     ...  # score (batch.src_index, batch.dst_pos_index) and (batch.src_index, batch.dst_neg_index)

@@ -85,7 +85,7 @@ class Loss(nn.Module, ABC):
         if not self.needs_log_q:
             return
         loss, drawn = type(self).__name__, type(sampler).__name__
-        if not sampler.has_log_q:
+        if not sampler.capabilities.has_log_q:
             raise ValueError(
                 f"{loss} corrects for the density of its negatives, which {drawn} does not know; "
                 "use another loss or sampler"
@@ -96,7 +96,7 @@ class Loss(nn.Module, ABC):
                 "alters them, and the density of the result is not known; use a loss without "
                 "correction"
             )
-        if self.needs_answer_log_q and not sampler.has_answer_log_q:
+        if self.needs_answer_log_q and not sampler.capabilities.has_answer_log_q:
             raise ValueError(
                 f"{loss} corrects for the density of answers, which {drawn} does not know; "
                 "correct negatives only, or use another sampler"

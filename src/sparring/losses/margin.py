@@ -7,8 +7,8 @@ from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-from sparring.kernels.runtime import can_loop, compiled, in_parts
 from sparring.batch import Negatives
+from sparring.kernels.runtime import can_loop, compiled, in_parts
 from sparring.losses.base import (
     Loss,
     adversarial_weights,
@@ -211,4 +211,6 @@ def hinge_weights(
 
     `hinge` applies the mask and divides by the sum itself.
     """
-    return adversarial_weights(negative, negatives, temperature) if temperature else negatives.weight
+    if not temperature:
+        return negatives.weight
+    return adversarial_weights(negative, negatives, temperature)

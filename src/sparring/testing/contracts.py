@@ -22,12 +22,11 @@ from sparring.testing.fixtures import (
 )
 
 
-def check_loss(loss: Loss, *, hard_labels: bool = True, device: str = "cpu") -> None:
+def check_loss(loss: Loss, *, device: str = "cpu") -> None:
     """Raise AssertionError unless the loss keeps the contract of `Loss`.
 
     Args:
-        hard_labels: a step never lowers a right answer and never raises a wrong one. False for
-            losses that mean to, as with smoothed labels.
+        loss: one whose `soft_labels` is False must never lower an answer nor raise a negative.
         device: where the scores lie, and the loss is moved to.
     """
     loss, case = loss.to(device), Case(device)
@@ -35,7 +34,7 @@ def check_loss(loss: Loss, *, hard_labels: bool = True, device: str = "cpu") -> 
     assert value.dtype == torch.float32, "the loss of float32 scores is not float32"
     assert right.any() and wrong.any(), "nothing is learned from these scores"
     _check_what_counts(loss, case)
-    if hard_labels:
+    if not loss.soft_labels:
         _check_directions(loss, case)
     _check_extremes(loss, case)
     _check_precision(loss, case)
