@@ -106,8 +106,10 @@ GRAPH_NETWORKS = {
 NETWORKS = {
     "conve": lambda graph, **options: ConvE(graph, dim=8, height=2, filters=3, **options),
     "nbfnet": lambda graph: NBFNet(graph, dim=6, layers=2),
-    "rules": lambda graph: RuleModel(graph, support=1),
-    "text": lambda graph: TextModel(labelled(graph), encoder=Trigrams(places=16), dim=8, hidden=12),
+    "rules": lambda graph: RuleModel(graph, min_support=1),
+    "text": lambda graph: TextModel(
+        labelled(graph), encoder=Trigrams(num_features=16), dim=8, hidden=12
+    ),
     "tucker": lambda graph, **options: TuckER(graph, dim=8, **options),
     "tucker-narrow": lambda graph, **options: TuckER(graph, dim=8, relation_dim=3, **options),
 }

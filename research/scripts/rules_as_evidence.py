@@ -27,8 +27,8 @@ from sparring.corruption import tail_and_head_queries
 from sparring.data.index import TripleIndex
 from sparring.experiments.environment import keep_freed_memory, provenance
 from sparring.generators.false_negatives import layers, surprise
-from sparring.models.rule_mining import mined
-from sparring.models.rules import RuleBook
+from sparring.models.rule_mining import mine_rules
+from sparring.models.rules import RulePredictor
 
 ROOT = Path(__file__).parents[2]
 RESULT = ROOT / "research" / "results" / "withheld" / "fb15k-237-rules.json"
@@ -48,7 +48,7 @@ def drawn(generator: Any, graph, book) -> tuple[dict[str, Tensor], float]:
         queries = tail_and_head_queries(training.triples[rows], training.num_relations)
         offer = generator.sample(queries, lambda ids: ids, rng)
         start = time.process_time()
-        belief = book.believed(queries, offer.ids)
+        belief = book(queries, offer.ids)
         seconds += time.process_time() - start
         seen = {
             "features": generator.evidence.features,
@@ -108,7 +108,7 @@ def main() -> None:
     keep_freed_memory()
     config, graph, step = trained()
     training = graph.training
-    book = RuleBook(training, mined(training), agreement="noisy-or")
+    book = RulePredictor(training, mine_rules(training), aggregation="noisy-or")
     generator: Any = step.sampler
     seen, seconds = drawn(generator, graph, book)
     share = generator.missing.share

@@ -161,11 +161,11 @@ class IndexableScorer(Scorer, Protocol):
 class EmbeddingScorer(IndexableScorer, Protocol):
     """A scorer to which a candidate is its vector, and so any other vector is one too."""
 
-    def vectors(self, ids: Int[Tensor, "G K"]) -> Float[Tensor, "G K d"]:
+    def embeddings(self, ids: Int[Tensor, "G K"]) -> Float[Tensor, "G K d"]:
         """The vectors of candidates."""
         ...
 
-    def at(self, vectors: Float[Tensor, "G K d"]) -> Float[Tensor, "B K"]:
+    def score_embeddings(self, vectors: Float[Tensor, "G K d"]) -> Float[Tensor, "B K"]:
         """Scores of vectors, which need not be those of entities."""
         ...
 

@@ -131,7 +131,7 @@ def test_a_model_needs_a_dimension(cls):
 
 @pytest.mark.parametrize("cls", [TransE, RotatE])
 def test_a_distance_has_norm_1_or_2(cls):
-    with pytest.raises(ValueError, match="measured by norm 1 or 2; got 3"):
+    with pytest.raises(ValueError, match="norm must be 1 or 2; got 3"):
         cls(tiny_graph(), dim=4, norm=3)
 
 

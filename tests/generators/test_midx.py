@@ -73,7 +73,7 @@ def test_each_half_of_a_vector_goes_to_the_nearest_code_of_its_book():
     score = scorer()
     made = MultiIndex(GRAPH, k=2, codes=3)
     draw(made, score)
-    halves = score.vectors(EVERYONE)[0].tensor_split(2, 1)
+    halves = score.embeddings(EVERYONE)[0].tensor_split(2, 1)
     first, second = (
         torch.cdist(half, made.index[f"codes {side}"]).argmin(1) for side, half in enumerate(halves)
     )

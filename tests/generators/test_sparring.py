@@ -11,7 +11,7 @@ from sparring.batch import Feedback, Negatives, Queries, ungroup
 from sparring.data.graph import TrainGraph
 from sparring.generators import NSGenerator
 from sparring.generators.student import Proposal
-from sparring.models.scorers import TableScorer
+from sparring.models.scorers import PrecomputedScorer
 from sparring.testing import table_scorer, tiny_graph, tiny_queries
 
 N = 20
@@ -170,7 +170,7 @@ def test_others_are_scored_for_the_queries_of_the_lesson():
     asked = []
 
     @dataclass(frozen=True, eq=False)
-    class Counting(TableScorer):
+    class Counting(PrecomputedScorer):
         def __call__(self, ids):
             asked.append(len(self.table) * ids.shape[1])
             return super().__call__(ids)

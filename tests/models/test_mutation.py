@@ -1,4 +1,4 @@
-"""Mutants of wrong answers, and models that train against them."""
+"""Mutations of candidate vectors, and models that train on them."""
 
 import pytest
 import torch
@@ -9,13 +9,13 @@ from sparring.experiments.config import PARTS
 from sparring.losses import SampledSoftmax
 from sparring.models import (
     MUTATORS,
+    AdaptiveMixup,
     ComplEx,
     CoordinateMask,
     DistMult,
-    MixByDoubt,
-    MixHard,
-    MixWithAnswer,
+    HardMixup,
     Mutated,
+    PositiveMixup,
     RotatE,
     TransD,
     TransE,
@@ -101,7 +101,7 @@ def test_with_full_mutation_nothing_tells_wrong_from_right():
 
 def test_mixing_with_the_answer_is_along_the_line_between():
     torch.manual_seed(0)
-    mutant = MixWithAnswer()(ANSWER, CANDIDATE, indifferent)
+    mutant = PositiveMixup()(ANSWER, CANDIDATE, indifferent)
     share = mutant / CANDIDATE
     torch.testing.assert_close(share, share[:, :, :1].expand_as(share))
     assert ((share > 0) & (share < 1)).all()
@@ -110,7 +110,7 @@ def test_mixing_with_the_answer_is_along_the_line_between():
 def test_shares_of_the_candidate_follow_the_beta_distribution():
     torch.manual_seed(0)
     one, zero = torch.ones(100, 100, 1), torch.zeros(100, 1, 1)
-    share = MixWithAnswer(alpha=2.0, beta=1.0)(zero, one, indifferent)
+    share = PositiveMixup(alpha=2.0, beta=1.0)(zero, one, indifferent)
     assert abs(share.mean() - 2 / 3) < 0.01
     assert abs(share.var() - 2 / 36) < 0.005
 
@@ -118,9 +118,9 @@ def test_shares_of_the_candidate_follow_the_beta_distribution():
 def test_candidates_near_the_answer_in_score_are_mixed_with_it():
     torch.manual_seed(0)
     answer = torch.full((2, 1, 3), 10.0)
-    mutant = MixByDoubt(margin=-100.0)(answer, answer.expand(2, 4, 3), by_first_coordinate)
+    mutant = AdaptiveMixup(margin=-100.0)(answer, answer.expand(2, 4, 3), by_first_coordinate)
     assert torch.equal(mutant, answer.expand(2, 4, 3))  # none in doubt: mixed with one another
-    doubted = MixByDoubt(margin=100.0)(ANSWER, CANDIDATE, by_first_coordinate)
+    doubted = AdaptiveMixup(margin=100.0)(ANSWER, CANDIDATE, by_first_coordinate)
     share = doubted / CANDIDATE
     torch.testing.assert_close(share, share[:, :, :1].expand_as(share))
 
@@ -128,7 +128,7 @@ def test_candidates_near_the_answer_in_score_are_mixed_with_it():
 def test_candidates_far_from_the_answer_are_mixed_with_one_another():
     torch.manual_seed(0)
     far = torch.full((2, 1, 3), 1e6)
-    mutant = MixByDoubt()(far, CANDIDATE, by_first_coordinate)
+    mutant = AdaptiveMixup()(far, CANDIDATE, by_first_coordinate)
     inside = (mutant >= CANDIDATE.amin(1, True)) & (mutant <= CANDIDATE.amax(1, True))
     assert inside.all()
 
@@ -136,7 +136,7 @@ def test_candidates_far_from_the_answer_are_mixed_with_one_another():
 def test_hard_partners_are_the_best_scored_of_the_list():
     """Towards the one best, all others rise and the best stays."""
     torch.manual_seed(0)
-    mutant = MixHard(hardest=0.25)(ANSWER, CANDIDATE, by_first_coordinate)
+    mutant = HardMixup(hardest=0.25)(ANSWER, CANDIDATE, by_first_coordinate)
     torch.testing.assert_close(mutant[:, 3], CANDIDATE[:, 3])
     assert (mutant[:, :3] > CANDIDATE[:, :3]).all()
     assert (mutant[:, :3] < CANDIDATE[:, 3:]).all()
@@ -145,7 +145,7 @@ def test_hard_partners_are_the_best_scored_of_the_list():
 def test_gradients_reach_both_parents():
     torch.manual_seed(0)
     answer, candidate = ANSWER.clone().requires_grad_(), CANDIDATE.clone().requires_grad_()
-    MixWithAnswer()(answer, candidate, indifferent).sum().backward()
+    PositiveMixup()(answer, candidate, indifferent).sum().backward()
     torch.testing.assert_close(
         answer.grad + candidate.grad.sum(1, True), torch.full((2, 1, 3), 4.0)
     )
@@ -160,7 +160,7 @@ def test_shared_lists_have_mutants_of_their_own_for_each_query():
 
 
 def test_real_entities_can_be_part_of_the_loss():
-    model = mutated(CoordinateMask(), plain=0.5, entities=11)
+    model = mutated(CoordinateMask(), softmax_weight=0.5, softmax_negatives=11)
     torch.manual_seed(3)
     ids = torch.randint(11, (1, 11))
     drawn = Negatives.from_ids(QUERIES, ids)
@@ -190,9 +190,11 @@ def test_samplers_find_the_vectors_of_entities():
     model = mutated(CoordinateMask())
     assert model.entity is model.inner.entity
     score = model(QUERIES)
-    assert torch.equal(score.vectors(IDS), model.entity(IDS))
+    assert torch.equal(score.embeddings(IDS), model.entity(IDS))
     vectors = torch.randn(24, 6, 8)
-    torch.testing.assert_close(score.at(vectors), model.inner(QUERIES).at(vectors))
+    torch.testing.assert_close(
+        score.score_embeddings(vectors), model.inner(QUERIES).score_embeddings(vectors)
+    )
 
 
 @pytest.mark.parametrize("model", [DistMult, ComplEx, TransE, RotatE])
@@ -200,7 +202,7 @@ def test_a_scorer_scores_an_entitys_vector_as_the_entity(model):
     torch.manual_seed(0)
     score = model(GRAPH, dim=8)(QUERIES)
     for ids in (IDS, IDS[:1], IDS[:3]):
-        torch.testing.assert_close(score.at(score.vectors(ids)), score(ids))
+        torch.testing.assert_close(score.score_embeddings(score.embeddings(ids)), score(ids))
 
 
 def test_mutants_by_name():
@@ -214,27 +216,29 @@ def test_mutants_by_name():
 
 
 def test_models_with_more_than_vectors_cannot_be_mutated():
-    with pytest.raises(ValueError, match="TransD knows more of a candidate than one vector"):
+    with pytest.raises(ValueError, match="a candidate of TransD is more than one vector"):
         mutated(CoordinateMask(), TransD)(QUERIES)
 
 
-@pytest.mark.parametrize("options", [{"plain": -1.0}, {"entities": 0}])
+@pytest.mark.parametrize("options", [{"softmax_weight": -1.0}, {"softmax_negatives": 0}])
 def test_real_entities_have_a_weight_and_a_number(options):
-    with pytest.raises(ValueError, match="real entities are at least one, and their weight"):
+    with pytest.raises(
+        ValueError, match="softmax_weight must not be negative, and softmax_negatives"
+    ):
         mutated(CoordinateMask(), **options)
 
 
 def test_a_rate_is_a_probability():
-    with pytest.raises(ValueError, match=r"a probability; got 1\.5"):
+    with pytest.raises(ValueError, match=r"rate must be a probability; got 1\.5"):
         CoordinateMask(rate=1.5)
 
 
 def test_the_hardest_are_some():
-    with pytest.raises(ValueError, match=r"a share above 0 of the list; got 0\.0"):
-        MixHard(hardest=0.0)
+    with pytest.raises(ValueError, match=r"hardest must be a fraction in \(0, 1\]; got 0\.0"):
+        HardMixup(hardest=0.0)
 
 
-@pytest.mark.parametrize("make", [MixWithAnswer, MixByDoubt, MixHard])
+@pytest.mark.parametrize("make", [PositiveMixup, AdaptiveMixup, HardMixup])
 def test_the_beta_distribution_has_parameters_above_zero(make):
-    with pytest.raises(ValueError, match=r"Beta distribution are above 0; got 0\.0"):
+    with pytest.raises(ValueError, match=r"Beta distribution must be positive; got 0\.0"):
         make(alpha=0.0)

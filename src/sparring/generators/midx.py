@@ -84,7 +84,7 @@ class MultiIndex(NegativeSampler):
         """Log-probability of each cell; -inf for empty ones."""
         scorer = inspect.unwrap(score)  # the model's own, from under what keeps gradients out
         if isinstance(scorer, EmbeddingScorer):
-            logit = scorer.at(self.index["centre"].unsqueeze(0))
+            logit = scorer.score_embeddings(self.index["centre"].unsqueeze(0))
         else:
             logit = score(self.index["order"][self.index["central"]].unsqueeze(0))
         return (logit.float() / self.temperature + self.index["size"].log()).log_softmax(1)
@@ -94,7 +94,7 @@ class MultiIndex(NegativeSampler):
         vectors = self.occurrence
         if isinstance(scorer, EmbeddingScorer):
             everyone = torch.arange(len(vectors), device=vectors.device).unsqueeze(0)
-            vectors = scorer.vectors(everyone)[0].float()
+            vectors = scorer.embeddings(everyone)[0].float()
         book, code = [], []
         for side, half in enumerate(vectors.tensor_split(2, dim=1)):
             # the first codes are the entities evenly spaced by id

@@ -1,4 +1,4 @@
-"""A main model turns a batch of queries into a scorer."""
+"""Base classes: `KGEModel` of all models, `EmbeddingModel` of those without an encoder."""
 
 from abc import ABC, abstractmethod
 
@@ -19,42 +19,66 @@ MODELS = Registry(
 
 
 class KGEModel(nn.Module, ABC):
-    """The model that learns to complete the graph; higher scores are more plausible."""
+    """A model that completes triples: it turns a batch of queries into a scorer of candidates.
+
+    To write a model, subclass it, give its constructor the training graph and keyword options, and
+    define `forward`. It does the work that does not depend on candidates, and returns a function
+    of candidate ids; higher scores are more plausible. Relation ids in [0, R) ask for tails, ids in
+    [R, 2R) ask for heads::
+
+        @register("my-model", example={"dim": 8})
+        class MyModel(KGEModel):
+            def __init__(self, graph: TrainGraph, *, dim: int = 200):
+                super().__init__()
+                self.entity = EmbeddingTable(graph.num_entities, dim)
+                self.relation = EmbeddingTable(2 * graph.num_relations, dim)
+
+            def forward(self, queries: Queries) -> Scorer:
+                query = self.entity(queries.anchor) * self.relation(queries.relation)
+                return DotScorer(query, self.entity)
+
+    `register` makes it known to configurations and to `sparring list models`, and
+    `sparring.testing.check_model` tells whether it keeps the contract. `sparring.models.scorers`
+    has the usual comparisons of a query vector with candidates. Samplers that need entity vectors
+    look for the attribute `entity`.
+    """
 
     registry = MODELS
 
-    trains_on_entities = True  # False where candidates are altered while training
+    trains_on_entities = True  # False where training scores something else than the candidates
 
     @abstractmethod
     def forward(self, queries: Queries) -> Scorer:
-        """Do the work that does not depend on the candidates, once, and return the rest."""
+        """Do the work that does not depend on candidates, once, and return the rest."""
 
     def regularization(self, queries: Queries) -> Float[Tensor, ""]:
-        """Regularisation to add to the loss of this batch."""
+        """A term to add to the loss of this batch; 0 by default."""
         return queries.weight.new_zeros(())
 
     def after_step(self) -> None:
-        """Restore hard constraints on parameters after an optimiser step."""
+        """Restore hard constraints on parameters after an optimizer step; none by default."""
 
 
 class EmbeddingModel(KGEModel):
-    """One vector per entity and per relation; subclasses say how they meet.
+    """One vector per entity and per relation; subclasses define how they are combined.
 
     Args:
+        graph: the training graph.
         dim: numbers per entity vector.
-        reciprocal_relations: learn a vector for each inverse relation (Lacroix et al., 2018)
-            instead of deriving it from the relation's own.
-        init: standard deviation of the entity vectors at the start; None for 1 / sqrt(dim).
-        dropout: share of the query vector's numbers set to 0 while training.
+        reciprocal_relations: learn a vector for each inverse relation (Lacroix et al., 2018,
+            "Canonical Tensor Decomposition for Knowledge Base Completion") instead of deriving it
+            from the relation's own.
+        init: standard deviation of the initial entity vectors; None for 1 / sqrt(dim).
+        dropout: probability of setting a number of the query vector to 0 while training.
         l2, n3: weight of the mean squared or cubed magnitude of the vectors of the batch, summed
             over dimensions and over anchor, relation and answer (Lacroix et al., 2018).
-        sparse: give sparse gradients, for tables so big that no step should touch all rows.
+        sparse: give sparse gradients, for tables so large that no step should touch all rows.
 
     Raises:
-        ValueError: if `dim` is not a multiple of what the model's numbers come in.
+        ValueError: if `dim` is not a positive multiple of `components`.
     """
 
-    width = 1  # real numbers per coordinate: 2 for complex models
+    components = 1  # real numbers per coordinate: 2 for complex models
 
     def __init__(
         self,
@@ -69,50 +93,51 @@ class EmbeddingModel(KGEModel):
         sparse: bool = False,
     ):
         super().__init__()
-        if dim < 1 or dim % self.width:
+        if dim < 1 or dim % self.components:
             raise ValueError(
-                f"{type(self).__name__} needs a positive dim in multiples of {self.width}; "
+                f"{type(self).__name__} needs a positive dim in multiples of {self.components}; "
                 f"got {dim}"
             )
-        self.num_entities, self.num_relations, self.dim = (
-            graph.num_entities,
-            graph.num_relations,
-            dim,
-        )
+        self.num_entities, self.num_relations = graph.num_entities, graph.num_relations
+        self.dim = dim
         self.init = dim**-0.5 if init is None else init
         self.reciprocal_relations, self.l2, self.n3 = reciprocal_relations, l2, n3
-        self.drop = nn.Dropout(dropout)
+        self.dropout = nn.Dropout(dropout)
         self.sparse = sparse
-        self.entity = self.table(graph.num_entities, dim)
-        self.relation = self.relation_table(self.relation_width())
+        self.entity = self.new_table(graph.num_entities, dim)
+        self.relation = self.new_relation_table(self.relation_dim())
+        self.add_parameters()
 
-    def relation_width(self) -> int:
+    def relation_dim(self) -> int:
         """Numbers per relation vector."""
         return self.dim
 
-    def table(self, rows: int, dim: int) -> EmbeddingTable:
+    def add_parameters(self) -> None:
+        """Create the parameters that a model has besides its entity and relation vectors."""
+
+    def new_table(self, rows: int, dim: int) -> EmbeddingTable:
         """An embedding table with normally distributed entries."""
         table = EmbeddingTable(rows, dim, sparse=self.sparse)
         nn.init.normal_(table.weight, std=self.init)
         return table
 
-    def relation_table(self, dim: int) -> EmbeddingTable:
-        """One row per relation, and one more per inverse that is learned."""
-        return self.table(self.num_relations * (1 + self.reciprocal_relations), dim)
+    def new_relation_table(self, dim: int) -> EmbeddingTable:
+        """One row per relation, and with reciprocal relations one more per inverse."""
+        return self.new_table(self.num_relations * (1 + self.reciprocal_relations), dim)
 
     def relation_row(self, relation: Int[Tensor, "B"]) -> Int[Tensor, "B"]:
-        """Row of the relation table, for ids in [0, 2R)."""
+        """Row of the relation table, for relation ids in [0, 2R)."""
         return relation % self.relation.num_embeddings
 
-    def turned(self, relation: Int[Tensor, "B"]) -> Float[Tensor, "B 1"]:
-        """-1 where the inverse must be derived from the relation's own vector, else 1."""
+    def inverse_sign(self, relation: Int[Tensor, "B"]) -> Float[Tensor, "B 1"]:
+        """-1 where an inverse is derived from the relation's own vector, else 1."""
         return (1 - 2 * (relation // self.relation.num_embeddings)).unsqueeze(1).float()
 
     def magnitude(self, vectors: Float[Tensor, "B d"]) -> Float[Tensor, "B c"]:
-        """Size of each coordinate, for the penalties."""
+        """Absolute value of each coordinate, for regularization."""
         return vectors.abs()
 
-    def regularization(self, queries):
+    def regularization(self, queries: Queries) -> Float[Tensor, ""]:
         if not (self.l2 or self.n3):
             return super().regularization(queries)
         sizes = torch.cat(

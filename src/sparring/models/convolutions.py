@@ -1,220 +1,132 @@
-"""The training facts as messages between entities, without a row of memory per fact.
+"""Graph convolutions of R-GCN and CompGCN, as layers of PyTorch Geometric.
 
-Convolutions over a `MessageGraph`, as PyTorch Geometric passes messages.
-
-Both are linear in what neighbours say, so neighbours of one kind are added up first, and the
-relation is looked at once for all of them. PyTorch Geometric's own `RGCNConv` gives the same
-numbers, by a loop over relations."""
+Both are linear in the neighbors' vectors. So the neighbors of one relation are summed first, by
+`RelationalAdjacency`, and a layer passes one message per (entity, relation) and not per fact.
+PyTorch Geometric's `RGCNConv` gives the same numbers by a loop over relations.
+"""
 
 from collections.abc import Callable
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn import functional as F
 from torch_geometric.nn import MessagePassing
 
-from sparring.batch import Queries
-from sparring.data.graph import TrainGraph
-from sparring.data.index import ragged_arange
-
-
-class MessageGraph(nn.Module):
-    """What neighbours tell an entity, gathered by the relation that leads from them to it.
-
-    The known answers of a query (anchor, relation, ?) are the neighbours from which the inverse
-    relation leads to the anchor. So facts in order of their queries are the rows of a sparse
-    matrix, U of them, and one pass adds up what the neighbours of each row say. Only then does
-    a network look at the relation, once per row: FB15k-237 has 3.6 facts a row.
-
-    Attributes:
-        neighbour: who speaks, by fact.
-        row: which row a fact belongs to.
-        anchor: who listens, by row.
-        relation: the one that leads from the neighbours to the anchor, by row, in [0, 2R).
-    """
-
-    facts: Int[Tensor, "F"]
-    start: Int[Tensor, "U"]
-    neighbour: Int[Tensor, "F"]
-    row: Int[Tensor, "F"]
-    anchor: Int[Tensor, "U"]
-    relation: Int[Tensor, "U"]
-
-    def __init__(self, graph: TrainGraph):
-        super().__init__()
-        self.num_entities, self.num_relations = graph.num_entities, graph.num_relations
-        facts, slots = graph.known.facts, 2 * graph.num_relations
-        key, first = graph.known.query[:-1], graph.known.first[:-1]
-        asked = key % slots
-        parts = {
-            "facts": facts,
-            "start": first[:-1],
-            "neighbour": facts % graph.num_entities,
-            "row": ragged_arange(first[:-1], first.diff())[0],
-            "anchor": key // slots,
-            "relation": (asked + graph.num_relations) % slots,
-        }
-        for name, part in parts.items():
-            self.register_buffer(name, part, persistent=False)
-
-    @property
-    def inverse(self) -> Bool[Tensor, "U"]:
-        """Does an inverse relation lead to the anchor?"""
-        return self.relation >= self.num_relations
-
-    def without(self, queries: Queries) -> Float[Tensor, "F"]:
-        """1 for every fact, but 0 for what the queries ask about, seen from either end."""
-        slots = 2 * self.num_relations
-        turned = (queries.relation + self.num_relations) % slots
-        ends = (queries.anchor, queries.answer)
-        there = (ends[0] * slots + queries.relation) * self.num_entities + ends[1]
-        back = (ends[1] * slots + turned) * self.num_entities + ends[0]
-        own = torch.cat([there, back])
-        place = torch.searchsorted(self.facts, own)
-        # one place more, for queries that are no facts of the graph
-        known = F.pad(self.facts, (0, 1), value=-1)[place] == own
-        keep = queries.weight.new_ones(len(self.facts) + 1)
-        return keep.index_fill(0, place.where(known, len(self.facts)), 0.0)[:-1]
-
-    def everything(self) -> Float[Tensor, "F"]:
-        """1 for every fact."""
-        return torch.ones(len(self.facts), device=self.facts.device)
-
-    def gathered(
-        self, said: Float[Tensor, "N d"], weight: Float[Tensor, "F"]
-    ) -> Float[Tensor, "U d"]:
-        """The weighted sum of what the neighbours of each row say."""
-        return F.embedding_bag(
-            self.neighbour,
-            said,
-            self.start,
-            mode="sum",
-            per_sample_weights=weight.to(said.dtype),
-        )
-
-    def total(self, weight: Float[Tensor, "F"]) -> Float[Tensor, "U"]:
-        """The weight of each row."""
-        return weight.new_zeros(len(self.anchor)).index_add(0, self.row, weight)
-
-    def balanced(self, weight: Float[Tensor, "F"]) -> Float[Tensor, "F"]:
-        """Weights over the root of what each neighbour says and each listener hears in all.
-
-        Along relations and against them are counted apart.
-        """
-        side = self.inverse[self.row].long() * self.num_entities
-        return (
-            weight
-            * self._rarity(side + self.neighbour, weight)
-            * self._rarity(side + self.anchor[self.row], weight)
-        )
-
-    def _rarity(self, place: Int[Tensor, "F"], weight: Float[Tensor, "F"]) -> Float[Tensor, "F"]:
-        """1 over the root of the weight of all facts at the same place."""
-        degree = weight.new_zeros(2 * self.num_entities).index_add(0, place, weight)
-        return degree.clamp(min=1).rsqrt()[place]
-
+from sparring.models.adjacency import RelationalAdjacency
 
 Composition = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
 class RelationalConvolution(MessagePassing):
-    """A matrix per relation, all of them mixtures of a few, applied to means over neighbours.
+    """One matrix per relation, with a basis decomposition, applied to means over neighbors.
 
-    Schlichtkrull et al., 2018, "Modeling Relational Data with Graph Convolutional Networks",
-    with the basis decomposition.
+    Schlichtkrull et al., 2018, "Modeling Relational Data with Graph Convolutional Networks".
 
     Args:
-        bases: matrices that all relations share.
+        dim: numbers per entity vector, before and after.
+        num_relations: R; inverse relations have their own matrices.
+        bases: matrices that those of all relations are linear combinations of.
     """
 
     def __init__(self, dim: int, num_relations: int, bases: int):
         super().__init__(aggr="sum")
         self.basis = nn.Parameter(torch.empty(bases, dim, dim))
-        self.share = nn.Parameter(torch.empty(2 * num_relations, bases))
-        self.itself = nn.Linear(dim, dim)
-        for tensor in (self.basis, self.share):
+        self.coefficient = nn.Parameter(torch.empty(2 * num_relations, bases))
+        self.self_loop = nn.Linear(dim, dim)
+        for tensor in (self.basis, self.coefficient):
             nn.init.xavier_uniform_(tensor)
 
     def forward(
-        self, x: Float[Tensor, "N d"], graph: MessageGraph, weight: Float[Tensor, "F"]
+        self,
+        x: Float[Tensor, "N d"],
+        adjacency: RelationalAdjacency,
+        edge_weight: Float[Tensor, "E"],
     ) -> Float[Tensor, "N d"]:
         """New vectors of all entities."""
-        mean = graph.gathered(x, weight) / graph.total(weight).clamp(min=1).unsqueeze(1)
+        degree = adjacency.degree(edge_weight).clamp(min=1).unsqueeze(1)
+        mean = adjacency.sum_neighbors(x, edge_weight) / degree
         rows = torch.arange(len(mean), device=x.device)
-        heard = self.propagate(
-            torch.stack([rows, graph.anchor]),
+        aggregated = self.propagate(
+            torch.stack([rows, adjacency.target]),
             size=(len(mean), len(x)),
             mean=mean,
-            share=self.share[graph.relation],
+            coefficient=self.coefficient[adjacency.relation],
         )
-        return heard @ self.basis.flatten(0, 1) + self.itself(x)
+        return aggregated @ self.basis.flatten(0, 1) + self.self_loop(x)
 
-    def message(self, mean: Tensor, share: Tensor) -> Tensor:
-        """Means of neighbours, once for each shared matrix."""
-        return (share.unsqueeze(2) * mean.unsqueeze(1)).flatten(1)
+    def message(
+        self, mean: Float[Tensor, "U d"], coefficient: Float[Tensor, "U b"]
+    ) -> Float[Tensor, "U bd"]:
+        """The mean of each row's neighbors, scaled once for each basis matrix."""
+        return (coefficient.unsqueeze(2) * mean.unsqueeze(1)).flatten(1)
 
 
-class ComposedConvolution(MessagePassing):
-    """Neighbours composed with relations, mapped by one matrix for each direction.
+class CompositionConvolution(MessagePassing):
+    """Neighbors composed with relations, mapped by one matrix per direction.
 
     Vashishth et al., 2020, "Composition-based Multi-Relational Graph Convolutional Networks".
 
     Args:
-        compose: of COMPOSITIONS.
-        dropout: share of the numbers of either direction's sum set to 0 while training.
+        dim: numbers per vector of entities and relations, before and after.
+        compose: one of `COMPOSITIONS`.
+        dropout: probability of setting a number of either direction's sum to 0 while training.
     """
 
     def __init__(self, dim: int, *, compose: Composition, dropout: float):
         super().__init__(aggr="sum")
         self.compose = compose
-        self.along, self.against, self.itself, self.relation = (
+        self.w_original, self.w_inverse, self.w_self_loop, self.w_relation = (
             nn.Linear(dim, dim, bias=False) for _ in range(4)
         )
-        self.loop = nn.Parameter(torch.empty(1, dim))
-        nn.init.xavier_uniform_(self.loop)
-        self.drop, self.norm = nn.Dropout(dropout), nn.BatchNorm1d(dim)
+        self.self_loop_relation = nn.Parameter(torch.empty(1, dim))
+        nn.init.xavier_uniform_(self.self_loop_relation)
+        self.dropout, self.norm = nn.Dropout(dropout), nn.BatchNorm1d(dim)
 
     def forward(
         self,
         x: Float[Tensor, "N d"],
         relation: Float[Tensor, "R2 d"],
-        graph: MessageGraph,
-        weight: Float[Tensor, "F"],
+        adjacency: RelationalAdjacency,
+        edge_weight: Float[Tensor, "E"],
     ) -> tuple[Float[Tensor, "N d"], Float[Tensor, "R2 d"]]:
         """New vectors of all entities and of all relations."""
-        rows = torch.arange(len(graph.anchor), device=x.device)
-        heard = self.propagate(
-            torch.stack([rows, graph.anchor + len(x) * graph.inverse]),
+        rows = torch.arange(len(adjacency.target), device=x.device)
+        aggregated = self.propagate(
+            torch.stack([rows, adjacency.target + len(x) * adjacency.is_inverse]),
             size=(len(rows), 2 * len(x)),
-            said=graph.gathered(x, weight),
-            total=graph.total(weight).unsqueeze(1),
-            kind=relation[graph.relation],
+            neighbors=adjacency.sum_neighbors(x, edge_weight),
+            degree=adjacency.degree(edge_weight).unsqueeze(1),
+            relation=relation[adjacency.relation],
         )
-        along, against = heard.split(len(x))
-        own = self.itself(self.compose(x, x.new_ones(1, 1), self.loop))
-        both = self.drop(self.along(along)) + self.drop(self.against(against))
-        return torch.tanh(self.norm((both + own) / 3)), self.relation(relation)
+        original, inverse = aggregated.split(len(x))
+        own = self.w_self_loop(self.compose(x, x.new_ones(1, 1), self.self_loop_relation))
+        both = self.dropout(self.w_original(original)) + self.dropout(self.w_inverse(inverse))
+        return torch.tanh(self.norm((both + own) / 3)), self.w_relation(relation)
 
-    def message(self, said: Tensor, total: Tensor, kind: Tensor) -> Tensor:
-        """What neighbours say, composed with the relation that leads from them."""
-        return self.compose(said, total, kind)
-
-
-def difference(said: Tensor, total: Tensor, kind: Tensor) -> Tensor:
-    """Sum of (neighbour - relation), from the weighted sum of neighbours and their weight."""
-    return said - total * kind
-
-
-def product(said: Tensor, total: Tensor, kind: Tensor) -> Tensor:
-    """Sum of neighbour * relation, coordinate by coordinate."""
-    return said * kind
+    def message(
+        self,
+        neighbors: Float[Tensor, "U d"],
+        degree: Float[Tensor, "U 1"],
+        relation: Float[Tensor, "U d"],
+    ) -> Float[Tensor, "U d"]:
+        """The sum of each row's neighbors, composed with the row's relation."""
+        return self.compose(neighbors, degree, relation)
 
 
-def correlation(said: Tensor, total: Tensor, kind: Tensor) -> Tensor:
-    """Sum of circular correlations of neighbour and relation (Nickel et al., 2016)."""
-    both = torch.fft.rfft(said).conj() * torch.fft.rfft(kind)
-    return torch.fft.irfft(both, n=said.shape[-1])
+def subtraction(neighbors: Tensor, degree: Tensor, relation: Tensor) -> Tensor:
+    """Sum of neighbor - relation, from the weighted sum of neighbors and their total weight."""
+    return neighbors - degree * relation
 
 
-COMPOSITIONS = {"corr": correlation, "mult": product, "sub": difference}
+def multiplication(neighbors: Tensor, degree: Tensor, relation: Tensor) -> Tensor:
+    """Sum of the elementwise product neighbor * relation."""
+    return neighbors * relation
+
+
+def circular_correlation(neighbors: Tensor, degree: Tensor, relation: Tensor) -> Tensor:
+    """Sum of the circular correlations of neighbor and relation (Nickel et al., 2016)."""
+    both = torch.fft.rfft(neighbors).conj() * torch.fft.rfft(relation)
+    return torch.fft.irfft(both, n=neighbors.shape[-1])
+
+
+COMPOSITIONS = {"corr": circular_correlation, "mult": multiplication, "sub": subtraction}

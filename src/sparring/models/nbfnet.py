@@ -1,24 +1,88 @@
-"""A main model that follows all paths from the anchor at once."""
+"""NBFNet: a model that scores all entities by the paths that lead to them."""
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from sparring.batch import Queries, Scorer
 from sparring.data.graph import TrainGraph
+from sparring.models.adjacency import RelationalAdjacency
 from sparring.models.base import KGEModel
-from sparring.models.convolutions import MessageGraph
-from sparring.models.scorers import TableScorer
+from sparring.models.scorers import PrecomputedScorer
 from sparring.registry import register
 
-AT_ONCE = 2**26  # numbers that messages may hold at once
+MAX_MESSAGE_ELEMENTS = 2**26  # largest message tensor; larger batches go in chunks
 
 
-class PathLayer(nn.Module):
-    """One more step of all paths: what neighbours know, times what the query makes of relations.
+@register("nbfnet", example={"dim": 6, "layers": 2})
+class NBFNet(KGEModel):
+    """Scores all entities by the paths from the anchor to them, in one pass per query.
 
-    A neighbour's message is its vector times one for the relation that leads from it, which is a
-    linear function of the query's; messages are added up, and each entity that a query starts
-    from hears the query once more (DistMult messages, sum aggregation).
+    Zhu et al., 2021, "Neural Bellman-Ford Networks", with DistMult messages and sum aggregation.
+    Entities have no vectors of their own, so the model knows them by their position in the graph
+    only. While training, the facts that the batch asks about are removed from the graph, in both
+    directions. A forward pass costs layers * (edges + 2 rows of `RelationalAdjacency`) * dim
+    multiplications per query, however few candidates are scored: it is for small graphs.
+
+    Args:
+        graph: the training graph.
+        dim: numbers per entity and query.
+        layers: length of the longest paths.
+
+    Raises:
+        ValueError: for fewer than one layer or dimension.
+    """
+
+    def __init__(self, graph: TrainGraph, *, dim: int = 32, layers: int = 4):
+        super().__init__()
+        if dim < 1 or layers < 1:
+            raise ValueError(
+                f"NBFNet needs at least one dimension and layer; got dim={dim}, layers={layers}"
+            )
+        self.dim = dim
+        self.adjacency = RelationalAdjacency(graph)
+        self.query = nn.Embedding(2 * graph.num_relations, dim)
+        self.layers = nn.ModuleList(
+            BellmanFordLayer(dim, graph.num_relations) for _ in range(layers)
+        )
+        self.readout = nn.Sequential(
+            nn.Linear(2 * dim, 2 * dim), nn.ReLU(), nn.Linear(2 * dim, 1, bias=False)
+        )
+
+    def forward(self, queries: Queries) -> Scorer:
+        adjacency = self.adjacency
+        edge_weight = adjacency.edges_without(queries) if self.training else adjacency.all_edges()
+        size = max(1, MAX_MESSAGE_ELEMENTS // (self.dim * max(1, len(adjacency.target))))
+        scores = [
+            self.score_all(anchor, relation, edge_weight)
+            for anchor, relation in zip(queries.anchor.split(size), queries.relation.split(size))
+        ]
+        return PrecomputedScorer(torch.cat(scores))
+
+    def score_all(
+        self, anchor: Int[Tensor, "B"], relation: Int[Tensor, "B"], edge_weight: Float[Tensor, "E"]
+    ) -> Float[Tensor, "B N"]:
+        """Scores of all entities, given the weight of each edge."""
+        query = self.query(relation)
+        zeros = query.new_zeros(self.adjacency.num_entities, *query.shape)
+        boundary = zeros.index_put((anchor, torch.arange(len(anchor), device=anchor.device)), query)
+        state = boundary
+        for layer in self.layers:
+            state = layer(state, boundary, query, self.adjacency, edge_weight)
+        both = torch.cat([state, query.expand_as(state)], 2)
+        return self.readout(both).squeeze(2).T
+
+
+class BellmanFordLayer(nn.Module):
+    """One generalized Bellman-Ford iteration: every path grows by one edge.
+
+    The message of a neighbor is its state times a vector of the relation, which is a linear
+    function of the query's vector. Messages are summed, and the anchor of each query gets the
+    query's vector once more, as the boundary condition.
+
+    Args:
+        dim: numbers per entity and query.
+        num_relations: R.
     """
 
     def __init__(self, dim: int, num_relations: int):
@@ -29,69 +93,16 @@ class PathLayer(nn.Module):
 
     def forward(
         self,
-        known: Float[Tensor, "N B d"],
-        start: Float[Tensor, "N B d"],
+        state: Float[Tensor, "N B d"],
+        boundary: Float[Tensor, "N B d"],
         query: Float[Tensor, "B d"],
-        graph: MessageGraph,
-        weight: Float[Tensor, "F"],
+        adjacency: RelationalAdjacency,
+        edge_weight: Float[Tensor, "E"],
     ) -> Float[Tensor, "N B d"]:
-        """What all entities know after the step."""
-        dim = query.shape[1]
-        relation = self.relation(query).view(len(query), -1, dim).transpose(0, 1)
-        said = graph.gathered(known.flatten(1), weight).view(-1, *query.shape)
-        heard = start.index_add(0, graph.anchor, said * relation[graph.relation])
-        new = self.norm(self.update(torch.cat([known, heard], 2))).relu()
-        return known + new
-
-
-@register("nbfnet", example={"dim": 6, "layers": 2})
-class NBFNet(KGEModel):
-    """Scores all entities by the paths that lead to them, in one pass for each query.
-
-    After Zhu et al., 2021, "Neural Bellman-Ford Networks". It knows entities by their places in
-    the graph alone, so it has no vector for any of them. While training, what the queries of the
-    batch ask about is hidden, from both ends. A pass costs layers * (facts + 2 rows of the
-    `MessageGraph`) * dim, forwards, whatever is asked for; that is for small graphs or for
-    patient people.
-
-    Args:
-        dim: numbers that each entity knows about each query.
-        layers: steps of the longest paths.
-
-    Raises:
-        ValueError: for fewer layers or numbers than one.
-    """
-
-    def __init__(self, graph: TrainGraph, *, dim: int = 32, layers: int = 4):
-        super().__init__()
-        if dim < 1 or layers < 1:
-            raise ValueError(f"paths need dim and layers; got dim={dim}, layers={layers}")
-        self.dim = dim
-        self.messages = MessageGraph(graph)
-        self.query = nn.Embedding(2 * graph.num_relations, dim)
-        self.layers = nn.ModuleList(PathLayer(dim, graph.num_relations) for _ in range(layers))
-        self.judge = nn.Sequential(
-            nn.Linear(2 * dim, 2 * dim), nn.ReLU(), nn.Linear(2 * dim, 1, bias=False)
-        )
-
-    def forward(self, queries):
-        seen = self.messages.without(queries) if self.training else self.messages.everything()
-        few = max(1, AT_ONCE // (self.dim * max(1, len(self.messages.anchor))))
-        parts = [
-            self.scores(anchor, relation, seen)
-            for anchor, relation in zip(queries.anchor.split(few), queries.relation.split(few))
-        ]
-        return TableScorer(torch.cat(parts))
-
-    def scores(
-        self, anchor: Int[Tensor, "B"], relation: Int[Tensor, "B"], weight: Float[Tensor, "F"]
-    ) -> Float[Tensor, "B N"]:
-        """Scores of all entities, where facts speak as loud as they weigh."""
-        query = self.query(relation)
-        nothing = query.new_zeros(self.messages.num_entities, *query.shape)
-        start = nothing.index_put((anchor, torch.arange(len(anchor), device=anchor.device)), query)
-        known = start
-        for layer in self.layers:
-            known = layer(known, start, query, self.messages, weight)
-        both = torch.cat([known, query.expand_as(known)], 2)
-        return self.judge(both).squeeze(2).T
+        """The state of all entities after one more iteration."""
+        relation = self.relation(query).view(len(query), -1, query.shape[1]).transpose(0, 1)
+        neighbors = adjacency.sum_neighbors(state.flatten(1), edge_weight).view(-1, *query.shape)
+        messages = neighbors * relation[adjacency.relation]
+        aggregated = boundary.index_add(0, adjacency.target, messages)
+        new = self.norm(self.update(torch.cat([state, aggregated], 2))).relu()
+        return state + new

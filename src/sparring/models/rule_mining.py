@@ -1,9 +1,7 @@
-"""Steps along relations, for many entities at once.
-
-Rules of one and two steps, found in the training graph by counting."""
+"""Mining of rules with one or two body atoms, by counting groundings in the training graph."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 
 import torch
 from jaxtyping import Float, Int
@@ -12,119 +10,20 @@ from torch import Tensor, nn
 from sparring.data.graph import TrainGraph
 from sparring.data.index import ragged_arange
 
-
-class Walks(nn.Module):
-    """Where a step from an entity along a relation leads; relation 2R stays where it is.
-
-    Each fact, seen from both ends, and each entity for staying, is one integer in a sorted
-    tensor, so a step is a search for where its entities start and stop.
-    """
-
-    places: Int[Tensor, "P"]
-
-    def __init__(self, graph: TrainGraph):
-        super().__init__()
-        self.num_entities, self.stay = graph.num_entities, 2 * graph.num_relations
-        facts = graph.known.facts
-        query, entity = facts // graph.num_entities, facts % graph.num_entities
-        anchor, relation = query // self.stay, query % self.stay
-        everyone = torch.arange(graph.num_entities, device=facts.device)
-        places = [
-            self._place(anchor, relation) + entity,
-            self._place(everyone, everyone.new_full((), self.stay)) + everyone,
-        ]
-        self.register_buffer("places", torch.cat(places).sort().values, persistent=False)
-
-    def _place(self, entity: Tensor, relation: Tensor) -> Tensor:
-        return (entity * (self.stay + 1) + relation) * self.num_entities
-
-    def along(
-        self, entity: Int[Tensor, "A"], relation: Int[Tensor, "A"]
-    ) -> tuple[Int[Tensor, "P"], Int[Tensor, "P"]]:
-        """All steps along the relations given, as (row, entity reached)."""
-        low = self._place(entity, relation)
-        row, spot = self._between(low, low + self.num_entities)
-        return row, self.places[spot] % self.num_entities
-
-    def count(self, entity: Int[Tensor, "A"], relation: Int[Tensor, "A"]) -> Int[Tensor, "A"]:
-        """The number of steps along the relations given."""
-        low = self._place(entity, relation)
-        return self._until(low + self.num_entities) - self._until(low)
-
-    def anywhere(
-        self, entity: Int[Tensor, "A"]
-    ) -> tuple[Int[Tensor, "P"], Int[Tensor, "P"], Int[Tensor, "P"]]:
-        """All steps along all relations, as (row, relation, entity reached)."""
-        first = torch.zeros_like(entity)
-        row, spot = self._between(self._place(entity, first), self._place(entity + 1, first))
-        place = self.places[spot]
-        relation = place // self.num_entities % (self.stay + 1)
-        return row, relation, place % self.num_entities
-
-    def degree(self, entity: Int[Tensor, "A"]) -> Int[Tensor, "A"]:
-        """The number of steps from each entity along all relations."""
-        first = torch.zeros_like(entity)
-        low, high = self._place(entity, first), self._place(entity + 1, first)
-        return self._until(high) - self._until(low)
-
-    def _between(
-        self, low: Int[Tensor, "A"], high: Int[Tensor, "A"]
-    ) -> tuple[Int[Tensor, "P"], Int[Tensor, "P"]]:
-        start = self._until(low)
-        return ragged_arange(start, self._until(high) - start)
-
-    def _until(self, place: Int[Tensor, "A"]) -> Int[Tensor, "A"]:
-        return torch.searchsorted(self.places, place)
-
-
-class Pairs(nn.Module):
-    """Which relations lead from one entity to another; relation 2R leads to oneself."""
-
-    pair: Int[Tensor, "P"]
-    relation: Int[Tensor, "P"]
-
-    def __init__(self, graph: TrainGraph):
-        super().__init__()
-        self.num_entities, slots = graph.num_entities, 2 * graph.num_relations
-        facts = graph.known.facts
-        query, entity = facts // self.num_entities, facts % self.num_entities
-        everyone = torch.arange(self.num_entities, device=facts.device)
-        start = torch.cat([query // slots, everyone])
-        pair, order = (start * self.num_entities + torch.cat([entity, everyone])).sort()
-        relation = torch.cat([query % slots, everyone.new_full(everyone.shape, slots)])
-        self.register_buffer("pair", pair, persistent=False)
-        self.register_buffer("relation", relation[order], persistent=False)
-
-    def between(
-        self, entity: Int[Tensor, "A"], target: Int[Tensor, "A"]
-    ) -> tuple[Int[Tensor, "P"], Int[Tensor, "P"]]:
-        """Every relation from each entity to its target, as (row, relation)."""
-        pair = entity * self.num_entities + target
-        start = torch.searchsorted(self.pair, pair)
-        row, spot = ragged_arange(start, torch.searchsorted(self.pair, pair, right=True) - start)
-        return row, self.relation[spot]
-
-
-def portions(size: Int[Tensor, "A"], most: int) -> Iterator[slice]:
-    """Consecutive rows of about `most` in all, and at least one."""
-    whole = (size.cumsum(0) - size) // most
-    stops = whole.unique_consecutive(return_counts=True)[1].cumsum(0).tolist()
-    return (slice(start, stop) for start, stop in zip([0, *stops], stops))
-
-
-AT_ONCE = 2**22  # walks held at once
+MAX_PATHS = 2**22  # paths of two steps held in memory at once
 
 
 @dataclass(frozen=True, eq=False)
 class Rules:
-    """head(X, Y) <- first(X, Z), second(Z, Y), by head, the most confident first.
+    """Rules head(X, Y) <- first(X, Z), second(Z, Y), by head relation, the most confident first.
 
-    Relations run over [0, 2R), and a second step along 2R stays: head(X, Y) <- first(X, Y).
+    Relations are in [0, 2R). As second atom, 2R is the identity: head(X, Y) <- first(X, Y).
 
     Attributes:
-        support: pairs (X, Y) of the body for which the head is a fact.
-        body: pairs (X, Y) of the body, in the sample that was counted.
-        confidence: support / (body + pessimism).
+        head, first, second: relation of each atom.
+        support: groundings (X, Y) of the body for which the head is a fact.
+        body: groundings (X, Y) of the body that were counted.
+        confidence: support / (body + unseen_negatives).
     """
 
     head: Int[Tensor, "M"]
@@ -137,121 +36,231 @@ class Rules:
     def __len__(self) -> int:
         return len(self.head)
 
+    def __getitem__(self, rows: Tensor) -> "Rules":
+        """The selected rules, in the given order."""
+        return Rules(*(getattr(self, part.name)[rows] for part in fields(self)))
 
-def mined(
+
+def mine_rules(
     graph: TrainGraph,
     *,
-    anchors: int = 100,
-    support: int = 2,
-    confidence: float = 0.01,
-    pessimism: float = 5.0,
-    most: int = 200,
+    anchors_per_relation: int = 100,
+    min_support: int = 2,
+    min_confidence: float = 0.01,
+    unseen_negatives: float = 5.0,
+    rules_per_relation: int = 200,
     seed: int = 0,
 ) -> Rules:
-    """Rules as confident as asked for, with confidence as in AnyBURL (Meilicke et al., 2019).
+    """All rules above a support and a confidence, which is that of AnyBURL.
 
-    X, Y and Z of a rule are three entities, and no rule says that a relation implies itself.
+    Meilicke et al., 2019, "Anytime Bottom-Up Rule Learning for Knowledge Graph Completion". X, Y
+    and Z of a rule are three different entities, and no relation implies itself.
 
     Args:
-        anchors: entities X per first relation that bodies are counted from, drawn at random;
-            all, where there are fewer.
-        support: least number of facts that a rule explains, among what was counted.
-        confidence: the least.
-        pessimism: added to the number of cases, so that few cases are trusted less.
-        most: rules kept per head, the most confident ones.
-        seed: of the draw of X.
+        graph: the training graph.
+        anchors_per_relation: entities X per first relation from which bodies are grounded, drawn
+            at random; all of them, where there are fewer.
+        min_support: least support, among the groundings that were counted.
+        min_confidence: least confidence.
+        unseen_negatives: added to the groundings of the body, so that rules with few groundings are
+            less confident.
+        rules_per_relation: rules kept per head relation, the most confident ones.
+        seed: of the draw of anchors.
+
+    Returns:
+        The rules of all 2R head relations.
 
     Raises:
-        ValueError: for numbers that are none.
+        ValueError: for a count below 1 or negative `unseen_negatives`.
     """
-    if min(anchors, support, most) < 1 or pessimism < 0:
+    if min(anchors_per_relation, min_support, rules_per_relation) < 1 or unseen_negatives < 0:
         raise ValueError(
-            "anchors, support and most are at least 1, and pessimism is not negative; got "
-            f"anchors={anchors}, support={support}, most={most}, pessimism={pessimism}"
+            "anchors_per_relation, min_support and rules_per_relation must be at least 1, and "
+            f"unseen_negatives not negative; got anchors_per_relation={anchors_per_relation}, "
+            f"min_support={min_support}, rules_per_relation={rules_per_relation}, "
+            f"unseen_negatives={unseen_negatives}"
         )
-    walks = Walks(graph)
-    start, relation = _sample(graph, anchors, seed)
-    row, middle = walks.along(start, relation)
-    size = torch.zeros_like(start).index_add(0, row, walks.degree(middle))
-    pairs = Pairs(graph)
+    index, relations = NeighborIndex(graph), RelationIndex(graph)
+    anchor, first = _sample_anchors(graph, anchors_per_relation, seed)
+    row, middle = index.neighbors(anchor, first)
+    paths = torch.zeros_like(anchor).index_add(0, row, index.degree(middle))
     bodies, heads = [], []
-    for some in portions(size, AT_ONCE):
-        body, head = _counted(walks, pairs, start[some], relation[some])
+    for chunk in chunks_of(paths, MAX_PATHS):
+        body, head = _count_groundings(index, relations, anchor[chunk], first[chunk])
         bodies.append(body)
         heads.append(head)
-    return _chosen(graph, _added(bodies), _added(heads), support, confidence, pessimism, most)
+    rules = _to_rules(index.identity, _merge_counts(bodies), _merge_counts(heads), unseen_negatives)
+    rules = rules[(rules.support >= min_support) & (rules.confidence >= min_confidence)]
+    rules = rules[rules.confidence.argsort(descending=True, stable=True)]
+    rules = rules[rules.head.argsort(stable=True)]
+    rules = rules[_rank_within(rules.head) < rules_per_relation]
+    return replace(rules, confidence=rules.confidence.float())
 
 
-def _sample(
-    graph: TrainGraph, anchors: int, seed: int
+class NeighborIndex(nn.Module):
+    """Neighbors of entities along relations; relation 2R is the identity.
+
+    Each fact, in both directions, and each entity with itself along the identity, is one integer
+    of a sorted tensor. So the neighbors of an entity are a range that a binary search finds.
+    """
+
+    keys: Int[Tensor, "P"]
+
+    def __init__(self, graph: TrainGraph):
+        super().__init__()
+        self.num_entities, self.identity = graph.num_entities, 2 * graph.num_relations
+        facts = graph.known.facts
+        query, neighbor = facts // graph.num_entities, facts % graph.num_entities
+        entities = torch.arange(graph.num_entities, device=facts.device)
+        keys = [
+            self._key(query // self.identity, query % self.identity) + neighbor,
+            self._key(entities, torch.full_like(entities, self.identity)) + entities,
+        ]
+        self.register_buffer("keys", torch.cat(keys).sort().values, persistent=False)
+
+    def neighbors(
+        self, entity: Int[Tensor, "A"], relation: Int[Tensor, "A"]
+    ) -> tuple[Int[Tensor, "P"], Int[Tensor, "P"]]:
+        """All neighbors along the given relations, as (row of the input, neighbor)."""
+        low = self._key(entity, relation)
+        row, position = self._range(low, low + self.num_entities)
+        return row, self.keys[position] % self.num_entities
+
+    def count(self, entity: Int[Tensor, "A"], relation: Int[Tensor, "A"]) -> Int[Tensor, "A"]:
+        """Number of neighbors along the given relations."""
+        low = self._key(entity, relation)
+        return self._position(low + self.num_entities) - self._position(low)
+
+    def all_neighbors(
+        self, entity: Int[Tensor, "A"]
+    ) -> tuple[Int[Tensor, "P"], Int[Tensor, "P"], Int[Tensor, "P"]]:
+        """All neighbors along all relations, as (row of the input, relation, neighbor)."""
+        first = torch.zeros_like(entity)
+        row, position = self._range(self._key(entity, first), self._key(entity + 1, first))
+        key = self.keys[position]
+        relation = key // self.num_entities % (self.identity + 1)
+        return row, relation, key % self.num_entities
+
+    def degree(self, entity: Int[Tensor, "A"]) -> Int[Tensor, "A"]:
+        """Number of neighbors along all relations."""
+        first = torch.zeros_like(entity)
+        low, high = self._key(entity, first), self._key(entity + 1, first)
+        return self._position(high) - self._position(low)
+
+    def _key(self, entity: Int[Tensor, "A"], relation: Int[Tensor, "A"]) -> Int[Tensor, "A"]:
+        return (entity * (self.identity + 1) + relation) * self.num_entities
+
+    def _range(
+        self, low: Int[Tensor, "A"], high: Int[Tensor, "A"]
+    ) -> tuple[Int[Tensor, "P"], Int[Tensor, "P"]]:
+        start = self._position(low)
+        return ragged_arange(start, self._position(high) - start)
+
+    def _position(self, key: Int[Tensor, "A"]) -> Int[Tensor, "A"]:
+        return torch.searchsorted(self.keys, key)
+
+
+class RelationIndex(nn.Module):
+    """Relations that lead from one entity to another; relation 2R leads from each to itself."""
+
+    pair: Int[Tensor, "P"]
+    relation: Int[Tensor, "P"]
+
+    def __init__(self, graph: TrainGraph):
+        super().__init__()
+        self.num_entities, identity = graph.num_entities, 2 * graph.num_relations
+        facts = graph.known.facts
+        query, target = facts // self.num_entities, facts % self.num_entities
+        entities = torch.arange(self.num_entities, device=facts.device)
+        entity = torch.cat([query // identity, entities])
+        pair, order = (entity * self.num_entities + torch.cat([target, entities])).sort()
+        relation = torch.cat([query % identity, torch.full_like(entities, identity)])
+        self.register_buffer("pair", pair, persistent=False)
+        self.register_buffer("relation", relation[order], persistent=False)
+
+    def between(
+        self, entity: Int[Tensor, "A"], target: Int[Tensor, "A"]
+    ) -> tuple[Int[Tensor, "P"], Int[Tensor, "P"]]:
+        """All relations from each entity to its target, as (row of the input, relation)."""
+        pair = entity * self.num_entities + target
+        start = torch.searchsorted(self.pair, pair)
+        stop = torch.searchsorted(self.pair, pair, right=True)
+        row, position = ragged_arange(start, stop - start)
+        return row, self.relation[position]
+
+
+def chunks_of(size: Int[Tensor, "A"], limit: int) -> Iterator[slice]:
+    """Consecutive rows whose sizes sum to about `limit`, at least one row each."""
+    chunk = (size.cumsum(0) - size) // limit
+    stops = chunk.unique_consecutive(return_counts=True)[1].cumsum(0).tolist()
+    return (slice(start, stop) for start, stop in zip([0, *stops], stops))
+
+
+def _sample_anchors(
+    graph: TrainGraph, anchors_per_relation: int, seed: int
 ) -> tuple[Int[Tensor, "A"], Int[Tensor, "A"]]:
     """Some entities that each relation leads from, as (entity, relation)."""
     slots = 2 * graph.num_relations
     query = (graph.known.facts // graph.num_entities).unique()
-    lot = torch.randperm(len(query), generator=torch.Generator().manual_seed(seed))
-    query = query[lot.to(query.device)]
+    shuffled = torch.randperm(len(query), generator=torch.Generator().manual_seed(seed))
+    query = query[shuffled.to(query.device)]
     relation, order = (query % slots).sort(stable=True)
-    rank = torch.arange(len(order), device=order.device) - torch.searchsorted(relation, relation)
-    chosen = query[order[rank < anchors]]
+    chosen = query[order[_rank_within(relation) < anchors_per_relation]]
     return chosen // slots, chosen % slots
 
 
 Counts = tuple[Tensor, Tensor]  # distinct keys, and how often each occurs
 
 
-def _counted(
-    walks: Walks, pairs: Pairs, start: Int[Tensor, "A"], first: Int[Tensor, "A"]
+def _count_groundings(
+    index: NeighborIndex,
+    relations: RelationIndex,
+    anchor: Int[Tensor, "A"],
+    first: Int[Tensor, "A"],
 ) -> tuple[Counts, Counts]:
-    """How many pairs each body has from these starts, and how many of them each head."""
-    entities, slots = walks.num_entities, walks.stay + 1
-    row, middle = walks.along(start, first)
-    from_middle, second, end = walks.anywhere(middle)
-    row, middle = row[from_middle], middle[from_middle]
-    three = (
-        (middle != start[row]) & (end != start[row]) & ((second == walks.stay) | (end != middle))
+    """Groundings from these anchors: counts by body, and by body and head."""
+    num_entities, slots = index.num_entities, index.identity + 1
+    row, middle = index.neighbors(anchor, first)
+    step, second, end = index.all_neighbors(middle)
+    row, middle = row[step], middle[step]
+    distinct = (middle != anchor[row]) & (end != anchor[row])
+    distinct &= (second == index.identity) | (end != middle)
+    row, second, end = row[distinct], second[distinct], end[distinct]
+    pair = ((row * slots + second) * num_entities + end).unique()
+    row, second, end = (
+        pair // num_entities // slots,
+        pair // num_entities % slots,
+        pair % num_entities,
     )
-    row, second, end = row[three], second[three], end[three]
-    pair = ((row * slots + second) * entities + end).unique()
-    row, second, end = pair // entities // slots, pair // entities % slots, pair % entities
     body = first[row] * slots + second
-    known, head = pairs.between(start[row], end)
-    itself = (second[known] == walks.stay) & (head == first[row[known]])
-    implied = (body[known] * walks.stay + head)[~itself]
+    known, head = relations.between(anchor[row], end)
+    trivial = (second[known] == index.identity) & (head == first[row[known]])
+    implied = (body[known] * index.identity + head)[~trivial]
     return body.unique(return_counts=True), implied.unique(return_counts=True)
 
 
-def _added(parts: list[Counts]) -> Counts:
-    """Counts of the same keys, added up."""
-    keys, place = torch.cat([key for key, _ in parts]).unique(return_inverse=True)
+def _merge_counts(parts: list[Counts]) -> Counts:
+    """Sum of the counts of equal keys."""
+    keys, index = torch.cat([key for key, _ in parts]).unique(return_inverse=True)
     counts = torch.cat([count for _, count in parts])
-    return keys, torch.zeros_like(keys).index_add(0, place, counts)
+    return keys, torch.zeros_like(keys).index_add(0, index, counts)
 
 
-def _chosen(
-    graph: TrainGraph,
-    bodies: Counts,
-    heads: Counts,
-    support: int,
-    confidence: float,
-    pessimism: float,
-    most: int,
-) -> Rules:
-    slots = 2 * graph.num_relations
-    rule, explained = heads
-    body = bodies[1][torch.searchsorted(bodies[0], rule // slots)]
-    trust = explained.double() / (body + pessimism)
-    good = ((explained >= support) & (trust >= confidence)).nonzero().squeeze(1)
-    good = good[trust[good].argsort(descending=True, stable=True)]
-    head, order = (rule[good] % slots).sort(stable=True)
-    good = good[order]
-    rank = torch.arange(len(head), device=head.device) - torch.searchsorted(head, head)
-    good = good[rank < most]
-    path = rule[good] // slots
+def _to_rules(identity: int, bodies: Counts, heads: Counts, unseen_negatives: float) -> Rules:
+    """One rule for each body and head that were counted, with confidences in double precision."""
+    key, support = heads
+    path = key // identity
+    body = bodies[1][torch.searchsorted(bodies[0], path)]
     return Rules(
-        head=rule[good] % slots,
-        first=path // (slots + 1),
-        second=path % (slots + 1),
-        support=explained[good],
-        body=body[good],
-        confidence=trust[good].float(),
+        head=key % identity,
+        first=path // (identity + 1),
+        second=path % (identity + 1),
+        support=support,
+        body=body,
+        confidence=support.double() / (body + unseen_negatives),
     )
+
+
+def _rank_within(group: Int[Tensor, "A"]) -> Int[Tensor, "A"]:
+    """Position of each row among those of its group, where groups are sorted."""
+    return torch.arange(len(group), device=group.device) - torch.searchsorted(group, group)

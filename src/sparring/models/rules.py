@@ -1,6 +1,4 @@
-"""What mined rules say about a candidate: how sure may one be that it is an answer?
-
-A main model that is a book of rules."""
+"""A model made of rules: the confidence of mined rules that predict a candidate."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -10,270 +8,296 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from sparring.batch import Queries, expand_lists, group_rows, ungroup
+from sparring.batch import Queries, Scorer, expand_lists, group_rows, ungroup
 from sparring.data.graph import TrainGraph
 from sparring.data.index import ragged_arange
 from sparring.models.base import KGEModel
-from sparring.models.rule_mining import AT_ONCE, Pairs, Rules, Walks, mined, portions
+from sparring.models.rule_mining import (
+    MAX_PATHS,
+    NeighborIndex,
+    RelationIndex,
+    Rules,
+    chunks_of,
+    mine_rules,
+)
 from sparring.registry import register
 
 
-@dataclass(frozen=True, eq=False)
-class Walkers:
-    """Every first step of every rule about each query, in order of the queries.
+@register(
+    "rules",
+    example={"min_support": 1},
+    renamed={
+        "agreement": "aggregation",
+        "anchors": "anchors_per_relation",
+        "support": "min_support",
+        "confidence": "min_confidence",
+        "pessimism": "unseen_negatives",
+        "most": "rules_per_relation",
+    },
+)
+class RuleModel(KGEModel):
+    """Rules with one or two body atoms, mined from the training graph, and zero rules.
 
-    Attributes:
-        row: the query.
-        middle: where the step leads.
-    """
-
-    row: Int[Tensor, "L"]
-    rule: Int[Tensor, "L"]
-    middle: Int[Tensor, "L"]
-
-    def __getitem__(self, some: slice | Tensor) -> "Walkers":
-        """The chosen ones."""
-        return Walkers(self.row[some], self.rule[some], self.middle[some])
-
-    def about(self, rows: slice) -> "Walkers":
-        """Those of a few queries."""
-        ends = self.row.new_tensor([rows.start, rows.stop])
-        return self[slice(*torch.searchsorted(self.row, ends).tolist())]
-
-
-class RuleBook(nn.Module):
-    """Rules of a training graph, asked about candidates.
-
-    Beside the rules of one and two steps there is one without a body for each relation and each
-    entity that answers it: head(X, e) <- true, of which the confidence is the share of the
-    relation's facts that e answers. They tell apart what no other rule speaks of.
+    After AnyBURL (Meilicke et al., 2019, "Anytime Bottom-Up Rule Learning for Knowledge Graph
+    Completion"), without constants in bodies and without longer bodies. The rules are fixed:
+    training adjusts only the temperature of the scores, which changes no rank, so zero epochs
+    are enough.
 
     Args:
-        agreement: how the confidences of all rules that speak for a candidate become one, of
-            AGREEMENTS: that of the surest, or 1 - product of (1 - confidence).
-        pessimism: of the rules without a body; see `mined`.
+        graph: the training graph.
+        aggregation: how the confidences of all rules that predict a candidate are combined: "max"
+            for their maximum, "noisy-or" for 1 - product of (1 - confidence).
+        anchors_per_relation, min_support, min_confidence, unseen_negatives, rules_per_relation,
+            seed: as for `mine_rules`.
+    """
+
+    def __init__(
+        self,
+        graph: TrainGraph,
+        *,
+        aggregation: Literal["max", "noisy-or"] = "max",
+        anchors_per_relation: int = 200,
+        min_support: int = 2,
+        min_confidence: float = 0.01,
+        unseen_negatives: float = 5.0,
+        rules_per_relation: int = 200,
+        seed: int = 0,
+    ):
+        super().__init__()
+        rules = mine_rules(
+            graph,
+            anchors_per_relation=anchors_per_relation,
+            min_support=min_support,
+            min_confidence=min_confidence,
+            unseen_negatives=unseen_negatives,
+            rules_per_relation=rules_per_relation,
+            seed=seed,
+        )
+        self.predictor = RulePredictor(
+            graph, rules, aggregation=aggregation, unseen_negatives=unseen_negatives
+        )
+        self.log_inverse_temperature = nn.Parameter(torch.zeros(()))
+
+    def forward(self, queries: Queries) -> Scorer:
+        return RuleScorer(self.predictor, queries, self.log_inverse_temperature.exp())
+
+
+@dataclass(frozen=True, eq=False)
+class RuleScorer:
+    """inverse_temperature * log(confidence + 1 / N), so a softmax is proportional to confidence."""
+
+    predictor: "RulePredictor"
+    queries: Queries
+    inverse_temperature: Float[Tensor, ""]
+
+    def __call__(self, ids: Int[Tensor, "G K"]) -> Float[Tensor, "B K"]:
+        """Score each query against its list of candidates."""
+        confidence = self.predictor(self.queries, ids)
+        return self.inverse_temperature * (confidence + 1 / self.predictor.num_entities).log()
+
+    def __getitem__(self, rows: slice) -> "RuleScorer":
+        """The scorer of the selected queries."""
+        return replace(self, queries=self.queries[rows])
+
+
+class RulePredictor(nn.Module):
+    """Applies rules of a training graph to queries.
+
+    Next to the rules with one or two body atoms there is a zero rule, without a body, for each
+    relation and each of its answers e: head(X, e) <- true. Its confidence is the fraction of the
+    relation's facts that have e as answer. Zero rules rank candidates that no other rule predicts.
+
+    Args:
+        graph: the training graph.
+        rules: the mined rules.
+        aggregation: how the confidences of all rules that predict a candidate are combined; a key
+            of `AGGREGATIONS`.
+        unseen_negatives: for the zero rules; see `mine_rules`.
 
     Raises:
-        ValueError: for an agreement of another name.
+        ValueError: for an unknown aggregation.
     """
 
     first: Int[Tensor, "M"]
     second: Int[Tensor, "M"]
-    confidence: Float[Tensor, "MP"]
+    confidence: Float[Tensor, "MZ"]
     start: Int[Tensor, "R2+1"]
-    usual: Int[Tensor, "P"]
+    zero: Int[Tensor, "Z"]
     code: Int[Tensor, "M"]
-    coded: Int[Tensor, "M"]
+    rule_of_code: Int[Tensor, "M"]
 
     def __init__(
         self,
         graph: TrainGraph,
         rules: Rules,
         *,
-        agreement: str = "max",
-        pessimism: float = 5.0,
+        aggregation: str = "max",
+        unseen_negatives: float = 5.0,
     ):
         super().__init__()
-        if agreement not in AGREEMENTS:
-            known = ", ".join(AGREEMENTS)
-            raise ValueError(f"rules agree by one of {known}; got agreement={agreement!r}")
-        self.num_entities, self.agree = graph.num_entities, AGREEMENTS[agreement]
-        self.walks, self.pairs = Walks(graph), Pairs(graph)
-        slots = self.walks.stay
-        code, coded = ((rules.head * slots + rules.first) * (slots + 1) + rules.second).sort()
-        relations = torch.arange(self.walks.stay + 1, device=rules.head.device)
-        usual, share = _usual(graph, pessimism)
-        parts = {
+        if aggregation not in AGGREGATIONS:
+            known = ", ".join(AGGREGATIONS)
+            raise ValueError(f"aggregation must be one of {known}; got {aggregation!r}")
+        self.num_entities, self.aggregate = graph.num_entities, AGGREGATIONS[aggregation]
+        self.index, self.relations = NeighborIndex(graph), RelationIndex(graph)
+        heads = torch.arange(self.index.identity + 1, device=rules.head.device)
+        code, rule_of_code = self._code(rules.head, rules.first, rules.second).sort()
+        zero, zero_confidence = _zero_rules(graph, unseen_negatives)
+        buffers = {
             "first": rules.first,
             "second": rules.second,
-            "confidence": torch.cat([rules.confidence, share]),
-            "start": torch.searchsorted(rules.head, relations),
-            "usual": usual,
+            "confidence": torch.cat([rules.confidence, zero_confidence]),
+            "start": torch.searchsorted(rules.head, heads),
+            "zero": zero,
             "code": code,
-            "coded": coded,
+            "rule_of_code": rule_of_code,
         }
-        for name, part in parts.items():
-            self.register_buffer(name, part, persistent=False)
+        for name, buffer in buffers.items():
+            self.register_buffer(name, buffer, persistent=False)
 
-    def believed(self, queries: Queries, ids: Int[Tensor, "G K"]) -> Float[Tensor, "B K"]:
-        """The confidence, in [0, 1), that each candidate answers its query; 0 without a rule.
+    def forward(self, queries: Queries, ids: Int[Tensor, "G K"]) -> Float[Tensor, "B K"]:
+        """The confidence, in [0, 1), that each candidate is an answer; 0 if no rule predicts it.
 
-        Known answers are believed by what else is known, for no rule implies itself. A few
-        candidates cost a search for each neighbour of the anchor, however many rules there are;
-        of many, all walks of the rules are followed to their ends.
+        Known answers are predicted from other facts, because no rule implies itself. A few
+        candidates cost one search per neighbor of the anchor, whatever the number of rules; for
+        many, all groundings of all rules are enumerated.
         """
-        steps = self.walks.degree(queries.anchor).sum() * ids.shape[1]
-        if steps > len(queries) * self.num_entities:
-            table = self._everyone(queries)
-            return (
-                group_rows(table, len(ids)).gather(2, expand_lists(ids, len(queries))).flatten(0, 1)
-            )
-        return self._candidates(queries, ungroup(ids, len(queries)))
+        searches = self.index.degree(queries.anchor).sum() * ids.shape[1]
+        if searches > len(queries) * self.num_entities:
+            rows = group_rows(self._predict_all(queries), len(ids))
+            return rows.gather(2, expand_lists(ids, len(queries))).flatten(0, 1)
+        return self._predict_listed(queries, ungroup(ids, len(queries)))
 
-    def _walkers(self, queries: Queries) -> Walkers:
-        start = self.start[queries.relation]
-        row, rule = ragged_arange(start, self.start[queries.relation + 1] - start)
-        some, middle = self.walks.along(queries.anchor[row], self.first[rule])
-        found = Walkers(row[some], rule[some], middle)
-        return found[found.middle != queries.anchor[found.row]]
-
-    def _everyone(self, queries: Queries) -> Float[Tensor, "B N"]:
-        """Belief in all entities, by following all walks that rules speak of."""
-        walkers = self._walkers(queries)
-        ends = self.walks.count(walkers.middle, self.second[walkers.rule])
-        size = torch.zeros_like(queries.anchor).index_add(0, walkers.row, ends)
+    def _predict_all(self, queries: Queries) -> Float[Tensor, "B N"]:
+        """Confidences of all entities, by enumerating the groundings of all rules."""
+        partial = self._ground_first_atoms(queries)
+        ends = self.index.count(partial.middle, self.second[partial.rule])
+        size = torch.zeros_like(queries.anchor).index_add(0, partial.row, ends)
         parts = [queries.weight.new_zeros(0, self.num_entities)]
-        for rows in portions(size, AT_ONCE):
-            some = walkers.about(rows)
-            step, end = self.walks.along(some.middle, self.second[some.rule])
-            some = some[step]
-            stays = self.second[some.rule] == self.walks.stay
-            told = (end != queries.anchor[some.row]) & (stays | (end != some.middle))
-            relation = queries.relation[rows] * self.num_entities
-            low = torch.searchsorted(self.usual, relation)
-            high = torch.searchsorted(self.usual, relation + self.num_entities)
-            row, spot = ragged_arange(low, high - low)
-            place = (some.row - rows.start) * self.num_entities + end
-            usual = row * self.num_entities + self.usual[spot] % self.num_entities
+        for rows in chunks_of(size, MAX_PATHS):
+            chunk = partial.of_queries(rows)
+            step, end = self.index.neighbors(chunk.middle, self.second[chunk.rule])
+            chunk = chunk[step]
+            identity = self.second[chunk.rule] == self.index.identity
+            distinct = (end != queries.anchor[chunk.row]) & (identity | (end != chunk.middle))
+            low = queries.relation[rows] * self.num_entities
+            start = torch.searchsorted(self.zero, low)
+            stop = torch.searchsorted(self.zero, low + self.num_entities)
+            row, zero_rule = ragged_arange(start, stop - start)
+            cell = (chunk.row - rows.start) * self.num_entities + end
+            zero_cell = row * self.num_entities + self.zero[zero_rule] % self.num_entities
             parts.append(
-                self._agreed(
-                    torch.cat([place[told], usual]),
-                    torch.cat([some.rule[told], len(self.first) + spot]),
+                self._aggregate_cells(
+                    torch.cat([cell[distinct], zero_cell]),
+                    torch.cat([chunk.rule[distinct], len(self.first) + zero_rule]),
                     (rows.stop - rows.start, self.num_entities),
                 )
             )
         return torch.cat(parts)
 
-    def _candidates(self, queries: Queries, ids: Int[Tensor, "B K"]) -> Float[Tensor, "B K"]:
-        """Belief in a few candidates of each query, by the walks that lead to them."""
-        width = ids.shape[1]
+    def _predict_listed(self, queries: Queries, ids: Int[Tensor, "B K"]) -> Float[Tensor, "B K"]:
+        """Confidences of a few candidates per query, by searching for paths that lead to them."""
+        width, identity = ids.shape[1], self.index.identity
         wanted = queries.relation.unsqueeze(1) * self.num_entities + ids
-        found, spot = _looked_up(self.usual, wanted.flatten())
-        places, rules = [found], [len(self.first) + spot]
-        row, first, middle = self.walks.anywhere(queries.anchor)
-        slots = self.walks.stay
-        for start in range(0, len(row), most := max(1, AT_ONCE // width)):
-            mine, step, stop = (each[start : start + most] for each in (row, first, middle))
-            end = ids[mine].flatten()
-            hit, second = self.pairs.between(stop.repeat_interleave(width), end)
-            walk, column = hit // width, hit % width
-            mine, step, stop, end = mine[walk], step[walk], stop[walk], end[hit]
-            code = (queries.relation[mine] * slots + step) * (slots + 1) + second
-            three = (stop != queries.anchor[mine]) & (end != queries.anchor[mine])
-            three &= (second == slots) | (end != stop)
-            told, spot = _looked_up(self.code, torch.where(three, code, -1))
-            places.append((mine * width + column)[told])
-            rules.append(self.coded[spot])
-        return self._agreed(torch.cat(places), torch.cat(rules), (len(ids), width))
+        found, zero_rule = _match(self.zero, wanted.flatten())
+        cells, rules = [found], [len(self.first) + zero_rule]
+        row, first, middle = self.index.all_neighbors(queries.anchor)
+        size = max(1, MAX_PATHS // width)
+        for own, step, stop in zip(row.split(size), first.split(size), middle.split(size)):
+            end = ids[own].flatten()
+            hit, second = self.relations.between(stop.repeat_interleave(width), end)
+            path, column = hit // width, hit % width
+            own, step, stop, end = own[path], step[path], stop[path], end[hit]
+            distinct = (stop != queries.anchor[own]) & (end != queries.anchor[own])
+            distinct &= (second == identity) | (end != stop)
+            code = self._code(queries.relation[own], step, second)
+            predicted, index = _match(self.code, torch.where(distinct, code, -1))
+            cells.append((own * width + column)[predicted])
+            rules.append(self.rule_of_code[index])
+        return self._aggregate_cells(torch.cat(cells), torch.cat(rules), (len(ids), width))
 
-    def _agreed(
-        self, place: Int[Tensor, "V"], rule: Int[Tensor, "V"], shape: tuple[int, int]
+    def _ground_first_atoms(self, queries: Queries) -> "PartialGroundings":
+        start = self.start[queries.relation]
+        row, rule = ragged_arange(start, self.start[queries.relation + 1] - start)
+        step, middle = self.index.neighbors(queries.anchor[row], self.first[rule])
+        found = PartialGroundings(row[step], rule[step], middle)
+        return found[found.middle != queries.anchor[found.row]]
+
+    def _code(
+        self, head: Int[Tensor, "A"], first: Int[Tensor, "A"], second: Int[Tensor, "A"]
+    ) -> Int[Tensor, "A"]:
+        """One integer per rule."""
+        slots = self.index.identity
+        return (head * slots + first) * (slots + 1) + second
+
+    def _aggregate_cells(
+        self, cell: Int[Tensor, "V"], rule: Int[Tensor, "V"], shape: tuple[int, int]
     ) -> Float[Tensor, "B K"]:
-        return self.agree(place, rule, self.confidence, shape[0] * shape[1]).view(shape)
-
-
-def _looked_up(
-    known: Int[Tensor, "M"], wanted: Int[Tensor, "A"]
-) -> tuple[Int[Tensor, "P"], Int[Tensor, "P"]]:
-    """(row, place) of what is wanted and known, where `known` is sorted."""
-    if not len(known):
-        return wanted[:0], wanted[:0]
-    spot = torch.searchsorted(known, wanted).clamp(max=len(known) - 1)
-    row = (known[spot] == wanted).nonzero().squeeze(1)
-    return row, spot[row]
-
-
-def _usual(graph: TrainGraph, pessimism: float) -> tuple[Int[Tensor, "P"], Float[Tensor, "P"]]:
-    """Answers of each relation as relation * N + entity, and their shares of its facts."""
-    slots, facts = 2 * graph.num_relations, graph.known.facts
-    relation, entity = facts // graph.num_entities % slots, facts % graph.num_entities
-    usual, count = (relation * graph.num_entities + entity).unique(return_counts=True)
-    whole = torch.bincount(relation, minlength=slots)[usual // graph.num_entities]
-    return usual, (count.double() / (whole + pessimism)).float()
-
-
-def surest(
-    place: Int[Tensor, "V"], rule: Int[Tensor, "V"], confidence: Float[Tensor, "M"], size: int
-) -> Float[Tensor, "S"]:
-    """The confidence of the most confident rule that speaks at each place."""
-    return confidence.new_zeros(size).scatter_reduce(0, place, confidence[rule], "amax")
-
-
-def noisy_or(
-    place: Int[Tensor, "V"], rule: Int[Tensor, "V"], confidence: Float[Tensor, "M"], size: int
-) -> Float[Tensor, "S"]:
-    """1 - product of (1 - confidence) over the distinct rules that speak at each place."""
-    spoken = (place * len(confidence) + rule).unique()
-    place, rule = spoken // len(confidence), spoken % len(confidence)
-    doubt = (-confidence[rule]).log1p()
-    return -confidence.new_zeros(size).index_add(0, place, doubt).expm1()
-
-
-Agreement = Callable[[Tensor, Tensor, Tensor, int], Tensor]
-AGREEMENTS: dict[str, Agreement] = {"max": surest, "noisy-or": noisy_or}
+        return self.aggregate(cell, rule, self.confidence, shape[0] * shape[1]).view(shape)
 
 
 @dataclass(frozen=True, eq=False)
-class RuleScorer:
-    """sharpness * log(confidence + 1 / N): a softmax shares out belief by confidence."""
+class PartialGroundings:
+    """Groundings of the first body atom of every rule for each query, in order of the queries.
 
-    book: RuleBook
-    queries: Queries
-    sharpness: Float[Tensor, ""]
-
-    def __call__(self, ids: Int[Tensor, "G K"]) -> Float[Tensor, "B K"]:
-        believed = self.book.believed(self.queries, ids)
-        return self.sharpness * (believed + 1 / self.book.num_entities).log()
-
-    def __getitem__(self, rows: slice) -> "RuleScorer":
-        """The scorer of the chosen queries."""
-        return replace(self, queries=self.queries[rows])
-
-
-@register("rules", example={"support": 1})
-class RuleModel(KGEModel):
-    """Rules of one and two steps, mined from the training graph, and how often answers occur.
-
-    After AnyBURL (Meilicke et al., 2019, "Anytime Bottom-Up Rule Learning for Knowledge Graph
-    Completion"), but for constants within bodies and longer bodies. All is known from the start:
-    training adjusts only the sharpness of the scores, which changes no rank, and may take no
-    epoch at all.
-
-    Args:
-        agreement: the confidence of all rules that speak for a candidate: that of the surest
-            ("max"), or 1 - product of (1 - confidence) ("noisy-or").
-        anchors: entities per first relation that bodies are counted from.
-        support: facts that a rule explains, at least.
-        confidence: of a rule, at least.
-        pessimism: added to the number of cases.
-        most: rules kept per relation and direction.
-        seed: of the sample that is counted.
+    Attributes:
+        row: index of the query.
+        rule: index of the rule.
+        middle: the entity Z that the first atom leads to.
     """
 
-    def __init__(
-        self,
-        graph: TrainGraph,
-        *,
-        agreement: Literal["max", "noisy-or"] = "max",
-        anchors: int = 200,
-        support: int = 2,
-        confidence: float = 0.01,
-        pessimism: float = 5.0,
-        most: int = 200,
-        seed: int = 0,
-    ):
-        super().__init__()
-        rules = mined(
-            graph,
-            anchors=anchors,
-            support=support,
-            confidence=confidence,
-            pessimism=pessimism,
-            most=most,
-            seed=seed,
-        )
-        self.book = RuleBook(graph, rules, agreement=agreement, pessimism=pessimism)
-        self.log_sharpness = nn.Parameter(torch.zeros(()))
+    row: Int[Tensor, "L"]
+    rule: Int[Tensor, "L"]
+    middle: Int[Tensor, "L"]
 
-    def forward(self, queries):
-        return RuleScorer(self.book, queries, self.log_sharpness.exp())
+    def __getitem__(self, rows: slice | Tensor) -> "PartialGroundings":
+        """The selected ones."""
+        return PartialGroundings(self.row[rows], self.rule[rows], self.middle[rows])
+
+    def of_queries(self, rows: slice) -> "PartialGroundings":
+        """Those of consecutive queries."""
+        ends = self.row.new_tensor([rows.start, rows.stop])
+        return self[slice(*torch.searchsorted(self.row, ends).tolist())]
+
+
+def max_confidence(
+    cell: Int[Tensor, "V"], rule: Int[Tensor, "V"], confidence: Float[Tensor, "M"], size: int
+) -> Float[Tensor, "S"]:
+    """The maximum confidence of the rules that predict each cell."""
+    return confidence.new_zeros(size).scatter_reduce(0, cell, confidence[rule], "amax")
+
+
+def noisy_or(
+    cell: Int[Tensor, "V"], rule: Int[Tensor, "V"], confidence: Float[Tensor, "M"], size: int
+) -> Float[Tensor, "S"]:
+    """1 - product of (1 - confidence) over the distinct rules that predict each cell."""
+    distinct = (cell * len(confidence) + rule).unique()
+    cell, rule = distinct // len(confidence), distinct % len(confidence)
+    log_miss = (-confidence[rule]).log1p()
+    return -confidence.new_zeros(size).index_add(0, cell, log_miss).expm1()
+
+
+Aggregation = Callable[[Tensor, Tensor, Tensor, int], Tensor]
+AGGREGATIONS: dict[str, Aggregation] = {"max": max_confidence, "noisy-or": noisy_or}
+
+
+def _match(
+    known: Int[Tensor, "M"], wanted: Int[Tensor, "A"]
+) -> tuple[Int[Tensor, "P"], Int[Tensor, "P"]]:
+    """(index in `wanted`, index in `known`) of all values in both, where `known` is sorted."""
+    if not len(known):
+        return wanted[:0], wanted[:0]
+    index = torch.searchsorted(known, wanted).clamp(max=len(known) - 1)
+    row = (known[index] == wanted).nonzero().squeeze(1)
+    return row, index[row]
+
+
+def _zero_rules(
+    graph: TrainGraph, unseen_negatives: float
+) -> tuple[Int[Tensor, "Z"], Float[Tensor, "Z"]]:
+    """Answers of each relation as relation * N + entity, and the confidences of their rules."""
+    slots, facts = 2 * graph.num_relations, graph.known.facts
+    relation, entity = facts // graph.num_entities % slots, facts % graph.num_entities
+    zero, support = (relation * graph.num_entities + entity).unique(return_counts=True)
+    total = torch.bincount(relation, minlength=slots)[zero // graph.num_entities]
+    return zero, (support.double() / (total + unseen_negatives)).float()

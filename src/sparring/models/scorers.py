@@ -1,11 +1,11 @@
-"""Geometries that compare a query vector with candidate entities.
+"""Scorers: the functions that models return, from candidate ids to scores.
 
-Candidate lists may be own (G = B), shared by chunks (1 < G < B) or global (G = 1, for example
-all N entities). One code path serves all three. `entity` looks vectors up by id: an embedding
-table, or the rows of an encoded matrix. Rows of a table on the processor are compared where they
-stand, by compiled loops, unless the list is shared and inner products do better.
-
-A geometry of models that score all entities at once, whoever asks."""
+Candidate lists may be one per query (G = B), shared by chunks of queries (1 < G < B) or shared by
+all (G = 1, for example all N entities); one code path serves all three. The attribute `entity` of a
+scorer looks up vectors by id: it is an embedding table, or a function of your own. Where it is a
+table on the CPU, a compiled kernel scores its rows without copying them, unless a matrix product
+is faster.
+"""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -16,147 +16,188 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from sparring.batch import expand_lists, group_rows
+from sparring.batch import Scorer, expand_lists, group_rows
 from sparring.embedding import CITY_BLOCK, DISTANCE, MODULI, PRODUCT, Comparison, EmbeddingTable
 from sparring.kernels.embedding import TINY
 
-Lookup = Callable[[Tensor], Tensor]
-AT_ONCE = 2**24  # numbers that a comparison may spell out, beyond the candidates' vectors
+Lookup = Callable[[Tensor], Tensor]  # from ids [...] to vectors [..., d]
+Distance = Callable[[Tensor, Lookup], Scorer]  # from query vectors and a lookup to a scorer
+
+MAX_BROADCAST_ELEMENTS = 2**24  # largest [G, b, K, d] tensor that a broadcast may create
 
 
 @dataclass(frozen=True, eq=False)
 class LookupScorer(ABC):
-    """What scorers share that compare queries with vectors, and with nothing else.
+    """Base of the scorers that compare one query vector with one vector per candidate.
 
     Attributes:
-        how: loops that do the same with rows of a table.
+        query: one vector per query.
+        entity: vectors of candidates by id.
+        kernel: compiled loops that compute the same scores; None if there are none.
     """
 
     query: Float[Tensor, "B d"]
     entity: Lookup
-    how: ClassVar[Comparison | None] = None
+    kernel: ClassVar[Comparison | None] = None
 
-    def vectors(self, ids: Int[Tensor, "G K"]) -> Float[Tensor, "G K d"]:
+    def __call__(self, ids: Int[Tensor, "G K"]) -> Float[Tensor, "B K"]:
+        """Score each query against its list of candidates."""
+        table, kernel = self.entity, self.kernel
+        if kernel and isinstance(table, EmbeddingTable) and table.fits(kernel, self.query, ids):
+            return table.compare(kernel, self.query, ids)
+        return self.score_in_pytorch(ids)
+
+    @abstractmethod
+    def score_in_pytorch(self, ids: Int[Tensor, "G K"]) -> Float[Tensor, "B K"]:
+        """The same scores by PyTorch operations on the candidates' vectors."""
+
+    def embeddings(self, ids: Int[Tensor, "G K"]) -> Float[Tensor, "G K d"]:
         """The vectors of candidates."""
         return self.entity(ids)
 
-    def at(self, vectors: Float[Tensor, "G K d"]) -> Float[Tensor, "B K"]:
-        """Scores of vectors, which need not be those of entities."""
-        nobody = torch.zeros(vectors.shape[:2], dtype=torch.long, device=vectors.device)
-        return replace(self, entity=lambda ids: vectors)(nobody)
-
-    def __call__(self, ids: Int[Tensor, "G K"]) -> Float[Tensor, "B K"]:
-        table, how = self.entity, self.how
-        if how and isinstance(table, EmbeddingTable) and table.fits(how, self.query, ids):
-            return table.compare(how, self.query, ids)
-        return self.spelled_out(ids)
+    def score_embeddings(self, vectors: Float[Tensor, "G K d"]) -> Float[Tensor, "B K"]:
+        """Scores of any vectors, whether or not they belong to entities."""
+        unused = torch.zeros(vectors.shape[:2], dtype=torch.long, device=vectors.device)
+        return replace(self, entity=lambda ids: vectors)(unused)
 
     def __getitem__(self, rows: slice) -> "LookupScorer":
-        """The scorer of the chosen queries."""
+        """The scorer of the selected queries."""
         return replace(self, query=self.query[rows])
-
-    @abstractmethod
-    def spelled_out(self, ids: Int[Tensor, "G K"]) -> Float[Tensor, "B K"]:
-        """The scores, by way of candidates' vectors."""
 
 
 @dataclass(frozen=True, eq=False)
 class DotScorer(LookupScorer):
     """Inner product of query and candidate."""
 
-    how = PRODUCT
+    kernel = PRODUCT
 
-    def spelled_out(self, ids):
+    def score_in_pytorch(self, ids: Int[Tensor, "G K"]) -> Float[Tensor, "B K"]:
         return (group_rows(self.query, len(ids)) @ self.entity(ids).mT).flatten(0, 1)
 
 
 @dataclass(frozen=True, eq=False)
-class EuclideanScorer(LookupScorer):
-    """Minus the L2 distance; where lists are shared by inner products, without a [B, K, d]."""
+class L1Scorer(LookupScorer):
+    """Negative L1 distance of query and candidate."""
 
-    how = DISTANCE
+    kernel = CITY_BLOCK
 
-    def spelled_out(self, ids):
-        query, candidate = group_rows(self.query, len(ids)), self.entity(ids)
-        if query.shape[1] == 1:  # differences take fewer passes than products of one row each
-            return -torch.linalg.vector_norm(query - candidate, dim=2)
-        return -_root(_squared_distance(query, candidate)).flatten(0, 1)
-
-
-@dataclass(frozen=True, eq=False)
-class CityBlockScorer(LookupScorer):
-    """Minus the L1 distance."""
-
-    how = CITY_BLOCK
-
-    def spelled_out(self, ids):
+    def score_in_pytorch(self, ids: Int[Tensor, "G K"]) -> Float[Tensor, "B K"]:
         return -torch.cdist(group_rows(self.query, len(ids)), self.entity(ids), p=1.0).flatten(0, 1)
 
 
 @dataclass(frozen=True, eq=False)
-class ShiftedScorer:
-    """Minus the L2 distance to candidates moved along the query's axis by `slide`.
+class L2Scorer(LookupScorer):
+    """Negative L2 distance of query and candidate.
 
-    Attributes:
-        axis: direction in which a query moves the candidates.
-        slide: how far, from the candidates' ids, their vectors and the axis; [G, b, K].
+    Shared lists are scored by inner products, without a [B, K, d] tensor.
     """
 
-    query: Float[Tensor, "B d"]
-    axis: Float[Tensor, "B d"]
-    entity: Lookup
-    slide: Callable[[Tensor, Tensor, Tensor], Tensor]
+    kernel = DISTANCE
 
-    def __call__(self, ids: Int[Tensor, "G K"]) -> Float[Tensor, "B K"]:
-        query, axis = group_rows(self.query, len(ids)), group_rows(self.axis, len(ids))
-        candidate = self.entity(ids)
-        along = axis @ candidate.mT
-        slide = self.slide(ids, along, axis)
-        # |q - e - a x|^2 = |q - e|^2 - 2 a x.(q - e) + a^2 |x|^2
-        toward = (axis * query).sum(2, keepdim=True) - along
-        length = (axis**2).sum(2, keepdim=True)
-        far = _squared_distance(query, candidate) - 2 * slide * toward + slide**2 * length
-        return -_root(far).flatten(0, 1)
+    def score_in_pytorch(self, ids: Int[Tensor, "G K"]) -> Float[Tensor, "B K"]:
+        query, candidate = group_rows(self.query, len(ids)), self.entity(ids)
+        if query.shape[1] == 1:  # one query per list: differences are cheaper than products
+            return -torch.linalg.vector_norm(query - candidate, dim=2)
+        return -_safe_sqrt(_squared_distance(query, candidate)).flatten(0, 1)
 
-    def __getitem__(self, rows: slice) -> "ShiftedScorer":
-        """The scorer of the chosen queries."""
-        return replace(self, query=self.query[rows], axis=self.axis[rows])
+
+@dataclass(frozen=True, eq=False)
+class ComplexL1Scorer(LookupScorer):
+    """Negative sum of the moduli of query - candidate; complex vectors are [real, imaginary]."""
+
+    kernel = MODULI
+
+    def score_in_pytorch(self, ids: Int[Tensor, "G K"]) -> Float[Tensor, "B K"]:
+        return BroadcastScorer(self.query, self.entity, negative_modulus_sum)(ids)
 
 
 @dataclass(frozen=True, eq=False)
 class BroadcastScorer(LookupScorer):
-    """Any comparison of a query vector with a candidate, a bounded number of them at once.
+    """Any comparison of a query vector with a candidate's, in chunks of bounded memory.
 
     Attributes:
-        compare: maps vectors [..., c] and [..., d] that broadcast to scores [...].
+        compare: maps vectors [..., c] and [..., d], which broadcast, to scores [...].
     """
 
     query: Float[Tensor, "B c"]
     entity: Lookup
     compare: Callable[[Tensor, Tensor], Tensor]
 
-    def spelled_out(self, ids):
-        query, candidate = (
-            group_rows(self.query, len(ids)).unsqueeze(2),
-            self.entity(ids).unsqueeze(1),
-        )
-        width = max(1, AT_ONCE // max(1, len(self.query) * candidate.shape[-1]))
-        parts = [self.compare(query, some) for some in candidate.split(width, dim=2)]
+    def score_in_pytorch(self, ids: Int[Tensor, "G K"]) -> Float[Tensor, "B K"]:
+        query = group_rows(self.query, len(ids)).unsqueeze(2)
+        candidate = self.entity(ids).unsqueeze(1)
+        width = max(1, MAX_BROADCAST_ELEMENTS // max(1, len(self.query) * candidate.shape[-1]))
+        parts = [self.compare(query, chunk) for chunk in candidate.split(width, dim=2)]
         return torch.cat(parts, dim=2).flatten(0, 1)
 
 
 @dataclass(frozen=True, eq=False)
-class ModuliScorer(LookupScorer):
-    """Minus the sum of moduli of query less candidate, both [real, imaginary]."""
+class ProjectedL2Scorer:
+    """Negative L2 distance to candidates that the query's relation projects first.
 
-    how = MODULI
+    A candidate e becomes e + a x, with the query's direction x and a coefficient a of the pair.
 
-    def spelled_out(self, ids):
-        return BroadcastScorer(self.query, self.entity, minus_moduli)(ids)
+    Attributes:
+        query: one vector per query.
+        direction: one direction x per query.
+        entity: vectors of candidates by id.
+        coefficient: maps ids [G, K] and the inner products [G, b, K] of directions and candidates
+            to coefficients a that broadcast to [G, b, K].
+    """
+
+    query: Float[Tensor, "B d"]
+    direction: Float[Tensor, "B d"]
+    entity: Lookup
+    coefficient: Callable[[Tensor, Tensor], Tensor]
+
+    def __call__(self, ids: Int[Tensor, "G K"]) -> Float[Tensor, "B K"]:
+        """Score each query against its list of candidates."""
+        query, direction = group_rows(self.query, len(ids)), group_rows(self.direction, len(ids))
+        candidate = self.entity(ids)
+        product = direction @ candidate.mT
+        coefficient = self.coefficient(ids, product)
+        # |q - e - a x|^2 = |q - e|^2 - 2 a x.(q - e) + a^2 |x|^2
+        cross = (direction * query).sum(2, keepdim=True) - product
+        length = (direction**2).sum(2, keepdim=True)
+        squared = _squared_distance(query, candidate) - 2 * coefficient * cross
+        return -_safe_sqrt(squared + coefficient**2 * length).flatten(0, 1)
+
+    def __getitem__(self, rows: slice) -> "ProjectedL2Scorer":
+        """The scorer of the selected queries."""
+        return replace(self, query=self.query[rows], direction=self.direction[rows])
 
 
-def minus_moduli(query: Tensor, candidate: Tensor) -> Tensor:
-    """Minus the sum of moduli of a difference of complex vectors stored as [real, imaginary]."""
+@dataclass(frozen=True, eq=False)
+class PrecomputedScorer:
+    """Looks up scores of all entities that are computed already."""
+
+    scores: Float[Tensor, "B N"]
+
+    def __call__(self, ids: Int[Tensor, "G K"]) -> Float[Tensor, "B K"]:
+        """The scores of the candidates."""
+        rows = group_rows(self.scores, len(ids))
+        return rows.gather(2, expand_lists(ids, len(self.scores))).flatten(0, 1)
+
+    def __getitem__(self, rows: slice) -> "PrecomputedScorer":
+        """The scorer of the selected queries."""
+        return PrecomputedScorer(self.scores[rows])
+
+
+def distance_for_norm(norm: int, l1: Distance, l2: Distance) -> Distance:
+    """The distance for norm 1 or norm 2.
+
+    Raises:
+        ValueError: for any other norm.
+    """
+    if norm not in (1, 2):
+        raise ValueError(f"norm must be 1 or 2; got {norm}")
+    return (l1, l2)[norm - 1]
+
+
+def negative_modulus_sum(
+    query: Float[Tensor, "... d"], candidate: Float[Tensor, "... d"]
+) -> Float[Tensor, "..."]:
+    """Negative sum of the moduli of a difference of complex vectors, stored [real, imaginary]."""
     real, imaginary = (query - candidate).chunk(2, dim=-1)
     return -(real**2 + imaginary**2).clamp_min(TINY).sqrt().sum(-1)
 
@@ -164,27 +205,10 @@ def minus_moduli(query: Tensor, candidate: Tensor) -> Tensor:
 def _squared_distance(
     query: Float[Tensor, "G b d"], candidate: Float[Tensor, "G K d"]
 ) -> Float[Tensor, "G b K"]:
-    here = (query**2).sum(2, keepdim=True)
-    there = (candidate**2).sum(2).unsqueeze(1)
-    return torch.baddbmm(here + there, query, candidate.mT, alpha=-2)
+    lengths = (query**2).sum(2, keepdim=True) + (candidate**2).sum(2).unsqueeze(1)
+    return torch.baddbmm(lengths, query, candidate.mT, alpha=-2)
 
 
-def _root(squared: Tensor) -> Tensor:
+def _safe_sqrt(squared: Float[Tensor, "*s"]) -> Float[Tensor, "*s"]:
     # rounding can take a square below 0, and the root has no gradient at 0
     return squared.clamp_min(TINY).sqrt()
-
-
-@dataclass(frozen=True, eq=False)
-class TableScorer:
-    """Scores of all entities, made already; candidates are looked up."""
-
-    table: Float[Tensor, "B N"]
-
-    def __call__(self, ids: Int[Tensor, "G K"]) -> Float[Tensor, "B K"]:
-        rows = group_rows(self.table, len(ids))
-        wanted = expand_lists(ids, len(self.table))
-        return rows.gather(2, wanted).flatten(0, 1)
-
-    def __getitem__(self, rows: slice) -> "TableScorer":
-        """The scorer of the chosen queries."""
-        return TableScorer(self.table[rows])

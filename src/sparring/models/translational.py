@@ -1,37 +1,41 @@
 """Models that move the anchor by the relation and measure the distance to the candidate."""
 
 import math
-from collections.abc import Callable
 
 import torch
-from jaxtyping import Int
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from sparring.batch import Scorer
+from sparring.batch import Queries, Scorer
 from sparring.data.graph import TrainGraph
+from sparring.embedding import EmbeddingTable
 from sparring.models.base import EmbeddingModel, complex_magnitude
 from sparring.models.scorers import (
-    CityBlockScorer,
-    EuclideanScorer,
-    Lookup,
-    ModuliScorer,
-    ShiftedScorer,
+    ComplexL1Scorer,
+    Distance,
+    L1Scorer,
+    L2Scorer,
+    ProjectedL2Scorer,
+    distance_for_norm,
 )
 from sparring.registry import register
 
-Distance = Callable[[Tensor, Lookup], Scorer]
 
-
-@register("transe", example={"dim": 8})
-class TransE(EmbeddingModel):
-    """-||anchor + relation - candidate||; a relation's inverse is its negation.
-
-    Bordes et al., 2013, "Translating Embeddings for Modeling Multi-relational Data".
+class DistanceModel(EmbeddingModel):
+    """An embedding model that has an L1 and an L2 distance.
 
     Args:
-        norm: 1 or 2. With 2, distances are inner products and shared lists cost little.
+        norm: 1 or 2, the norm of the distance. With 2 it is computed by inner products, which makes
+            shared candidate lists cheap.
+        dim, reciprocal_relations, init, dropout, l2, n3, sparse: as for `EmbeddingModel`.
+
+    Raises:
+        ValueError: for any other norm, or as `EmbeddingModel` does.
     """
+
+    l1_distance: Distance = L1Scorer
+    l2_distance: Distance = L2Scorer
 
     def __init__(
         self,
@@ -56,149 +60,109 @@ class TransE(EmbeddingModel):
             n3=n3,
             sparse=sparse,
         )
-        self.distance = one_of_two(norm, CityBlockScorer, EuclideanScorer)
+        self.distance = distance_for_norm(norm, self.l1_distance, self.l2_distance)
 
-    def forward(self, queries):
-        shift = self.relation(self.relation_row(queries.relation)) * self.turned(queries.relation)
-        return self.distance(self.drop(self.entity(queries.anchor) + shift), self.entity)
+
+@register("transe", example={"dim": 8})
+class TransE(DistanceModel):
+    """-||anchor + relation - candidate||; the inverse of a relation is its negation.
+
+    Bordes et al., 2013, "Translating Embeddings for Modeling Multi-relational Data".
+
+    Args:
+        norm: 1 or 2, as for `DistanceModel`.
+    """
+
+    def forward(self, queries: Queries) -> Scorer:
+        relation = self.relation(self.relation_row(queries.relation))
+        shift = relation * self.inverse_sign(queries.relation)
+        return self.distance(self.dropout(self.entity(queries.anchor) + shift), self.entity)
 
 
 @register("transh", example={"dim": 8})
 class TransH(EmbeddingModel):
-    """Translation on a hyperplane of the relation, whose unit normal projects both ends.
+    """Translation on a hyperplane of the relation, onto which both entities are projected.
 
-    Wang et al., 2014, "Knowledge Graph Embedding by Translating on Hyperplanes". The distance
-    is not squared, and the normal is normalised exactly instead of by a penalty.
+    Wang et al., 2014, "Knowledge Graph Embedding by Translating on Hyperplanes". The distance is
+    not squared, and the unit normal is normalized exactly instead of by regularization.
     """
 
-    def relation_width(self):
+    def relation_dim(self) -> int:
         return 2 * self.dim
 
-    def forward(self, queries):
+    def forward(self, queries: Queries) -> Scorer:
         both = self.relation(self.relation_row(queries.relation))
         shift, normal = both.chunk(2, dim=1)
         normal = F.normalize(normal, dim=1)
         anchor = self.entity(queries.anchor)
-        flat = anchor - (anchor * normal).sum(1, keepdim=True) * normal
-        query = self.drop(flat + shift * self.turned(queries.relation))
-        return ShiftedScorer(query, normal, self.entity, minus_along)
-
-
-def minus_along(ids: Tensor, along: Tensor, axis: Tensor) -> Tensor:
-    """The slide that projects candidates onto the hyperplane of a unit normal."""
-    return -along
+        projected = anchor - (anchor * normal).sum(1, keepdim=True) * normal
+        query = self.dropout(projected + shift * self.inverse_sign(queries.relation))
+        return ProjectedL2Scorer(query, normal, self.entity, lambda ids, product: -product)
 
 
 @register("transd", example={"dim": 8})
 class TransD(EmbeddingModel):
-    """Each end is shifted along the relation's projection vector, as far as its own says.
+    """Translation after a projection that relation and entity determine together.
 
-    Ji et al., 2015, "Knowledge Graph Embedding via Dynamic Mapping Matrix", with entities and
-    relations of one width. The distance is not squared.
+    Entity e with projection vector p becomes e + (p . e) r', where r' is the projection vector of
+    the relation. Ji et al., 2015, "Knowledge Graph Embedding via Dynamic Mapping Matrix", with
+    entities and relations of equal width. The distance is not squared.
     """
 
-    def relation_width(self):
+    def relation_dim(self) -> int:
         return 2 * self.dim
 
-    def __init__(
-        self,
-        graph: TrainGraph,
-        *,
-        dim: int = 200,
-        reciprocal_relations: bool = False,
-        init: float | None = None,
-        dropout: float = 0.0,
-        l2: float = 0.0,
-        n3: float = 0.0,
-        sparse: bool = False,
-    ):
-        super().__init__(
-            graph,
-            dim=dim,
-            reciprocal_relations=reciprocal_relations,
-            init=init,
-            dropout=dropout,
-            l2=l2,
-            n3=n3,
-            sparse=sparse,
-        )
-        self.projection = self.table(graph.num_entities, dim)
+    def add_parameters(self) -> None:
+        self.projection = self.new_table(self.num_entities, self.dim)
 
-    def slide(self, ids: Int[Tensor, "G K"], along: Tensor, axis: Tensor) -> Tensor:
-        """How far candidates are shifted: as far as their own projection vectors say."""
+    def coefficient(
+        self, ids: Int[Tensor, "G K"], product: Float[Tensor, "G b K"]
+    ) -> Float[Tensor, "G 1 K"]:
+        """Inner product of each candidate with its own projection vector."""
         return (self.projection(ids) * self.entity(ids)).sum(2).unsqueeze(1)
 
-    def forward(self, queries):
+    def forward(self, queries: Queries) -> Scorer:
         both = self.relation(self.relation_row(queries.relation))
-        shift, axis = both.chunk(2, dim=1)
+        shift, direction = both.chunk(2, dim=1)
         anchor = self.entity(queries.anchor)
-        far = (self.projection(queries.anchor) * anchor).sum(1, keepdim=True)
-        query = self.drop(anchor + far * axis + shift * self.turned(queries.relation))
-        return ShiftedScorer(query, axis, self.entity, self.slide)
+        coefficient = (self.projection(queries.anchor) * anchor).sum(1, keepdim=True)
+        projected = anchor + coefficient * direction
+        query = self.dropout(projected + shift * self.inverse_sign(queries.relation))
+        return ProjectedL2Scorer(query, direction, self.entity, self.coefficient)
 
 
 @register("rotate", example={"dim": 8})
-class RotatE(EmbeddingModel):
-    """Rotation in the complex plane; a relation's inverse turns the other way.
+class RotatE(DistanceModel):
+    """Rotation in the complex plane; the inverse of a relation rotates the other way.
 
     Sun et al., 2019, "RotatE: Knowledge Graph Embedding by Relational Rotation in Complex Space".
 
     Args:
         dim: real numbers per entity; half of them are imaginary parts.
-        norm: 1 for the paper's sum of moduli, 2 for the L2 distance, which is made of inner
-            products, so that shared lists cost little.
+        norm: 1 for the paper's sum of moduli, 2 for the L2 distance; see `DistanceModel`.
     """
 
-    width = 2
+    components = 2
+    l1_distance = ComplexL1Scorer
 
-    def __init__(
-        self,
-        graph: TrainGraph,
-        *,
-        dim: int = 200,
-        norm: int = 1,
-        reciprocal_relations: bool = False,
-        init: float | None = None,
-        dropout: float = 0.0,
-        l2: float = 0.0,
-        n3: float = 0.0,
-        sparse: bool = False,
-    ):
-        super().__init__(
-            graph,
-            dim=dim,
-            reciprocal_relations=reciprocal_relations,
-            init=init,
-            dropout=dropout,
-            l2=l2,
-            n3=n3,
-            sparse=sparse,
-        )
-        self.distance = one_of_two(norm, ModuliScorer, EuclideanScorer)
-        nn.init.uniform_(self.relation.weight, -math.pi, math.pi)
-
-    def relation_width(self):
+    def relation_dim(self) -> int:
         return self.dim // 2
 
-    def magnitude(self, vectors):
-        if vectors.shape[1] < self.dim:  # a rotation has no size to penalise
+    def new_relation_table(self, dim: int) -> EmbeddingTable:
+        """Phases between -pi and pi."""
+        table = super().new_relation_table(dim)
+        nn.init.uniform_(table.weight, -math.pi, math.pi)
+        return table
+
+    def magnitude(self, vectors: Float[Tensor, "B d"]) -> Float[Tensor, "B c"]:
+        if vectors.shape[1] < self.dim:  # a rotation has no magnitude
             return vectors.new_zeros(vectors.shape)
         return complex_magnitude(vectors)
 
-    def forward(self, queries):
-        phase = self.relation(self.relation_row(queries.relation)) * self.turned(queries.relation)
+    def forward(self, queries: Queries) -> Scorer:
+        relation = self.relation(self.relation_row(queries.relation))
+        phase = relation * self.inverse_sign(queries.relation)
         a, b = self.entity(queries.anchor).chunk(2, dim=1)
         c, d = phase.cos(), phase.sin()
         rotated = torch.cat([a * c - b * d, a * d + b * c], dim=1)
-        return self.distance(self.drop(rotated), self.entity)
-
-
-def one_of_two(norm: int, first: Distance, second: Distance) -> Distance:
-    """The distance of norm 1 or the one of norm 2.
-
-    Raises:
-        ValueError: for another norm.
-    """
-    if norm not in (1, 2):
-        raise ValueError(f"distances are measured by norm 1 or 2; got {norm}")
-    return (first, second)[norm - 1]
+        return self.distance(self.dropout(rotated), self.entity)

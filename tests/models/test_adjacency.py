@@ -1,23 +1,23 @@
-"""What a message graph adds up, hides and weighs, against plain loops over facts."""
+"""What the adjacency matrix sums, hides and normalizes, against plain loops over facts."""
 
 import pytest
 import torch
 
 from sparring.corruption import make_queries, tail_and_head_queries
 from sparring.data.graph import TrainGraph
-from sparring.models.convolutions import MessageGraph
+from sparring.models.adjacency import RelationalAdjacency
 from sparring.testing import tiny_graph
 
 GRAPH = tiny_graph()
 RELATIONS = GRAPH.num_relations
-MESSAGES = MessageGraph(GRAPH)
+ADJACENCY = RelationalAdjacency(GRAPH)
 
 
 def spoken():
     """Every message as (speaker, relation from it, listener), in order of the facts."""
-    rows = MESSAGES.row.tolist()
-    relation, listener = MESSAGES.relation.tolist(), MESSAGES.anchor.tolist()
-    return [(e, relation[u], listener[u]) for e, u in zip(MESSAGES.neighbour.tolist(), rows)]
+    rows = ADJACENCY.row.tolist()
+    relation, listener = ADJACENCY.relation.tolist(), ADJACENCY.target.tolist()
+    return [(e, relation[u], listener[u]) for e, u in zip(ADJACENCY.neighbor.tolist(), rows)]
 
 
 def test_every_fact_speaks_along_its_relation_and_against_it():
@@ -28,18 +28,18 @@ def test_every_fact_speaks_along_its_relation_and_against_it():
 
 def test_a_fact_given_twice_speaks_once():
     twice = TrainGraph(GRAPH.triples.repeat(2, 1), GRAPH.num_entities, RELATIONS)
-    assert torch.equal(MessageGraph(twice).facts, MESSAGES.facts)
+    assert torch.equal(RelationalAdjacency(twice).facts, ADJACENCY.facts)
 
 
 def test_rows_add_up_what_their_neighbours_say():
     said = torch.randn(GRAPH.num_entities, 3, generator=torch.Generator().manual_seed(0))
-    weight = torch.rand(len(MESSAGES.facts), generator=torch.Generator().manual_seed(1))
-    want = torch.zeros(len(MESSAGES.anchor), 3)
-    for fact, (row, speaker) in enumerate(zip(MESSAGES.row, MESSAGES.neighbour)):
+    weight = torch.rand(len(ADJACENCY.facts), generator=torch.Generator().manual_seed(1))
+    want = torch.zeros(len(ADJACENCY.target), 3)
+    for fact, (row, speaker) in enumerate(zip(ADJACENCY.row, ADJACENCY.neighbor)):
         want[row] += weight[fact] * said[speaker]
-    torch.testing.assert_close(MESSAGES.gathered(said, weight), want)
+    torch.testing.assert_close(ADJACENCY.sum_neighbors(said, weight), want)
     torch.testing.assert_close(
-        MESSAGES.gathered(torch.ones(11, 1), weight)[:, 0], MESSAGES.total(weight)
+        ADJACENCY.sum_neighbors(torch.ones(11, 1), weight)[:, 0], ADJACENCY.degree(weight)
     )
 
 
@@ -47,7 +47,7 @@ def test_rows_add_up_what_their_neighbours_say():
 def test_what_is_asked_about_is_hidden_from_both_ends(head):
     asked = GRAPH.triples[[3, 8]]
     queries = make_queries(asked, torch.full((2,), head), RELATIONS)
-    keep = MESSAGES.without(queries)
+    keep = ADJACENCY.edges_without(queries)
     hidden = {fact for fact, kept in zip(spoken(), keep.tolist()) if not kept}
     assert set(keep.tolist()) == {0.0, 1.0}
     ends = [tuple(triple) for triple in asked.tolist()]
@@ -58,11 +58,11 @@ def test_queries_that_are_no_facts_hide_nothing():
     facts = {tuple(triple) for triple in GRAPH.triples.tolist()}
     strangers = [(h, 0, t) for h in range(11) for t in range(11) if (h, 0, t) not in facts]
     queries = tail_and_head_queries(torch.tensor(strangers), RELATIONS)
-    assert MESSAGES.without(queries).all()
+    assert ADJACENCY.edges_without(queries).all()
 
 
 def test_balance_is_over_the_roots_of_both_degrees():
-    keep = MESSAGES.without(tail_and_head_queries(GRAPH.triples[:5], RELATIONS))
+    keep = ADJACENCY.edges_without(tail_and_head_queries(GRAPH.triples[:5], RELATIONS))
     heard = [fact for fact, kept in zip(spoken(), keep.tolist()) if kept]
     inverse = lambda relation: relation >= RELATIONS
     want = []
@@ -71,4 +71,4 @@ def test_balance_is_over_the_roots_of_both_degrees():
         said = sum(fact[0] == speaker for fact in side)
         got = sum(fact[2] == listener for fact in side)
         want.append(kept / max(said, 1) ** 0.5 / max(got, 1) ** 0.5)
-    torch.testing.assert_close(MESSAGES.balanced(keep), torch.tensor(want))
+    torch.testing.assert_close(ADJACENCY.normalize(keep), torch.tensor(want))

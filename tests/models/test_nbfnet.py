@@ -1,4 +1,4 @@
-"""The path network, against Bellman-Ford as loops over facts."""
+"""NBFNet against Bellman-Ford as loops over facts."""
 
 import pytest
 import torch
@@ -9,8 +9,7 @@ from sparring.data.graph import TrainGraph
 from sparring.experiments.config import PARTS
 from sparring.generators import NSGenerator
 from sparring.losses import SampledSoftmax
-from sparring.models import NBFNet
-from sparring.models import nbfnet as paths
+from sparring.models import NBFNet, nbfnet
 from sparring.registry import build
 from sparring.samplers import AllEntities
 from sparring.testing import tiny_graph
@@ -46,7 +45,7 @@ def by_hand(model, anchor, relation, triples):
             old + layer.norm(layer.update(torch.cat([old, new]))).relu()
             for old, new in zip(known, heard)
         ]
-    return torch.cat([model.judge(torch.cat([end, query])) for end in known])
+    return torch.cat([model.readout(torch.cat([end, query])) for end in known])
 
 
 def rows_by_hand(model, triples):
@@ -69,7 +68,7 @@ def test_while_training_no_path_uses_what_the_batch_asks_about():
 def test_queries_go_in_portions_and_nobody_notices(monkeypatch):
     model = made().eval()
     whole = scores(model)
-    monkeypatch.setattr(paths, "AT_ONCE", 1)
+    monkeypatch.setattr(nbfnet, "MAX_MESSAGE_ELEMENTS", 1)
     torch.testing.assert_close(scores(model), whole)
 
 
@@ -135,7 +134,9 @@ def test_a_stopped_run_goes_on_bit_for_bit(tmp_path):
 
 
 def test_paths_have_a_width_and_a_length():
-    with pytest.raises(ValueError, match="paths need dim and layers; got dim=0, layers=3"):
+    with pytest.raises(
+        ValueError, match="NBFNet needs at least one dimension and layer; got dim=0, layers=3"
+    ):
         made(dim=0)
     spec = {"name": "nbfnet", "dim": 4, "layers": 1}
     assert len(build(spec, PARTS["model"][0], "model", graph=GRAPH).layers) == 1
