@@ -7,7 +7,7 @@ from kge import Config
 from sparring.corruption import CorruptBoth
 from sparring.data.datasets import load_embedded
 from sparring.generators import NSGenerator
-from sparring.integrations import adapter as bridge
+from sparring.integrations import adapter as adapter
 from sparring.integrations import libkge
 from sparring.losses import SampledSoftmax
 from sparring.samplers import UniformFiltered
@@ -19,8 +19,8 @@ options = {"console.quiet": True, "job.device": "cpu", "model": "complex", "trai
 for make in (lambda g: UniformFiltered(g, k=8), lambda g: NSGenerator(g, k=8)):
     (config := Config(mkdtemp()))._import("complex")
     config.set_all(options | {"lookup_embedder": embedder}, create=True)
-    link = bridge.Adapter(make, corruption=CorruptBoth, loss=SampledSoftmax(correction="both"))
-    kind = type("Job", (libkge.SparringJob,), {"bridge": link})
-    (job := kind(config, libkge.dataset_of(load_embedded(), config))).run()
+    link = adapter.Adapter(make, corruption=CorruptBoth, loss=SampledSoftmax(correction="both"))
+    kind = type("Job", (libkge.TrainingJobSparring,), {"adapter": link})
+    (job := kind(config, libkge.to_libkge(load_embedded(), config))).run()
     found = job.valid_trace[-1]["mean_reciprocal_rank_filtered"]
-    print(f"{job.bridge}: validation MRR {found:.3f}")
+    print(f"{job.adapter}: validation MRR {found:.3f}")

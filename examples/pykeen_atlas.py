@@ -6,7 +6,7 @@ from torch.nn.init import normal_
 
 from sparring.data.datasets import load_embedded
 from sparring.generators import NSGenerator
-from sparring.integrations import adapter as bridge
+from sparring.integrations import adapter as adapter
 from sparring.integrations import pykeen
 from sparring.losses import SampledSoftmax
 from sparring.samplers import UniformFiltered
@@ -21,6 +21,8 @@ options |= {"model": "ComplEx", "optimizer_kwargs": {"lr": 0.02}, "random_seed":
 options |= {"lr_scheduler": "ExponentialLR", "lr_scheduler_kwargs": {"gamma": 0.75}}
 options["training_kwargs"] = {"num_epochs": 10, "batch_size": 512, "use_tqdm": False}
 for make in (lambda g: UniformFiltered(g, k=8), lambda g: NSGenerator(g, k=8)):
-    loop = {"bridge": (link := bridge.Adapter(make, loss=SampledSoftmax(correction="both")))}
-    found = pipeline(training_loop=pykeen.SparringLoop, training_loop_kwargs=loop, **options)
+    loop = {"adapter": (link := adapter.Adapter(make, loss=SampledSoftmax(correction="both")))}
+    found = pipeline(
+        training_loop=pykeen.SparringTrainingLoop, training_loop_kwargs=loop, **options
+    )
     print(f"{link}: MRR {found.get_metric('both.realistic.inverse_harmonic_mean_rank'):.3f}")

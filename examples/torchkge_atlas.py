@@ -5,17 +5,17 @@ from torchkge import ComplExModel, LinkPredictionEvaluator, MarginLoss, utils
 
 from sparring.data.datasets import load_embedded
 from sparring.generators import NSGenerator
-from sparring.integrations import adapter as bridge
+from sparring.integrations import adapter as adapter
 from sparring.integrations import torchkge
 from sparring.losses import SampledSoftmax
 from sparring.samplers import UniformFiltered
 
-(train, test), loss = torchkge.splits_of(load_embedded()), SampledSoftmax(correction="both")
+(train, test), loss = torchkge.train_and_test(load_embedded()), SampledSoftmax(correction="both")
 for make in (lambda g: UniformFiltered(g, k=8), lambda g: NSGenerator(g, k=8)):
     torch.manual_seed(0)
-    link, model = bridge.Adapter(make, loss=loss), ComplExModel(32, train.n_ent, train.n_rel)
-    corrupt = torchkge.SparringSampler(train, link, model).corrupt_batch
-    heard = torchkge.Overheard(MarginLoss(0.5), link)  # `loss` stands in for the margin
+    link, model = adapter.Adapter(make, loss=loss), ComplExModel(32, train.n_ent, train.n_rel)
+    corrupt = torchkge.SparringNegativeSampler(train, link, model).corrupt_batch
+    heard = torchkge.ObservedLoss(MarginLoss(0.5), link)  # `loss` stands in for the margin
     optimizer = torch.optim.Adam(model.parameters(), lr=0.02)
     fall = torch.optim.lr_scheduler.ExponentialLR(optimizer, 0.996)
     for h, t, r in 10 * list(utils.DataLoader(train, batch_size=512)):

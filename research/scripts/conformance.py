@@ -64,8 +64,8 @@ def ours(host: str) -> list:
     from sparring.generators import NSGenerator
     from sparring.samplers import UniformFiltered
 
-    adapted = importlib.import_module(f"sparring.integrations.{host}").adapted
-    return [adapted(made) for made in (UniformFiltered, NSGenerator)]
+    adapted_sampler = importlib.import_module(f"sparring.integrations.{host}").adapted_sampler
+    return [adapted_sampler(made) for made in (UniformFiltered, NSGenerator)]
 
 
 def judgements(host: str) -> dict:

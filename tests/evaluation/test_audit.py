@@ -3,7 +3,7 @@ import math
 
 import pytest
 import torch
-from evaluation.worlds import Says, Table, graph_of, random_graph, seeded, triples_of
+from evaluation.fixtures import Says, Table, graph_of, random_graph, seeded, triples_of
 
 from sparring.evaluation.audit import audit
 from sparring.samplers import AllEntities, KvsAll, MaskKnown, Uniform

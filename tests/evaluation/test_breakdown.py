@@ -3,7 +3,7 @@ import math
 
 import pytest
 import torch
-from evaluation.worlds import evaluation_of, graph_of, random_graph, seeded
+from evaluation.fixtures import evaluation_of, graph_of, random_graph, seeded
 
 from sparring.data.graph import CARDINALITIES
 from sparring.evaluation import breakdown as room

@@ -2,7 +2,7 @@ import math
 
 import pytest
 import torch
-from evaluation.worlds import evaluation_of, seeded
+from evaluation.fixtures import evaluation_of, seeded
 
 from sparring.evaluation.breakdown import paired_difference
 

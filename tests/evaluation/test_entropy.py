@@ -2,7 +2,7 @@ import math
 
 import pytest
 import torch
-from evaluation.worlds import FEW, seeded
+from evaluation.fixtures import FEW, seeded
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from evaluation.worlds import random_graph
+from evaluation.fixtures import random_graph
 
 from sparring.corruption import tail_and_head_queries
 from sparring.evaluation.predict import Ensemble, Guide, PredictionQuery, as_guide, predict

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from evaluation.worlds import seeded
+from evaluation.fixtures import seeded
 from torch.profiler import ProfilerActivity, profile
 
 from sparring.data.graph import TrainGraph

@@ -1,5 +1,5 @@
 import pytest
-from evaluation.worlds import Table, evaluation_of, graph_of
+from evaluation.fixtures import Table, evaluation_of, graph_of
 
 from sparring.evaluation.ranking import evaluate, fitting
 

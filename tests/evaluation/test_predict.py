@@ -5,7 +5,7 @@ import math
 
 import pytest
 import torch
-from evaluation.worlds import FEW, Table, graph_of, random_graph
+from evaluation.fixtures import FEW, Table, graph_of, random_graph
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console

@@ -2,7 +2,7 @@ import math
 
 import pytest
 import torch
-from evaluation.worlds import FEW, Table, graph_of, random_graph, triples_of
+from evaluation.fixtures import FEW, Table, graph_of, random_graph, triples_of
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -31,20 +31,20 @@ def hardest(graph):
     return DynamicNegatives(graph, inner=MaskKnown(graph, inner=Uniform(graph, k=8)), k=3)
 
 
-class Learned(host.SparringJob):
-    bridge = Adapter(learned, corruption=CorruptBoth)
+class Learned(host.TrainingJobSparring):
+    adapter = Adapter(learned, corruption=CorruptBoth)
 
 
-class Hardest(host.SparringJob):
-    bridge = Adapter(hardest)
+class Hardest(host.TrainingJobSparring):
+    adapter = Adapter(hardest)
 
 
-class Plain(host.SparringJob):
-    bridge = Adapter(lambda graph: UniformFiltered(graph, k=4), corruption=CorruptBoth)
+class Plain(host.TrainingJobSparring):
+    adapter = Adapter(lambda graph: UniformFiltered(graph, k=4), corruption=CorruptBoth)
 
 
-class OfOurs(host.SparringJob):
-    bridge = Adapter(learned, corruption=CorruptBoth, loss=SampledSoftmax(correction="both"))
+class OfOurs(host.TrainingJobSparring):
+    adapter = Adapter(learned, corruption=CorruptBoth, loss=SampledSoftmax(correction="both"))
 
 
 @pytest.fixture
@@ -73,7 +73,7 @@ def made(tmp_path):
             "train.optimizer.default.args.lr": 0.05,
             "train.max_epochs": 2,
             "valid.every": 0,
-            "valid.last": False,
+            "valid.last_draw": False,
         }
         given = {key.replace("__", "."): value for key, value in options.items()}
         config.set_all(usual | given, create=True)
@@ -104,10 +104,10 @@ def test_a_job_trains_by_each_of_their_losses(made, loss, name):
 
 def test_a_loss_of_ours_stands_in(made):
     job = made("OfOurs", train__max_epochs=12)
-    told = []
-    job.post_epoch_hooks.append(lambda job: told.append(job.current_trace["epoch"]["avg_loss"]))
+    losses = []
+    job.post_epoch_hooks.append(lambda job: losses.append(job.current_trace["epoch"]["avg_loss"]))
     job.run()
-    assert sum(told[-3:]) < sum(told[:3])
+    assert sum(losses[-3:]) < sum(losses[:3])
 
 
 @pytest.mark.parametrize("model", ["complex", "conve", "rotate", "transe"])
@@ -120,9 +120,9 @@ def test_models_that_tell_directions_apart_train(made, model):
 
 def test_the_generator_learns(made):
     job = made()
-    before = [p.detach().clone() for p in job.bridge.sampler.parameters()]
+    before = [p.detach().clone() for p in job.adapter.sampler.parameters()]
     job.run()
-    assert any(changed(before, job.bridge.sampler.parameters()))
+    assert any(changed(before, job.adapter.sampler.parameters()))
 
 
 def batch_of(job):
@@ -137,7 +137,7 @@ def test_with_uniform_negatives_the_loss_is_their_own(made, loss):
     job = made("Plain", train__loss=loss, train__subbatch_size=5)
     batch = batch_of(job)
     result = job._process_batch(0, batch)
-    queries, drawn = job.bridge.last
+    queries, drawn = job.adapter.last_draw
     tails, heads = to_triples(queries, drawn.ids, GRAPH.num_relations).chunk(2)
     assert (tails[..., 0] == batch["triples"][:, :1]).all()
     total = 0.0
@@ -157,7 +157,7 @@ def test_parts_of_a_batch_teach_what_the_whole_teaches(made, name):
         torch.manual_seed(0)
         job.optimizer.zero_grad()
         job._process_batch(0, batch_of(job))
-        found.append((job.bridge.digest()["generator_loss"], parameters_gradient(job)))
+        found.append((job.adapter.flush()["generator_loss"], parameters_gradient(job)))
     torch.testing.assert_close(*found, atol=1e-6, rtol=1e-4)
 
 
@@ -165,12 +165,12 @@ def parameters_gradient(job):
     return torch.cat([p.grad.flatten() for p in job.model.parameters()])
 
 
-def test_what_is_heard_are_the_scores_of_what_was_drawn(made):
+def test_recorded_scores_are_those_of_the_drawn_triples(made):
     job = made()
     batch = batch_of(job)
     job._process_batch(0, batch)
-    queries, drawn = job.bridge.last
-    ((positive, negative),) = job.bridge.heard
+    queries, drawn = job.adapter.last_draw
+    ((positive, negative),) = job.adapter.recorded
     triples = to_triples(queries, drawn.ids, GRAPH.num_relations).flatten(0, 1)
     scores = job.model.score_spo(*triples.unbind(1)).view(drawn.mask.shape)
     torch.testing.assert_close(negative, scores)
@@ -185,7 +185,7 @@ def test_a_batch_that_ran_out_of_memory_is_drawn_again(made):
     score, failures = job.model.score_spo, []
 
     def failing(*args, **options):
-        if job.bridge.heard and not failures:  # in the second part of the first batch
+        if job.adapter.recorded and not failures:  # in the second part of the first batch
             failures.append(1)
             raise RuntimeError("CUDA out of memory")
         return score(*args, **options)
@@ -198,12 +198,12 @@ def test_a_batch_that_ran_out_of_memory_is_drawn_again(made):
 def test_reciprocal_models_are_asked_in_the_direction_of_the_question(made):
     job = made(reciprocal=True)
     job._process_batch(0, batch_of(job))
-    queries, drawn = job.bridge.last
-    ((_, negative),) = job.bridge.heard
+    queries, drawn = job.adapter.last_draw
+    ((_, negative),) = job.adapter.recorded
     triples = to_triples(queries, drawn.ids, GRAPH.num_relations)
-    for direction, asked, heard in zip("os", triples.chunk(2), negative.chunk(2)):
+    for direction, asked, observed in zip("os", triples.chunk(2), negative.chunk(2)):
         scores = job.model.score_spo(*asked.flatten(0, 1).unbind(1), direction=direction)
-        torch.testing.assert_close(heard, scores.view(heard.shape))
+        torch.testing.assert_close(observed, scores.view(observed.shape))
 
 
 def test_a_job_is_traced_as_their_own_are(made):
@@ -213,7 +213,7 @@ def test_a_job_is_traced_as_their_own_are(made):
 def test_scores_for_the_sampler_leave_the_mode_and_the_statistics_alone(made):
     job = made(model="conve", reciprocal=True)
     before = {name: value.clone() for name, value in job.model.state_dict().items()}
-    job.bridge.draw_all(GRAPH.triples)
+    job.adapter.draw_queries(GRAPH.triples)
     assert all(module.training for module in job.model.modules())
     assert all(torch.equal(before[name], value) for name, value in job.model.state_dict().items())
 
@@ -221,27 +221,27 @@ def test_scores_for_the_sampler_leave_the_mode_and_the_statistics_alone(made):
 def test_loader_workers_only_fetch_triples(made):
     job = made(train__num_workers=1, train__max_epochs=1)
     job.run()
-    assert job.bridge.told
+    assert job.adapter.metrics
 
 
 def test_each_job_has_a_sampler_of_its_own(made):
     one, two = made(), made()
     one.run()
-    assert one.bridge is not two.bridge and Learned.bridge.sampler is None
-    pairs = zip(one.bridge.sampler.parameters(), two.bridge.sampler.parameters())
+    assert one.adapter is not two.adapter and Learned.adapter.sampler is None
+    pairs = zip(one.adapter.sampler.parameters(), two.adapter.sampler.parameters())
     assert any(not torch.equal(a, b) for a, b in pairs)
 
 
 def test_a_checkpoint_holds_the_sampler(made, monkeypatch):
     job = made()
     job.run()
-    # LibKGE's checkpoints are more than tensors, which torch reads only if told so
+    # LibKGE's checkpoints are more than tensors, which torch reads only if losses so
     monkeypatch.setenv("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", "1")
     saved = load_checkpoint(job.config.checkpoint_file(2))
     heir = Job.create_from(saved, dataset=job.dataset)
     assert type(heir) is Learned and heir.epoch == 2
-    assert torch.equal(heir.bridge.rng.get_state(), job.bridge.rng.get_state())
-    pairs = zip(heir.bridge.sampler.parameters(), job.bridge.sampler.parameters())
+    assert torch.equal(heir.adapter.rng.get_state(), job.adapter.rng.get_state())
+    pairs = zip(heir.adapter.sampler.parameters(), job.adapter.sampler.parameters())
     assert not any(changed(*zip(*pairs)))
     heir.config.set("train.max_epochs", 3)
     heir.run()
@@ -257,11 +257,11 @@ def test_a_checkpoint_without_a_sampler_is_refused(made):
 def test_the_loss_on_facts_can_be_evaluated_and_teaches_nothing(made):
     job = made()
     heir = Learned(job.config, job.dataset, model=job.model, forward_only=True)
-    before = [p.detach().clone() for p in heir.bridge.sampler.parameters()]
+    before = [p.detach().clone() for p in heir.adapter.sampler.parameters()]
     heir._prepare()
     with torch.no_grad():
         heir.run_epoch()
-    assert not any(changed(before, heir.bridge.sampler.parameters()))
+    assert not any(changed(before, heir.adapter.sampler.parameters()))
 
 
 @pytest.mark.parametrize(
@@ -279,23 +279,23 @@ def test_options_that_would_do_nothing_are_refused(made, options, words):
 
 
 def test_the_same_number_may_be_asked_for(made):
-    assert made(negative_sampling__num_samples__s=4).bridge.sampler.k == 4
+    assert made(negative_sampling__num_samples__s=4).adapter.sampler.k == 4
 
 
 def test_one_end_of_each_triple_may_be_chosen(made):
-    class Chosen(host.SparringJob):
-        bridge = Adapter(learned, corruption=Bernoulli)
+    class Chosen(host.TrainingJobSparring):
+        adapter = Adapter(learned, corruption=Bernoulli)
 
     usual = made()
     job = Chosen(usual.config, usual.dataset)
     job._process_batch(0, batch_of(job))
-    assert len(job.bridge.last[0]) == 16
+    assert len(job.adapter.last_draw[0]) == 16
 
 
 def test_a_graph_of_ours_is_evaluated_as_theirs(made):
     graph = load_embedded()
     usual = made()
-    dataset = host.dataset_of(graph, usual.config)
+    dataset = host.to_libkge(graph, usual.config)
     assert torch.equal(dataset.split("test").long(), graph.test)
     assert dataset.num_entities() == len(graph.entities)
     assert dataset.entity_ids()[:2] == list(graph.entities)[:2]
@@ -304,14 +304,14 @@ def test_a_graph_of_ours_is_evaluated_as_theirs(made):
 
 
 def words(maker, **options):
-    return " ".join(fault.words for fault in judge(host.contestant(maker, options)).faults)
+    return " ".join(fault.words for fault in judge(host.external_sampler(maker, options)).faults)
 
 
-def test_the_kit_judges_their_sampler():
+def test_the_kit_checks_their_sampler():
     assert "returned as its own negative" in words(KgeUniformSampler)
     assert "facts of the training graph" in words(KgeUniformSampler)
 
 
 @pytest.mark.parametrize("made_", [UniformFiltered, NSGenerator])
 def test_the_kit_finds_nothing_wrong_with_ours(made_):
-    assert not judge(host.adapted(made_)).faults
+    assert not judge(host.adapted_sampler(made_)).faults

@@ -1,10 +1,12 @@
-"""In PyKEEN's own training: everything still trains, and nothing is left behind."""
+"""In PyKEEN: training with our samplers, and its evaluator next to ours."""
 
 import copy
 
 import pytest
 import torch
+from evaluation.fixtures import Table, random_graph
 
+from sparring.evaluation.ranking import evaluate
 from sparring.generators import NSGenerator
 from sparring.integrations.adapter import Adapter
 from sparring.losses import SampledSoftmax
@@ -13,10 +15,12 @@ from sparring.samplers import DynamicNegatives, MaskKnown, Uniform, UniformFilte
 REASON = "needs pykeen 1.11.1; see make test-hosts"
 pytest.importorskip("pykeen", reason=REASON)
 from pykeen.datasets import Nations  # noqa: E402
-from pykeen.models import ConvE, model_resolver  # noqa: E402
+from pykeen.evaluation import RankBasedEvaluator  # noqa: E402
+from pykeen.models import ConvE, DistMult, model_resolver  # noqa: E402
 from pykeen.pipeline import pipeline  # noqa: E402
 from pykeen.sampling import BasicNegativeSampler, PseudoTypedNegativeSampler  # noqa: E402
 from pykeen.training import SLCWATrainingLoop, TrainingCallback  # noqa: E402
+from pykeen.triples import CoreTriplesFactory  # noqa: E402
 
 from sparring.integrations import pykeen as host  # noqa: E402
 from sparring.testing import judge  # noqa: E402
@@ -40,9 +44,9 @@ def model_of(name, facts=FACTS, **options):
 
 
 def loop_of(model, make=learned, facts=FACTS, **options):
-    bridge = Adapter(make, **options)
-    return host.SparringLoop(
-        bridge=bridge, model=model, triples_factory=facts, optimizer_kwargs={"lr": 0.01}
+    adapter = Adapter(make, **options)
+    return host.SparringTrainingLoop(
+        adapter=adapter, model=model, triples_factory=facts, optimizer_kwargs={"lr": 0.01}
     )
 
 
@@ -53,29 +57,29 @@ def train(loop, epochs=1, facts=FACTS, **options):
 @pytest.mark.parametrize("loss", ["nssa", "marginranking", "crossentropy", "bceaftersigmoid"])
 @pytest.mark.parametrize("make", [learned, hardest])
 def test_the_pipeline_trains(make, loss, tmp_path):
-    bridge = Adapter(make)
+    adapter = Adapter(make)
     result = pipeline(
         dataset="nations",
         model="DistMult",
         loss=loss,
-        training_loop=host.SparringLoop,
-        training_loop_kwargs={"bridge": bridge},
+        training_loop=host.SparringTrainingLoop,
+        training_loop_kwargs={"adapter": adapter},
         training_kwargs={"num_epochs": 4, **QUIET},
         evaluation_kwargs={"use_tqdm": False},
         random_seed=0,
         device="cpu",
     )
     assert len(result.losses) == 4 and torch.tensor(result.losses).isfinite().all()
-    assert bridge.sampler.k in (3, 4)
+    assert adapter.sampler.k in (3, 4)
     result.save_to_directory(tmp_path)
 
 
 def test_the_generator_learns():
     loop = loop_of(model_of("DistMult"))
     train(loop)
-    before = [p.detach().clone() for p in loop.bridge.sampler.parameters()]
+    before = [p.detach().clone() for p in loop.adapter.sampler.parameters()]
     loop.train(FACTS, num_epochs=2, continue_training=True, **QUIET)
-    after = loop.bridge.sampler.parameters()
+    after = loop.adapter.sampler.parameters()
     assert any(not torch.equal(a, b) for a, b in zip(before, after))
 
 
@@ -157,7 +161,7 @@ def test_inverse_triples_are_corrupted_as_the_loop_sees_them():
     facts = Nations(create_inverse_triples=True).training
     loop = loop_of(model_of("DistMult", facts), facts=facts)
     train(loop, facts=facts)
-    assert loop.bridge.corruption.num_relations == 2 * facts.real_num_relations
+    assert loop.adapter.corruption.num_relations == 2 * facts.real_num_relations
 
 
 def test_a_batch_may_be_split():
@@ -177,9 +181,9 @@ def test_worker_processes_are_refused():
 
 
 def test_a_second_sampler_is_refused():
-    with pytest.raises(ValueError, match="negatives of this loop come from its bridge; give no"):
-        host.SparringLoop(
-            bridge=Adapter(learned),
+    with pytest.raises(ValueError, match="this loop takes negatives from its adapter; give no"):
+        host.SparringTrainingLoop(
+            adapter=Adapter(learned),
             model=model_of("DistMult"),
             triples_factory=FACTS,
             negative_sampler="basic",
@@ -190,17 +194,17 @@ SIZES = {"num_entities": FACTS.num_entities, "num_relations": FACTS.num_relation
 
 
 def sampler(make=lambda graph: UniformFiltered(graph, k=4), **options):
-    bridge = Adapter(make)
+    adapter = Adapter(make)
     facts = FACTS.mapped_triples
-    return host.SparringSampler(bridge=bridge, mapped_triples=facts, **SIZES, **options)
+    return host.SparringNegativeSampler(adapter=adapter, mapped_triples=facts, **SIZES, **options)
 
 
 def test_a_sampler_that_needs_no_scores_serves_the_plain_loop():
     loop = SLCWATrainingLoop(
         model=model_of("DistMult"),
         triples_factory=FACTS,
-        negative_sampler=host.SparringSampler,
-        negative_sampler_kwargs={"bridge": Adapter(lambda graph: UniformFiltered(graph, k=4))},
+        negative_sampler=host.SparringNegativeSampler,
+        negative_sampler_kwargs={"adapter": Adapter(lambda graph: UniformFiltered(graph, k=4))},
     )
     assert len(train(loop)) == 1
 
@@ -218,7 +222,7 @@ def test_another_number_of_negatives_is_refused():
 
 
 def test_their_filter_is_refused():
-    with pytest.raises(ValueError, match="filter would hide negatives without telling"):
+    with pytest.raises(ValueError, match="filter would hide negatives from the sampler"):
         sampler(filtered=True)
 
 
@@ -231,7 +235,7 @@ def checkpointed(folder, epochs):
         checkpoint_name="it.pt",
         checkpoint_frequency=0,
     )
-    return losses, loop.bridge.state_dict()["sampler"]
+    return losses, loop.adapter.state_dict()["sampler"]
 
 
 def test_a_resumed_run_is_the_unbroken_one(tmp_path):
@@ -252,12 +256,12 @@ def test_a_checkpoint_without_a_sampler_is_refused(tmp_path):
 
 
 def test_an_early_stopper_goes_back_to_the_best_sampler(tmp_path):
-    bridge = Adapter(learned)
+    adapter = Adapter(learned)
     pipeline(
         dataset="nations",
         model="DistMult",
-        training_loop=host.SparringLoop,
-        training_loop_kwargs={"bridge": bridge},
+        training_loop=host.SparringTrainingLoop,
+        training_loop_kwargs={"adapter": adapter},
         training_kwargs={"num_epochs": 6, **QUIET},
         evaluation_kwargs={"use_tqdm": False},
         stopper="early",
@@ -265,16 +269,64 @@ def test_an_early_stopper_goes_back_to_the_best_sampler(tmp_path):
         random_seed=0,
         device="cpu",
     )
-    assert bridge.sampler.steps < 6 * 7
+    assert adapter.sampler.steps < 6 * 7
 
 
-def test_the_kit_judges_their_samplers():
-    found = judge(host.contestant(PseudoTypedNegativeSampler, {}))
+def test_the_kit_checks_their_samplers():
+    found = judge(host.external_sampler(PseudoTypedNegativeSampler, {}))
     assert any("returned as its own negative" in fault.words for fault in found.errors)
-    good = judge(host.contestant(BasicNegativeSampler, {"filtered": True, "filterer": "bloom"}))
+    good = judge(
+        host.external_sampler(BasicNegativeSampler, {"filtered": True, "filterer": "bloom"})
+    )
     assert not good.faults
 
 
 @pytest.mark.parametrize("made", [UniformFiltered, NSGenerator])
 def test_the_kit_finds_nothing_wrong_with_ours(made):
-    assert not judge(host.adapted(made)).faults
+    assert not judge(host.adapted_sampler(made)).faults
+
+
+RANKED = random_graph(entities=20, relations=3, size=300)
+METRICS = {
+    "inverse_harmonic_mean_rank": lambda found: found.mrr(),
+    "arithmetic_mean_rank": lambda found: found.mr(),
+    "adjusted_arithmetic_mean_rank_index": lambda found: found.amri(),
+    "hits_at_1": lambda found: found.hits(1),
+    "hits_at_3": lambda found: found.hits(3),
+    "hits_at_10": lambda found: found.hits(10),
+}
+
+
+class PyKEENTable(DistMult):
+    """A PyKEEN model that looks its scores up in ours."""
+
+    def __init__(self, table, **options):
+        super().__init__(embedding_dim=1, **options)
+        self.table = table
+
+    def score_t(self, hr_batch, **options):
+        return self.table[hr_batch[:, 0], hr_batch[:, 1]]
+
+    def score_h(self, rt_batch, **options):
+        return self.table[rt_batch[:, 1], rt_batch[:, 0] + self.num_relations]
+
+
+def pykeen_metrics(table):
+    """PyKEEN's metrics, both sides together, of its "realistic" ranks."""
+    factory = CoreTriplesFactory(RANKED.train, num_entities=20, num_relations=3)
+    results = RankBasedEvaluator(filtered=True).evaluate(
+        model=PyKEENTable(table, triples_factory=factory),
+        mapped_triples=RANKED.test,
+        additional_filter_triples=[RANKED.train, RANKED.valid],
+        batch_size=16,
+        use_tqdm=False,
+    )
+    return {name: results.get_metric(f"both.realistic.{name}") for name in METRICS}
+
+
+@pytest.mark.parametrize("levels", [None, 5, 1], ids=["no ties", "ties", "only ties"])
+def test_every_metric_agrees_with_pykeen(levels):
+    model = Table.random(RANKED, levels=levels)
+    found = evaluate(model, RANKED.test, RANKED.known)
+    ours = {name: metric(found) for name, metric in METRICS.items()}
+    assert ours == pytest.approx(pykeen_metrics(model.scores), abs=1e-6)

@@ -24,7 +24,7 @@ from torchkge.utils import LogisticLoss, MarginLoss
 from sparring.integrations import torchkge as host
 
 GRAPH = tiny_graph()
-KG = host.facts_of(GRAPH)
+KG = host.to_torchkge(GRAPH)
 HEAD, RELATION, TAIL = GRAPH.triples.unbind(1)
 SIZES = GRAPH.num_entities, GRAPH.num_relations
 MODELS = {
@@ -45,19 +45,19 @@ def hardest(graph):
 
 def trained(name, make, criterion, steps=30, **options):
     torch.manual_seed(0)
-    bridge, model = Adapter(make, **options), MODELS[name]()
-    sampler = host.SparringSampler(KG, bridge, model)
-    heard = host.Overheard(criterion, bridge)
+    adapter, model = Adapter(make, **options), MODELS[name]()
+    sampler = host.SparringNegativeSampler(KG, adapter, model)
+    observed = host.ObservedLoss(criterion, adapter)
     optimizer = torch.optim.Adam(model.parameters(), 0.05)
     losses = []
     for _ in range(steps):
         negative = sampler.corrupt_batch(HEAD, TAIL, RELATION)
-        loss = heard(*model(HEAD, TAIL, RELATION, *negative))
+        loss = observed(*model(HEAD, TAIL, RELATION, *negative))
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
         losses.append(loss.item())
-    return model, bridge, losses
+    return model, adapter, losses
 
 
 @pytest.mark.parametrize("criterion", [MarginLoss(0.5), LogisticLoss()], ids=["margin", "logistic"])
@@ -85,20 +85,20 @@ def test_the_generator_learns():
 
 
 def test_the_whole_batch_is_repeated_for_each_negative():
-    sampler = host.SparringSampler(KG, Adapter(learned), MODELS["transe"]())
+    sampler = host.SparringNegativeSampler(KG, Adapter(learned), MODELS["transe"]())
     head, tail = sampler.corrupt_batch(HEAD, TAIL, RELATION)
     assert ((head == HEAD.repeat(4)) | (tail == TAIL.repeat(4))).all()
 
 
-def test_what_is_heard_are_the_scores_of_what_was_drawn():
-    bridge, model = Adapter(learned), MODELS["complex"]()
-    sampler = host.SparringSampler(KG, bridge, model)
+def test_recorded_scores_are_those_of_the_drawn_triples():
+    adapter, model = Adapter(learned), MODELS["complex"]()
+    sampler = host.SparringNegativeSampler(KG, adapter, model)
     negative = sampler.corrupt_batch(HEAD, TAIL, RELATION)
-    queries, drawn = bridge.last
-    loss = host.Overheard(LogisticLoss(), bridge)(*model(HEAD, TAIL, RELATION, *negative))
-    ((positive, scores),) = bridge.heard
+    queries, drawn = adapter.last_draw
+    loss = host.ObservedLoss(LogisticLoss(), adapter)(*model(HEAD, TAIL, RELATION, *negative))
+    ((positive, scores),) = adapter.recorded
     triples = to_triples(queries, drawn.ids, GRAPH.num_relations).flatten(0, 1)
-    torch.testing.assert_close(scores, sampler.judge(triples).view(scores.shape))
+    torch.testing.assert_close(scores, sampler.score_triples(triples).view(scores.shape))
     torch.testing.assert_close(positive, model.scoring_function(HEAD, TAIL, RELATION))
     counted = torch.nn.functional.softplus(scores)[drawn.mask].sum()
     right = torch.nn.functional.softplus(-positive) * drawn.mask.sum(1)
@@ -106,26 +106,26 @@ def test_what_is_heard_are_the_scores_of_what_was_drawn():
 
 
 def test_scores_for_the_sampler_leave_the_mode_alone():
-    sampler = host.SparringSampler(KG, Adapter(learned), model := MODELS["convkb"]())
+    sampler = host.SparringNegativeSampler(KG, Adapter(learned), model := MODELS["convkb"]())
     sampler.corrupt_batch(HEAD, TAIL, RELATION)
     assert all(module.training for module in model.modules())
 
 
 def test_a_sampler_that_ignores_scores_needs_no_model():
-    sampler = host.SparringSampler(KG, Adapter(lambda graph: UniformFiltered(graph, k=2)))
+    sampler = host.SparringNegativeSampler(KG, Adapter(lambda graph: UniformFiltered(graph, k=2)))
     assert len(sampler.corrupt_batch(HEAD, TAIL, RELATION)[0]) == 2 * len(HEAD)
 
 
 def test_another_number_of_negatives_is_refused():
-    sampler = host.SparringSampler(KG, Adapter(lambda graph: UniformFiltered(graph, k=2)))
+    sampler = host.SparringNegativeSampler(KG, Adapter(lambda graph: UniformFiltered(graph, k=2)))
     with pytest.raises(ValueError, match="draws k=2 negatives for each triple; got n_neg=1"):
         sampler.corrupt_batch(HEAD, TAIL, RELATION, n_neg=1)
 
 
 def test_scores_of_another_batch_are_refused():
-    bridge = Adapter(lambda graph: UniformFiltered(graph, k=2))
-    sampler = host.SparringSampler(KG, bridge)
-    criterion = host.Overheard(MarginLoss(0.5), bridge)
+    adapter = Adapter(lambda graph: UniformFiltered(graph, k=2))
+    sampler = host.SparringNegativeSampler(KG, adapter)
+    criterion = host.ObservedLoss(MarginLoss(0.5), adapter)
     sampler.corrupt_batch(HEAD, TAIL, RELATION)
     with pytest.raises(RuntimeError, match="6 scores of negatives are not those of the last"):
         criterion(torch.zeros(6), torch.zeros(6))
@@ -137,16 +137,16 @@ def test_splits_share_what_is_known_of_both():
     graph = KnowledgeGraph(
         "it", Vocabulary(names), Vocabulary(names[:3]), some[5:], some[:2], some[2:5]
     )
-    train, test = host.splits_of(graph)
+    train, test = host.train_and_test(graph)
     assert torch.equal(train.head_idx, some[5:, 0]) and torch.equal(test.tail_idx, some[2:5, 2])
     assert train.dict_of_tails == test.dict_of_tails and train.n_ent == test.n_ent == 11
 
 
 def words(maker, **options):
-    return " ".join(fault.words for fault in judge(host.contestant(maker, options)).faults)
+    return " ".join(fault.words for fault in judge(host.external_sampler(maker, options)).faults)
 
 
-def test_the_kit_judges_their_samplers():
+def test_the_kit_checks_their_samplers():
     assert "entity 0 is never drawn" in words(UniformNegativeSampler)
     assert "K is ignored: asked for 64 per triple, got 1" in words(PositionalNegativeSampler)
     assert "the relation is replaced" in words(BernoulliRelationNegativeSampler)
@@ -154,4 +154,4 @@ def test_the_kit_judges_their_samplers():
 
 @pytest.mark.parametrize("made", [UniformFiltered, NSGenerator])
 def test_the_kit_finds_nothing_wrong_with_ours(made):
-    assert not judge(host.adapted(made)).faults
+    assert not judge(host.adapted_sampler(made)).faults

@@ -4,7 +4,7 @@ import sys
 
 import pytest
 import torch
-from evaluation.worlds import random_graph
+from evaluation.fixtures import random_graph
 from golden_runs import fit_of, state, train
 
 from sparring.corruption import CorruptBoth, tail_and_head_queries

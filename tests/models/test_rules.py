@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from evaluation.worlds import random_graph
+from evaluation.fixtures import random_graph
 from models.rule_groundings import ENTITIES, FACTS, GRAPH, RELATIONS, groundings
 
 from sparring.corruption import CorruptBoth, tail_and_head_queries

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import polars as pl
 import pytest
 import torch
-from evaluation.worlds import random_graph
+from evaluation.fixtures import random_graph
 from zoo import labelled
 
 from sparring.corruption import CorruptBoth

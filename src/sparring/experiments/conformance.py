@@ -60,7 +60,7 @@ def judged(name: str, options: Mapping[str, Any], *, filtered: bool = False) -> 
             f"[sampler] {name!r} is no sparring.samplers.NegativeSampler, nor a class of "
             f"{', '.join(HOSTS)}; wrap it in a sparring.testing.ExternalSampler"
         )
-    return Judged(name, judge(importlib.import_module(host).contestant(made, options)))
+    return Judged(name, judge(importlib.import_module(host).external_sampler(made, options)))
 
 
 def _of_ours(

@@ -1,13 +1,12 @@
-"""One sampler behind the two seams of a host library: drawing, and hearing how draws fared."""
+"""The adapter between one of our samplers and the training loop of another library."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Int
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils.data import get_worker_info
 
 from sparring.batch import Feedback, Negatives, Queries, Scorer, ungroup
@@ -17,246 +16,246 @@ from sparring.losses import Loss
 from sparring.models import KGEModel
 from sparring.samplers.base import NegativeSampler
 
-AT_ONCE = 2**17  # triples that the host's model scores in one call
-Judge = Callable[[Tensor, Tensor], Tensor]
+CHUNK = 2**17  # triples that the model of the host library scores in one call
+ScoreTriples = Callable[[Tensor, Tensor], Tensor]
 
 
 class Adapter:
-    """Draws corrupted triples for a host, and lets the sampler learn from their scores.
+    """Draws corrupted triples for a host library, and lets the sampler learn from their scores.
 
-    A host draws for a batch, tells the scores with `hear` (in parts, if it splits the batch), and
-    runs its own backward pass; the sampler learns when the next batch is drawn, or on `digest`.
+    The host draws negatives for a batch, passes their scores to `record_scores` (in parts, if it
+    splits the batch), and runs its own backward pass. The sampler learns when the next batch is
+    drawn, or on `flush`.
 
     Args:
-        make: builds the sampler for the training graph, whose ids are the host's.
-        corruption: which end of each triple to replace.
-        loss: stands in for the host's own loss, which knows no densities; None keeps that.
-        seed: of the sampler's first parameters, and of all draws.
+        make_sampler: builds the sampler for the training graph, with the ids of the host.
+        corruption: builds what chooses the end of each triple to replace.
+        loss: replaces the loss of the host, which knows no densities; None keeps that loss.
+        seed: of the initial parameters of the sampler, and of all draws.
 
     Attributes:
-        judge: the host model's scores of triples [M, 3], without gradients, and where it is their
-            heads that were asked for [M], which is the same to most models; None where the host
-            has none to offer.
+        score_triples: scores of triples [M, 3] by the model of the host, without gradients. Its
+            second argument [M] is True where the head was asked for, which most models ignore.
+            None if the host has no scores to give.
+        sampler: the sampler; None before `bind`.
+        metrics: what the sampler reported when it last learned.
+        last_draw: queries and negatives of the batch drawn last.
     """
 
     def __init__(
         self,
-        make: Callable[[TrainGraph], NegativeSampler],
+        make_sampler: Callable[[TrainGraph], NegativeSampler],
         *,
         corruption: Callable[[TrainGraph], Corruption] = CorruptEither,
         loss: Loss | None = None,
         seed: int = 0,
-    ):
-        self.make, self.make_corruption, self.loss, self.seed = make, corruption, loss, seed
-        self.judge: Judge | None = None
-        self.told: dict[str, Tensor] = {}
-        self.forget()
+    ) -> None:
+        self.make_sampler, self.make_corruption = make_sampler, corruption
+        self.loss, self.seed = loss, seed
+        self.score_triples: ScoreTriples | None = None
+        self.metrics: dict[str, Tensor] = {}
+        self.reset()
 
     def __repr__(self) -> str:  # hosts write it into their records
         sampler = self.sampler
         name = "no sampler yet" if sampler is None else f"{type(sampler).__name__}, k={sampler.k}"
-        return f"Bridge({name}, seed={self.seed})"
+        return f"Adapter({name}, seed={self.seed})"
 
-    def forget(self) -> None:
-        """Start anew with the next graph."""
+    def reset(self) -> None:
+        """Forget sampler and graph; the next `bind` starts from the seed."""
         self.sampler: NegativeSampler | None = None
-        self.entered: str | None = None
-        self.waiting: dict[str, Any] | None = None
-        self.last: tuple[Queries, Negatives] | None = None
-        self.heard: list[tuple[Tensor, Tensor]] = []
+        self.bound_hash: str | None = None
+        self.pending_state: dict[str, Any] | None = None
+        self.last_draw: tuple[Queries, Negatives] | None = None
+        self.recorded: list[tuple[Tensor, Tensor]] = []
 
-    def enter(self, graph: TrainGraph) -> NegativeSampler:
-        """The sampler for this graph; the same one as before, if the graph is.
+    def bind(self, graph: TrainGraph) -> NegativeSampler:
+        """Build the sampler for this training graph, or return it if the graph is the same.
 
         Raises:
-            ValueError: if `loss` needs a density that the sampler does not state.
+            ValueError: if `loss` needs a density that the sampler does not know.
         """
-        if self.sampler is not None and self.entered == graph.content_hash:
+        if self.sampler is not None and self.bound_hash == graph.content_hash:
             return self.sampler
         device = graph.triples.device
         with torch.random.fork_rng(devices=[]):  # the host's own random numbers stay the same
             torch.manual_seed(self.seed)
-            sampler, corruption = (
-                self.make(graph).to(device),
-                self.make_corruption(graph).to(device),
-            )
+            sampler = self.make_sampler(graph).to(device)
+            corruption = self.make_corruption(graph).to(device)
         if self.loss is not None:
             self.loss.check(sampler)
-        self.sampler, self.corruption, self.entered = sampler, corruption, graph.content_hash
+        self.sampler, self.corruption = sampler, corruption
+        self.bound_hash = graph.content_hash
         self.rng = torch.Generator(device).manual_seed(self.seed)
-        self.last, self.heard = None, []
-        if self.waiting is not None:
-            state, self.waiting = self.waiting, None
+        self.last_draw, self.recorded = None, []
+        if self.pending_state is not None:
+            state, self.pending_state = self.pending_state, None
             self.load_state_dict(state)
         return sampler
 
     def draw(self, triples: Int[Tensor, "B 3"]) -> tuple[Int[Tensor, "B K 3"], Bool[Tensor, "B K"]]:
-        """Triples with one end replaced, and True where they count.
+        """Corrupt one end of each triple.
+
+        Returns:
+            corrupted triples, and True where they count.
 
         Raises:
-            ValueError: if `corruption` asks more than one question about a triple.
-            RuntimeError: as `draw_all` does.
+            ValueError: if `corruption` makes more than one query of a triple.
+            RuntimeError: as `draw_queries` does.
         """
-        corrupted, mask = self.draw_all(triples)
+        corrupted, mask = self.draw_queries(triples)
         if len(corrupted) != len(triples):
             raise ValueError(
                 f"{type(self.corruption).__name__} replaces both ends of a triple, and this "
-                "library takes negatives of one; use other sides, such as CorruptEither or Bernoulli"
+                "library takes negatives of one end; use CorruptEither or Bernoulli"
             )
         return corrupted, mask
 
-    def draw_all(
+    def draw_queries(
         self, triples: Int[Tensor, "B 3"]
     ) -> tuple[Int[Tensor, "Q K 3"], Bool[Tensor, "Q K"]]:
-        """The same for Q questions: as many as triples, or twice as many, by `corruption`.
+        """Corrupt the triples for each of their Q queries: B or 2 B, depending on `corruption`.
+
+        Returns:
+            corrupted triples, and True where they count.
 
         Raises:
-            RuntimeError: before `enter`, in a worker process, or if the sampler needs scores that
-                the host does not offer.
+            RuntimeError: before `bind`, in a worker process, or if the sampler needs scores that
+                the host does not give.
         """
         if self.sampler is None:
-            raise RuntimeError("a bridge must enter a graph before it can draw")
+            raise RuntimeError("the adapter has no training graph; call bind before draw")
         if get_worker_info() is not None:
             raise RuntimeError(
                 "negatives are drawn in a worker process, whose copy of the sampler never learns "
                 "and repeats the draws of the other workers; set num_workers=0"
             )
-        self.digest()
+        self.flush()
         queries = self.corruption(triples.to(self.rng.device), self.rng)
         drawn = self.sampler.sample(queries, self.scorer(queries), self.rng)
-        self.last = queries, replace(drawn, ids=ungroup(drawn.ids, len(queries)))
+        self.last_draw = queries, replace(drawn, ids=ungroup(drawn.ids, len(queries)))
         corrupted = to_triples(queries, drawn.ids, self.corruption.num_relations)
         return corrupted.to(triples.device), drawn.mask.to(triples.device)
 
-    def hear(self, positive: Float[Tensor, "b"], negative: Float[Tensor, "b K"]) -> None:
-        """Take in the scores of the next b triples of the batch, and soon their gradients."""
+    def record_scores(self, positive: Float[Tensor, "b"], negative: Float[Tensor, "b K"]) -> None:
+        """Keep the scores of the next b queries of the batch, and their gradients once computed."""
         if negative.requires_grad:
             negative.retain_grad()
-        self.heard.append((positive, negative))
+        self.recorded.append((positive, negative))
 
-    def own_loss(
+    def compute_loss(
         self, positive: Float[Tensor, "b"], negative: Float[Tensor, "b K"], first: int = 0
     ) -> Float[Tensor, ""]:
-        """`loss` of the triples of the last draw from number `first` on."""
-        assert self.loss is not None and self.last is not None
-        queries, drawn = self.last
+        """`loss` of b queries of the last draw, from number `first` on."""
+        assert self.loss is not None and self.last_draw is not None
+        queries, drawn = self.last_draw
         rows = slice(first, first + len(positive))
-        some: dict[str, Any] = {
-            field.name: _part(getattr(drawn, field.name), rows, positive.device)
+        part: dict[str, Any] = {
+            field.name: _rows_of(getattr(drawn, field.name), rows, positive.device)
             for field in fields(drawn)
         }
         weight = queries.weight[rows].to(positive.device)
-        return self.loss(positive, negative, Negatives(**some), weight)
+        return self.loss(positive, negative, Negatives(**part), weight)
 
-    def digest(self) -> dict[str, Tensor]:
-        """Let the sampler learn from what was heard; scalars worth logging, also in `told`.
+    def flush(self) -> dict[str, Tensor]:
+        """Let the sampler learn from the recorded scores.
+
+        Returns:
+            scalars to log, which also stay in `metrics`.
 
         Raises:
-            RuntimeError: if other triples were heard than drawn.
+            RuntimeError: if the scores are of another number of queries than was drawn.
         """
-        heard, self.heard = self.heard, []
-        if not heard or self.last is None or self.sampler is None:
+        recorded, self.recorded = self.recorded, []
+        if not recorded or self.last_draw is None or self.sampler is None:
             return {}
-        queries, drawn = self.last
+        queries, drawn = self.last_draw
         positive, negative, gradient = (
             torch.cat(parts).to(self.rng.device)
-            for parts in zip(*((p.detach(), n.detach(), _gradient(n)) for p, n in heard))
+            for parts in zip(*((p.detach(), n.detach(), _gradient(n)) for p, n in recorded))
         )
         if len(positive) != len(queries):
             raise RuntimeError(
-                f"the scores of {len(positive)} triples came back for {len(queries)} drawn ones; "
+                f"{len(queries)} triples were drawn, but scores of {len(positive)} came back; "
                 "a batch must be scored before the next one is drawn"
             )
-        self.last = None
-        self.told = self.sampler.observe(Feedback(queries, drawn, positive, negative, gradient))
-        return self.told
+        self.last_draw = None
+        self.metrics = self.sampler.observe(Feedback(queries, drawn, positive, negative, gradient))
+        return self.metrics
 
-    def heads(self, queries: Queries) -> Bool[Tensor, "B"]:
-        """Where queries ask for the head."""
+    def predicts_head(self, queries: Queries) -> Bool[Tensor, "B"]:
+        """Which queries ask for the head."""
         return queries.relation >= self.corruption.num_relations
 
     def scorer(self, queries: Queries) -> Scorer:
-        """The host model's scores of candidates for these queries."""
-        return HostScorer(self, queries)
+        """Scores of candidates by the model of the host."""
+        return ExternalScorer(self, queries)
 
     def state_dict(self) -> dict[str, Any]:
-        """Sampler and random stream; what was heard is digested first."""
+        """State of the sampler and of its random stream, after a `flush`."""
         if self.sampler is None:
-            return self.waiting or {}
-        self.digest()
+            return self.pending_state or {}
+        self.flush()
         return {"sampler": self.sampler.state_dict(), "rng": self.rng.get_state()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from there, at once or as soon as a graph is entered."""
+        """Restore the state, at once or as soon as a graph is bound."""
         if self.sampler is None:
-            self.waiting = state
+            self.pending_state = state
         elif state:
             self.sampler.load_state_dict(state["sampler"])
             self.rng.set_state(state["rng"])
 
 
 @dataclass(frozen=True, eq=False)
-class HostScorer:
-    """The host model's scores, without gradients; each candidate is a triple of its own.
+class ExternalScorer:
+    """Scores by the model of a host library, without gradients, one triple per candidate.
 
     Raises:
-        RuntimeError: when called, if the bridge does not know the model.
+        RuntimeError: when called, if the adapter has no `score_triples`.
     """
 
-    bridge: Adapter
+    adapter: Adapter
     queries: Queries
 
     def __call__(self, ids: Int[Tensor, "G K"]) -> Float[Tensor, "B K"]:
-        judge = self.bridge.judge
-        if judge is None:
+        score_triples = self.adapter.score_triples
+        if score_triples is None:
             raise RuntimeError(
-                "this sampler asks for the main model's scores, which it cannot have here; "
-                "use the training loop of sparring.integrations for this library, or a sampler "
-                "that ignores scores"
+                "this sampler needs the scores of the model, which it cannot have here; use the "
+                "training loop of sparring.integrations for this library, or a sampler that "
+                "ignores scores"
             )
-        triples = to_triples(self.queries, ids, self.bridge.corruption.num_relations)
-        head = self.bridge.heads(self.queries).unsqueeze(1).expand(triples.shape[:2])
-        both = zip(triples.flatten(0, 1).split(AT_ONCE), head.flatten().split(AT_ONCE))
-        parts = [judge(some, asked) for some, asked in both]
-        return torch.cat(parts).view(triples.shape[:2]).to(ids.device)
+        triples = to_triples(self.queries, ids, self.adapter.corruption.num_relations)
+        head = self.adapter.predicts_head(self.queries).unsqueeze(1).expand(triples.shape[:2])
+        chunks = zip(triples.flatten(0, 1).split(CHUNK), head.flatten().split(CHUNK))
+        scores = [score_triples(*chunk) for chunk in chunks]
+        return torch.cat(scores).view(triples.shape[:2]).to(ids.device)
 
-    def __getitem__(self, rows: slice) -> "HostScorer":
-        """The scorer of the chosen queries."""
-        return HostScorer(self.bridge, self.queries[rows])
+    def __getitem__(self, rows: slice) -> "ExternalScorer":
+        """The scorer of some of the queries."""
+        return ExternalScorer(self.adapter, self.queries[rows])
 
 
-class HostModel(KGEModel):
-    """The model of a host library as one of ours, for `evaluate` and other questions.
+class ExternalModel(KGEModel):
+    """The model of a host library as a `KGEModel`, to evaluate it and to predict with it.
 
     Args:
-        bridge: that has entered a graph, and knows the model by its `judge`.
+        adapter: bound to a graph, with `score_triples` of the model.
     """
 
-    def __init__(self, bridge: Adapter):
+    def __init__(self, adapter: Adapter) -> None:
         super().__init__()
-        self.bridge = bridge
+        self.adapter = adapter
 
     def forward(self, queries: Queries) -> Scorer:
-        """Scores of candidates, in the model's evaluation mode and without gradients."""
-        return self.bridge.scorer(queries)
+        """Scores of candidates in evaluation mode, without gradients."""
+        return self.adapter.scorer(queries)
 
 
-def _part(value: Tensor | None, rows: slice, device: torch.device) -> Tensor | None:
+def _rows_of(value: Tensor | None, rows: slice, device: torch.device) -> Tensor | None:
     return None if value is None else value[rows].to(device)
 
 
 def _gradient(scores: Tensor) -> Tensor:
     return torch.zeros_like(scores) if scores.grad is None else scores.grad
-
-
-@contextmanager
-def frozen(model: nn.Module) -> Iterator[None]:
-    """Evaluation mode without gradients; after it, each module's mode is as before."""
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
-    try:
-        with torch.no_grad():
-            yield
-    finally:
-        for module, mode in modes:
-            module.training = mode

@@ -1,6 +1,7 @@
-"""Negatives drawn once, as the fixed arrays that DGL-KE, BESS-KGE and dicee can be handed.
+"""Negatives drawn once, as the fixed arrays that DGL-KE, BESS-KGE and dicee read.
 
-No library is imported: these are layouts of NumPy arrays, read from the libraries' sources."""
+No library is imported here: the layouts follow the sources of the libraries.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,79 +17,80 @@ from sparring.corruption import tail_and_head_queries
 from sparring.data.graph import KnowledgeGraph
 from sparring.samplers.base import NegativeSampler
 
-ROUNDS = 8  # draws for a batch, of which the first k candidates that count are kept
+ROUNDS = 8  # draws per batch, of which the first k candidates that count are kept
 
 
 @dataclass(frozen=True, eq=False)
 class FixedNegatives:
-    """k heads and k tails for each training triple.
+    """k corrupted heads and k corrupted tails of each training triple.
 
     Attributes:
-        to_triples: False for the candidates of a side that never got one that counts, because all
-            entities answer it; these are not to be used.
+        usable: for the heads and the tails of each triple, whether any of them count. False where
+            all entities drawn are answers: those negatives must not be used.
     """
 
     triples: Int[Tensor, "T 3"]
     heads: Int[Tensor, "T k"]
     tails: Int[Tensor, "T k"]
-    to_triples: Bool[Tensor, "T 2"]
+    usable: Bool[Tensor, "T 2"]
 
 
 @torch.no_grad()
-def drawn_once(
+def draw_fixed_negatives(
     sampler: NegativeSampler,
     graph: KnowledgeGraph,
-    score: Callable[[Queries], Scorer],
+    model: Callable[[Queries], Scorer],
     rng: torch.Generator,
     *,
-    batch: int = 1024,
+    batch_size: int = 1024,
 ) -> FixedNegatives:
-    """The sampler's negatives for every training triple, both sides.
+    """Draw negatives for every training triple, both ends.
 
-    Candidates that do not count are drawn anew; where too few do, those that do are repeated.
+    Candidates that do not count are drawn again; where too few count, those that do are repeated.
 
     Args:
-        score: the main model's opinion, for samplers that ask for it.
-        batch: triples at once; the last ones make a full batch with the first.
+        sampler: draws k candidates per query.
+        model: turns queries into a scorer, for samplers that need scores.
+        rng: on the device of sampler and model.
+        batch_size: triples at once; the last batch is filled up with the first triples.
     """
     triples = graph.train.to(rng.device)
-    rows = torch.arange(-(-len(triples) // batch) * batch, device=rng.device) % len(triples)
-    found = []
-    for some in rows.split(batch):
-        queries = tail_and_head_queries(triples[some], len(graph.relations))
-        draws = [sampler.sample(queries, score(queries), rng) for _ in range(ROUNDS)]
-        ids, counts = _first(draws, len(queries), sampler.k)
+    padded = -(-len(triples) // batch_size) * batch_size
+    rows = torch.arange(padded, device=rng.device) % len(triples)
+    batches = []
+    for batch in rows.split(batch_size):
+        queries = tail_and_head_queries(triples[batch], len(graph.relations))
+        draws = [sampler.sample(queries, model(queries), rng) for _ in range(ROUNDS)]
+        ids, usable = _first_counted(draws, len(queries), sampler.k)
         tails, heads = ids.chunk(2)
-        found.append((heads, tails, torch.stack(counts.chunk(2)[::-1], 1)))
-    parts = (torch.cat(part)[: len(triples)] for part in zip(*found))
-    return FixedNegatives(triples, *parts)
+        batches.append((heads, tails, torch.stack(usable.chunk(2)[::-1], 1)))
+    columns = (torch.cat(column)[: len(triples)] for column in zip(*batches))
+    return FixedNegatives(triples, *columns)
 
 
-def _first(
-    draws: list[Negatives], batch: int, k: int
+def _first_counted(
+    draws: list[Negatives], num_queries: int, k: int
 ) -> tuple[Int[Tensor, "B k"], Bool[Tensor, "B"]]:
-    ids = torch.cat([ungroup(drawn.ids, batch) for drawn in draws], 1)
+    ids = torch.cat([ungroup(drawn.ids, num_queries) for drawn in draws], 1)
     mask = torch.cat([drawn.mask for drawn in draws], 1)
-    return ids.gather(1, that_count(mask, k)), mask.any(1)
+    return ids.gather(1, counted_columns(mask, k)), mask.any(1)
 
 
-def that_count(mask: Bool[Tensor, "B K"], k: int) -> Int[Tensor, "B k"]:
-    """Columns of the first k candidates that count, from the first again where they are fewer."""
+def counted_columns(mask: Bool[Tensor, "B K"], k: int) -> Int[Tensor, "B k"]:
+    """Columns of the first k candidates that count, repeated where there are fewer."""
     order = mask.int().argsort(dim=1, descending=True, stable=True)
-    place = torch.arange(k, device=mask.device) % mask.sum(1, keepdim=True).clamp(min=1)
-    return order.gather(1, place)
+    position = torch.arange(k, device=mask.device) % mask.sum(1, keepdim=True).clamp(min=1)
+    return order.gather(1, position)
 
 
 def bess_arrays(fixed: FixedNegatives) -> dict[str, np.ndarray]:
-    """Arguments of BESS-KGE's `TripleBasedShardedNegativeSampler`, and the triples they are for.
+    """Arguments of BESS-KGE's `TripleBasedShardedNegativeSampler`, and their triples.
 
-    In a row without a usable negative, the array holds the answer itself.
+    A row without a usable negative holds the answer itself.
     """
     heads, tails = (
-        torch.where(
-            fixed.to_triples[:, side : side + 1], ids, fixed.triples[:, column : column + 1]
-        )
-        for side, ids, column in ((0, fixed.heads, 0), (1, fixed.tails, 2))
+        torch.where(fixed.usable[:, end : end + 1], ids, fixed.triples[:, column : column + 1])
+        for end, ids, column in ((0, fixed.heads, 0), (1, fixed.tails, 2))
     )
     arrays = {"triples": fixed.triples, "negative_heads": heads, "negative_tails": tails}
     return {name: value.cpu().numpy().astype(np.int32) for name, value in arrays.items()}
@@ -111,22 +113,22 @@ def dglke_arrays(fixed: FixedNegatives) -> dict[str, np.ndarray]:
 def dicee_arrays(fixed: FixedNegatives, rng: torch.Generator) -> dict[str, np.ndarray]:
     """`train_set` and `labels` of dicee's `FixedNegSampleDataset`, shuffled.
 
-    Each triple comes with k negatives, heads and tails taking turns.
+    Each triple comes with k negatives that replace its head and its tail in turn.
     """
     k = fixed.heads.shape[1]
-    head = torch.arange(k, device=fixed.heads.device) % 2 == 0
-    wrong = fixed.triples.unsqueeze(1).repeat(1, k, 1)
-    wrong[..., 0] = torch.where(head, fixed.heads, wrong[..., 0])
-    wrong[..., 2] = torch.where(head, wrong[..., 2], fixed.tails)
-    counts = torch.where(head, fixed.to_triples[:, :1], fixed.to_triples[:, 1:])
-    both = torch.cat([fixed.triples, wrong[counts]]).cpu()
-    labels = (torch.arange(len(both)) < len(fixed.triples)).float()
-    order = torch.randperm(len(both), generator=rng)
-    return {"train_set": both[order].numpy(), "labels": labels[order].numpy()}
+    replaces_head = torch.arange(k, device=fixed.heads.device) % 2 == 0
+    negatives = fixed.triples.unsqueeze(1).repeat(1, k, 1)
+    negatives[..., 0] = torch.where(replaces_head, fixed.heads, negatives[..., 0])
+    negatives[..., 2] = torch.where(replaces_head, negatives[..., 2], fixed.tails)
+    usable = torch.where(replaces_head, fixed.usable[:, :1], fixed.usable[:, 1:])
+    triples = torch.cat([fixed.triples, negatives[usable]]).cpu()
+    labels = (torch.arange(len(triples)) < len(fixed.triples)).float()
+    order = torch.randperm(len(triples), generator=rng)
+    return {"train_set": triples[order].numpy(), "labels": labels[order].numpy()}
 
 
 def write_names(graph: KnowledgeGraph, folder: Path) -> None:
-    """The splits as ids and the names they stand for, as DGL-KE's `udd_hrt` reads them."""
+    """Write the splits as ids, and the names of the ids, as DGL-KE's `udd_hrt` reads them."""
     for kind, names in (("entities", graph.entities), ("relations", graph.relations)):
         rows = (f"{row}\t{name}\n" for row, name in enumerate(names))
         (folder / f"{kind}.tsv").write_text("".join(rows), encoding="utf-8")

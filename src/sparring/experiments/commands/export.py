@@ -47,8 +47,13 @@ def export(
     step = run.trained(config, graph) if run else assemble(config, graph)[0].eval()
     seeds = Seeds(config.general.seed)
     rng = seeds.fresh("export", step_device(step))
-    batch = min(config.train.batch_size, len(graph.train))
-    fixed = arrays.drawn_once(step.sampler, graph, torch.no_grad()(step.model), rng, batch=batch)
+    fixed = arrays.draw_fixed_negatives(
+        step.sampler,
+        graph,
+        torch.no_grad()(step.model),
+        rng,
+        batch_size=min(config.train.batch_size, len(graph.train)),
+    )
     content = {
         "bess-kge": arrays.bess_arrays,
         "dgl-ke": arrays.dglke_arrays,
@@ -58,6 +63,6 @@ def export(
     np.savez_compressed(folder / "negatives.npz", **content)
     arrays.write_names(graph, folder)
     line(f"{folder / 'negatives.npz'}: {len(fixed.triples):,} triples, {step.sampler.k} negatives")
-    unanswered = int((~fixed.to_triples).sum())
+    unanswered = int((~fixed.usable).sum())
     if unanswered:
         line(f"{unanswered:,} queries have no negative: every entity drawn is an answer")

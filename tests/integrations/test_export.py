@@ -1,4 +1,4 @@
-"""Negatives as fixed arrays, in the layouts of libraries that are not at hand."""
+"""Negatives as fixed arrays, in the layouts of other libraries."""
 
 import numpy as np
 import torch
@@ -11,7 +11,7 @@ from sparring.integrations.export import (
     bess_arrays,
     dglke_arrays,
     dicee_arrays,
-    drawn_once,
+    draw_fixed_negatives,
     write_names,
 )
 from sparring.samplers import DynamicNegatives, MaskKnown, Uniform
@@ -35,10 +35,10 @@ def by_id(queries):
     return lambda ids: ungroup(ids, len(queries)).float()
 
 
-def fixed(graph=GRAPH, k=4, batch=7):
+def fixed(graph=GRAPH, k=4, batch_size=7):
     sampler = MaskKnown(graph, inner=Uniform(graph, k=k))
     full = whole(graph.triples, graph.num_entities, graph.num_relations)
-    return drawn_once(sampler, full, by_id, rng(), batch=batch)
+    return draw_fixed_negatives(sampler, full, by_id, rng(), batch_size=batch_size)
 
 
 def crowd():
@@ -49,7 +49,7 @@ def crowd():
 
 def test_every_negative_is_wrong_and_of_its_own_triple():
     found = fixed()
-    assert torch.equal(found.triples, GRAPH.triples) and found.to_triples.all()
+    assert torch.equal(found.triples, GRAPH.triples) and found.usable.all()
     for (head, relation, tail), heads, tails in zip(
         GRAPH.triples.tolist(), found.heads.tolist(), found.tails.tolist()
     ):
@@ -59,14 +59,14 @@ def test_every_negative_is_wrong_and_of_its_own_triple():
 
 def test_the_sampler_sees_the_model():
     sampler = DynamicNegatives(GRAPH, inner=Uniform(GRAPH, k=200), k=1)
-    found = drawn_once(sampler, whole(), by_id, rng(), batch=13)
+    found = draw_fixed_negatives(sampler, whole(), by_id, rng(), batch_size=13)
     other = GRAPH.triples[:, 2] != 10
     assert (found.tails[other] == 10).all()
 
 
 def test_negatives_that_count_are_repeated_where_there_are_too_few():
-    found = fixed(crowd(), k=5, batch=3)
-    assert found.to_triples[:, 0].all() and not found.to_triples[:, 1].any()
+    found = fixed(crowd(), k=5, batch_size=3)
+    assert found.usable[:, 0].all() and not found.usable[:, 1].any()
     assert set(found.heads.flatten().tolist()) == {1, 2}
 
 
@@ -81,7 +81,7 @@ def test_bess_gets_rows_for_its_triples():
 
 
 def test_a_query_without_negatives_is_filled_with_its_answer():
-    found = bess_arrays(fixed(crowd(), k=2, batch=3))
+    found = bess_arrays(fixed(crowd(), k=2, batch_size=3))
     assert found["negative_tails"].tolist() == [[0, 0], [1, 1], [2, 2]]
     assert 0 not in found["negative_heads"]
 
@@ -105,17 +105,17 @@ def test_dicee_gets_triples_with_labels():
 
 
 def test_dicee_gets_no_fact_as_a_negative():
-    found = dicee_arrays(fixed(crowd(), k=4, batch=3), rng())
+    found = dicee_arrays(fixed(crowd(), k=4, batch_size=3), rng())
     assert (found["labels"] == 0).sum() == 3 * 2  # heads only
     assert (found["train_set"][found["labels"] == 0][:, 0] > 0).all()
 
 
 def test_the_first_triples_fill_the_last_batch():
-    assert torch.equal(fixed(batch=39).triples, fixed(batch=25).triples)
-    assert len(tail_and_head_queries(fixed(batch=25).triples, 3)) == 78
+    assert torch.equal(fixed(batch_size=39).triples, fixed(batch_size=25).triples)
+    assert len(tail_and_head_queries(fixed(batch_size=25).triples, 3)) == 78
 
 
-def test_names_stand_beside_ids(tmp_path):
+def test_names_are_written_next_to_ids(tmp_path):
     write_names(whole(), tmp_path)
     assert (tmp_path / "entities.tsv").read_text().startswith("0\te0\n1\te1\n")
     first = "\t".join(map(str, GRAPH.triples[0].tolist()))
