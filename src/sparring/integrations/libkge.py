@@ -94,8 +94,8 @@ class TrainingJobSparring(TrainingJobNegativeSampling):
         if self._sampler.shared or any(filters[slot] for slot in "spo"):
             raise ValueError(
                 f"{KEY}.shared and {KEY}.filtering belong to LibKGE's own samplers; leave them "
-                "off, and use a sampler that filters by itself, such as UniformFiltered, or MaskKnown "
-                "around any other"
+                "off, and use a sampler that filters by itself, such as UniformFiltered, or "
+                "MaskKnown around any other"
             )
 
     def score_triples(
