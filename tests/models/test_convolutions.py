@@ -57,10 +57,10 @@ def test_the_composed_convolution_is_that_of_the_formula(composition):
     weight = graph.normalize(graph.all_edges())
     total = torch.stack([layer.w_self_loop(phi(row, layer.self_loop_relation[0])) for row in x])
     for fact, row in enumerate(graph.row.tolist()):
-        listener, kind = int(graph.target[row]), int(graph.relation[row])
-        lane = layer.w_inverse if kind >= RELATIONS else layer.w_original
-        said = phi(x[graph.neighbor[fact]], relation[kind])
-        total[listener] = total[listener] + weight[fact] * lane(said)
-    got, kinds = layer(x, relation, graph, weight)
+        target, r = int(graph.target[row]), int(graph.relation[row])
+        linear = layer.w_inverse if r >= RELATIONS else layer.w_original
+        message = phi(x[graph.neighbor[fact]], relation[r])
+        total[target] = total[target] + weight[fact] * linear(message)
+    got, relations = layer(x, relation, graph, weight)
     torch.testing.assert_close(got, torch.tanh(layer.norm(total / 3)))
-    torch.testing.assert_close(kinds, layer.w_relation(relation))
+    torch.testing.assert_close(relations, layer.w_relation(relation))

@@ -5,7 +5,7 @@ import torch
 
 from sparring.models import ComplExDecoder, ConvEDecoder, DistMultDecoder, TransEDecoder
 
-EVERYONE = torch.arange(11).unsqueeze(0)
+ALL_ENTITIES = torch.arange(11).unsqueeze(0)
 
 
 def test_decoders_score_by_their_formulas():
@@ -13,7 +13,7 @@ def test_decoders_score_by_their_formulas():
     h, r, entity = torch.randn(4, 6), torch.randn(4, 6), torch.randn(11, 6)
     lookup = lambda ids: entity[ids]
     whole = lambda vectors: torch.complex(*vectors.chunk(2, -1))
-    got = lambda decoder: decoder(h, r, lookup)(EVERYONE)
+    got = lambda decoder: decoder(h, r, lookup)(ALL_ENTITIES)
     gaps = (h + r).unsqueeze(1) - entity
     torch.testing.assert_close(got(DistMultDecoder()), (h * r) @ entity.T)
     torch.testing.assert_close(
@@ -23,14 +23,14 @@ def test_decoders_score_by_their_formulas():
     torch.testing.assert_close(got(TransEDecoder()), -gaps.norm(dim=2))
 
 
-def test_vectors_are_laid_out_row_by_row():
+def test_conve_needs_an_image_that_a_filter_fits_on():
     with pytest.raises(ValueError, match="to an image of `height` rows, which must divide dim"):
         ConvEDecoder(dim=8, height=3)
     with pytest.raises(ValueError, match="a filter of 3 x 3 does not fit on an image of 8 x 2"):
         ConvEDecoder(dim=8, height=4)
 
 
-def test_a_convolution_takes_vectors_of_its_own_width_only():
+def test_conve_accepts_vectors_of_its_own_width_only():
     decoder = ConvEDecoder(dim=8, height=2, filters=2)
     assert decoder.accepts(8)
     assert not decoder.accepts(16)

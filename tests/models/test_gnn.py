@@ -34,7 +34,7 @@ geometric = pytest.importorskip("torch_geometric", reason=WHY)
 GRAPH = tiny_graph()
 RELATIONS = GRAPH.num_relations
 QUERIES = tail_and_head_queries(GRAPH.triples[:6], RELATIONS)
-EVERYONE = torch.arange(GRAPH.num_entities).unsqueeze(0)
+ALL_ENTITIES = torch.arange(GRAPH.num_entities).unsqueeze(0)
 STILL = {"dropout": 0.0}
 MAKERS = {
     "compgcn": lambda graph=GRAPH, **options: CompGCN(
@@ -50,10 +50,10 @@ def made(name, graph=GRAPH, **options):
 
 
 def scores(model, queries=QUERIES):
-    return model(queries)(EVERYONE)
+    return model(queries)(ALL_ENTITIES)
 
 
-def counted(model):
+def count_encodings(model):
     """Counts how often the graph is encoded."""
     plain, times = model.encode, []
     model.encode = lambda weight: (times.append(1), plain(weight))[1]
@@ -82,7 +82,7 @@ def test_every_decoder_keeps_the_contract(name, decoder):
 
 
 @pytest.mark.parametrize("name", MAKERS)
-def test_a_step_does_not_see_what_it_asks_about(name):
+def test_a_step_does_not_use_the_facts_of_its_queries(name):
     """Training scores are those on a graph that has never had the facts of the batch."""
     model = made(name, **STILL).train()
     rest = TrainGraph(GRAPH.triples[6:], GRAPH.num_entities, RELATIONS)
@@ -94,7 +94,7 @@ def test_a_step_does_not_see_what_it_asks_about(name):
 
 
 @pytest.mark.parametrize("name", MAKERS)
-def test_an_evaluation_sees_the_whole_training_graph(name):
+def test_an_evaluation_uses_the_whole_training_graph(name):
     model = made(name)
     model.train()(QUERIES)
     model.eval()
@@ -107,7 +107,7 @@ def test_an_evaluation_sees_the_whole_training_graph(name):
 @pytest.mark.parametrize("name", MAKERS)
 def test_it_encodes_once_a_step(name):
     model = made(name)
-    times = counted(model)
+    times = count_encodings(model)
     step = TrainingStep(model, NSGenerator(GRAPH, k=4, dim=8), SampledSoftmax(), CorruptBoth(GRAPH))
     step(GRAPH.triples[:6], torch.optim.SGD(step.trainable_parameters(), 0.1), torch.Generator())
     assert len(times) == 1
@@ -116,7 +116,7 @@ def test_it_encodes_once_a_step(name):
 @pytest.mark.parametrize("name", MAKERS)
 def test_it_encodes_once_an_evaluation(name):
     model = made(name).train()
-    times = counted(model)
+    times = count_encodings(model)
     first = evaluate(model, GRAPH.triples, GRAPH.known, batch=16)
     assert len(times) == 1
     assert model.training
@@ -126,7 +126,7 @@ def test_it_encodes_once_an_evaluation(name):
 
 
 @pytest.mark.parametrize("name", MAKERS)
-def test_what_was_encoded_is_forgotten_when_parameters_change(name):
+def test_the_cached_encoding_is_dropped_when_parameters_change(name):
     model = made(name).eval()
     with torch.no_grad():
         before = scores(model)
@@ -147,7 +147,7 @@ def test_gradients_reach_the_encoder_outside_training_too(name):
 
 
 @pytest.mark.parametrize("name", MAKERS)
-def test_a_share_of_the_facts_may_keep_quiet(name):
+def test_edge_dropout_removes_facts_while_training(name):
     model = made(name, edge_dropout=0.5, **STILL)
     assert not torch.equal(scores(model.train()), scores(model))
     assert torch.equal(scores(model.eval()), scores(model))
@@ -161,8 +161,8 @@ def test_it_learns_a_small_graph(name):
     optimizer = torch.optim.Adam(step.trainable_parameters(), 0.03)
     batches = GRAPH.triples.split(10)
     rng = torch.Generator()
-    told = [step(some, optimizer, rng)["loss"].item() for _ in range(40) for some in batches]
-    assert sum(told[-4:]) < 0.9 * sum(told[:4])
+    losses = [step(some, optimizer, rng)["loss"].item() for _ in range(40) for some in batches]
+    assert sum(losses[-4:]) < 0.9 * sum(losses[:4])
 
 
 @pytest.mark.parametrize("name", MAKERS)
@@ -183,11 +183,11 @@ def test_a_stopped_run_goes_on_bit_for_bit(tmp_path, name):
 
 
 @pytest.mark.parametrize("name", MAKERS)
-def test_it_answers_questions(name):
-    world = random_graph()
-    model = made(name, world.training)
+def test_it_predicts_answers(name):
+    graph = random_graph()
+    model = made(name, graph.training)
     answers = predict(
-        model, world, [PredictionQuery("e1", "r0", None), PredictionQuery(None, "r1", "e2")], k=3
+        model, graph, [PredictionQuery("e1", "r0", None), PredictionQuery(None, "r1", "e2")], k=3
     )
     assert len(answers.answers) == 6
 
@@ -205,7 +205,7 @@ def test_an_experiment_names_its_decoder():
         )
 
 
-def test_a_network_has_layers():
+def test_a_network_needs_layers():
     with pytest.raises(ValueError, match="R-GCN needs at least one layer and basis; got layers=0"):
         RGCN(GRAPH, dim=4, layers=0)
     with pytest.raises(ValueError, match="CompGCN needs at least one layer; got layers=0"):
@@ -221,17 +221,19 @@ def test_without_pytorch_geometric_the_error_says_what_to_install(monkeypatch, n
         made(name)
 
 
-def test_an_encoder_of_ones_own_is_a_few_lines():
-    class Mean(GNNModel):
-        """Entities are what their neighbours are on average."""
+def test_a_custom_encoder_needs_only_encode():
+    class SumEncoder(GNNModel):
+        """Entities are sums over their neighbors."""
 
         def __init__(self, graph):
             super().__init__(graph, dim=4, decoder=None, init=None, edge_dropout=0.0)
 
         def encode(self, weight):
-            heard = self.adjacency.sum_neighbors(self.entity.weight, weight)
-            whole = torch.zeros_like(self.entity.weight).index_add(0, self.adjacency.target, heard)
-            return self.entity.weight + whole, self.relation.weight
+            neighbors = self.adjacency.sum_neighbors(self.entity.weight, weight)
+            summed = torch.zeros_like(self.entity.weight).index_add(
+                0, self.adjacency.target, neighbors
+            )
+            return self.entity.weight + summed, self.relation.weight
 
     torch.manual_seed(0)
-    check_model(Mean)
+    check_model(SumEncoder)

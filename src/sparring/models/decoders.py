@@ -21,7 +21,7 @@ class Decoder(nn.Module, ABC):
 
     registry = DECODERS
 
-    def __init__(self):
+    def __init__(self):  # no *args and **kwargs, which would count as options
         super().__init__()
 
     def accepts(self, dim: int) -> bool:
