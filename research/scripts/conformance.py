@@ -72,12 +72,14 @@ def judgements(host: str) -> dict:
     """Everything about one host; runs in its environment."""
     from sparring.experiments.conformance import Judged, judged
     from sparring.experiments.environment import provenance
-    from sparring.testing import judge
+    from sparring.testing import report_external
 
     found = [
         {**judged(name, options).to_dict(), "options": options} for name, options in THEIRS[host]
     ]
-    found += [{**Judged(one.name, judge(one)).to_dict(), "options": {}} for one in ours(host)]
+    found += [
+        {**Judged(one.name, report_external(one)).to_dict(), "options": {}} for one in ours(host)
+    ]
     about = provenance()
     about["versions"][host] = VERSIONS[host]()
     return {"host": host, **about, "command": f"python research/scripts/conformance.py {host}"} | {

@@ -57,8 +57,8 @@ def conformance(host: str) -> str:
         name = f"`{one['sampler'].rpartition(':')[2]}`"
         options = ", ".join(f"{key}={value}" for key, value in one["options"].items())
         said = {"error": [], "warning": []}
-        for fault in one["faults"]:
-            said[fault["severity"]].append(f"{fault['about']}: {fault['words']}")
+        for violation in one["violations"]:
+            said[violation["severity"]].append(f"{violation['check']}: {violation['message']}")
         cells = ["<br>".join(words) or "none" for words in said.values()]
         rows.append([f"{name}<br>{options}" if options else name, *cells])
     versions = ", ".join(f"{name} {number}" for name, number in found["versions"].items())

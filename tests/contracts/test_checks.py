@@ -15,8 +15,8 @@ from sparring.samplers import Uniform
 from sparring.testing import check_density, check_loss, check_model, check_sampler
 
 
-def offers(**changes):
-    """A uniform sampler whose offers are changed: field by a function of the offer."""
+def changed(**changes):
+    """A uniform sampler whose negatives are changed: each field by a function of them."""
 
     class Changed(Uniform):
         def sample(self, queries, score, rng):
@@ -146,30 +146,30 @@ BROKEN_SAMPLERS = {
     "used torch's global random state": GlobalRandom,
     "used Python's global random state": PythonRandom,
     "used NumPy's global random state": NumpyRandom,
-    "the state does not hold all that matters": Forgetful,
+    "state_dict does not hold all that draws depend on": Forgetful,
     "sampling changed the queries": Meddling,
     "asked for scores, but needs_scores is False": Asking,
     "k does not match the number of candidates": WrongWidth,
     "ids outside the vocabulary": OutOfRange,
-    "the answer counts as a negative": offers(mask=lambda drawn: torch.ones_like(drawn.mask)),
-    "negative weight": offers(weight=lambda drawn: drawn.weight - 2),
-    "p_false_negative is no probability": offers(
+    "the answer counts as a negative": changed(mask=lambda drawn: torch.ones_like(drawn.mask)),
+    "a weight is below 0": changed(weight=lambda drawn: drawn.weight - 2),
+    "p_false_negative is not a probability": changed(
         p_false_negative=lambda drawn: drawn.p_false_negative + 2
     ),
-    "weight carries gradients": offers(weight=lambda drawn: drawn.weight.clone().requires_grad_()),
-    "log_q carries gradients": offers(log_q=lambda drawn: drawn.log_q.clone().requires_grad_()),
-    "entity 0 is never offered": NeverFirst,
-    "the last entity is never offered": NeverLast,
-    "has_log_q does not tell whether log_q is stated": Mute,
-    "a counted candidate has no density": offers(log_q=lambda drawn: drawn.log_q - torch.inf),
+    "weight carries gradients": changed(weight=lambda drawn: drawn.weight.clone().requires_grad_()),
+    "log_q carries gradients": changed(log_q=lambda drawn: drawn.log_q.clone().requires_grad_()),
+    "entity 0 is never drawn": NeverFirst,
+    "the last entity is never drawn": NeverLast,
+    "has_log_q is wrong about log_q": Mute,
+    "a counted candidate has no density": changed(log_q=lambda drawn: drawn.log_q - torch.inf),
     "an answer has no density": NoDensityAtTheAnswer,
     "answer_log_q differs from log_prob at the answer": OtherDensityAtTheAnswer,
-    "log_q differs from log_prob": offers(log_q=lambda drawn: drawn.log_q + 0.1),
+    "log_q differs from log_prob": changed(log_q=lambda drawn: drawn.log_q + 0.1),
     "log_prob sums to more than 1": TwiceTheDensity,
-    "log_prob sums to less than what is offered": HalfTheDensity,
+    "log_prob sums to less than the share of candidates that count": HalfTheDensity,
     "feedback never reached the parameters": Learning,
-    "observe reports heard as no tensor": ReportsFloats,
-    "observe reports heard as no single number": ReportsRows,
+    "observe returns heard, which is not a tensor": ReportsFloats,
+    "observe returns heard, which is not a single number": ReportsRows,
 }
 
 
@@ -289,7 +289,7 @@ BROKEN_LOSSES = {
     "not finite without usable negatives": EmptyRows,
     "the loss of bfloat16 scores is computed in bfloat16": Coarse,
     "the loss of float32 scores is not float32": Half,
-    "needs_log_q is False, but the density matters": SecretlyCorrected,
+    "needs_log_q is False, but the density has influence": SecretlyCorrected,
 }
 
 
@@ -371,8 +371,8 @@ BROKEN_MODELS = {
     "queries influence each other": Contagious,
     "the answer leaks into the scores": Leaking,
     "no gradient reaches idle": Idle,
-    "the penalty is below 0": BadPenalty,
-    "the penalty is not a finite number": NoPenalty,
+    "the regularization is below 0": BadPenalty,
+    "the regularization is not a finite number": NoPenalty,
     "scores that are not finite": Infinite,
     "after_step breaks the scores": Destructive,
     "used torch's global random state": Moody,

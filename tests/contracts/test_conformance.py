@@ -11,13 +11,14 @@ from zoo import SAMPLERS
 
 from sparring.corruption import tail_and_head_queries, to_triples
 from sparring.samplers import MaskKnown, Popularity, Uniform
-from sparring.testing import ExternalSampler, Report, judge, judge_sampler, tiny_graph
-from sparring.testing.external import chi_square, drawing
-from sparring.testing.fixtures import time_limit
+from sparring.testing import ExternalSampler, Report, report_external, report_sampler, tiny_graph
+from sparring.testing.external import external_maker
+from sparring.testing.report import time_limit
+from sparring.testing.samplers import chi_square
 
 
 def uniform(graph, width, seed):
-    """A sampler without faults, but for known facts: another entity at one end."""
+    """A sound sampler, but for known facts: another entity at one end."""
     rng = torch.Generator().manual_seed(seed)
 
     def draw(triples):
@@ -122,14 +123,14 @@ BROKEN = {
     "K is ignored: asked for 2 per triple, got 1": lambda graph, width, seed: uniform(
         graph, 1, seed
     ),
-    "the mask is not one value for each candidate": lambda graph, width, seed: (
+    "the mask does not have one value per candidate": lambda graph, width, seed: (
         lambda triples: (
             uniform(graph, width, seed)(triples)[0],
             torch.ones(3, dtype=torch.bool),
         )
     ),
     "ids are torch.int32": changed(lambda graph, triples, corrupted: corrupted.int()),
-    "of the ids are of no entity": at(0, lambda ids: ids + 3),
+    "of the ids are not entities": at(0, lambda ids: ids + 3),
     "the triple itself is returned as its own negative: 20.0%": changed(give_back),
     "the relation is replaced": at(1, lambda ids: (ids + 1) % 3),
     "both ends are replaced in 2": changed(both_ends),
@@ -139,13 +140,13 @@ BROKEN = {
     "never drawn: entities [4]": at(0, lambda ids: ids + (ids == 4)),
     "of the negatives are facts of the training graph; nothing": uniform,
     "the same negatives for every batch": once,
-    "all candidates of a triple are the same one, for 100.0%": changed(first_for_all),
-    "replaced tails are not uniform: the chance": changed(skewed),
+    "all candidates of a triple are the same, for 100.0%": changed(first_for_all),
+    "replaced tails are not uniform: p =": changed(skewed),
     "the same seed gives other negatives": lambda graph, width, seed: uniform(
         graph, width, time.perf_counter_ns()
     ),
     "another seed gives the same negatives": lambda graph, width, seed: uniform(graph, width, 0),
-    "drawing changed the triples it was given": meddling,
+    "sampling changed the triples that were passed in": meddling,
     "raised IndexError: no room": crash_on_pairs,
 }
 # entity 0, 4 and 10 are drawn at the other end
@@ -155,12 +156,12 @@ ONE_ENDED = {"entity 0 is never drawn", "the last entity, 10, is never drawn"} |
 
 
 def words(report):
-    return [fault.words for fault in report.faults]
+    return [violation.message for violation in report.violations]
 
 
 @pytest.mark.parametrize("message", [name for name in BROKEN if name not in ONE_ENDED])
 def test_what_is_wrong_is_named(message):
-    found = words(judge(ExternalSampler("it", BROKEN[message], uniform=True)))
+    found = words(report_external(ExternalSampler("it", BROKEN[message], uniform=True)))
     assert any(message in one for one in found), found
 
 
@@ -177,23 +178,26 @@ def test_an_entity_that_is_never_drawn_is_named(message):
 
         return other
 
-    assert message in words(judge(ExternalSampler("it", make)))
+    assert message in words(report_external(ExternalSampler("it", make)))
 
 
-def test_a_sampler_without_faults_has_only_a_warning():
-    report = judge(ExternalSampler("it", uniform, uniform=True))
-    assert [fault.severity for fault in report.faults] == ["warning"]
-    assert {"reach", "density", "known facts", "variety"} <= set(report.looked_at)
-    report.confirm()
+def test_a_sampler_without_violations_has_only_a_warning():
+    report = report_external(ExternalSampler("it", uniform, uniform=True))
+    assert [violation.severity for violation in report.violations] == ["warning"]
+    assert {"reach", "density", "known facts", "variety"} <= set(report.checks)
+    report.raise_errors()
 
 
 def test_facts_in_what_is_filtered_are_an_error():
-    report = judge(ExternalSampler("it", uniform, filtered=True))
-    assert any("training graph, though they are filtered" in fault.words for fault in report.errors)
+    report = report_external(ExternalSampler("it", uniform, filtered=True))
+    assert any(
+        "training graph, though the sampler is filtered" in violation.message
+        for violation in report.errors
+    )
 
 
 def test_to_refuse_a_graph_is_fair():
-    assert len(judge(ExternalSampler("it", refuse_pairs)).faults) == 1
+    assert len(report_external(ExternalSampler("it", refuse_pairs)).violations) == 1
 
 
 def test_a_sampler_that_does_not_answer_is_stopped():
@@ -202,36 +206,36 @@ def test_a_sampler_that_does_not_answer_is_stopped():
             pass
 
 
-def test_a_contestant_is_asked_for_some_number_of_candidates():
-    with pytest.raises(ValueError, match="must be asked for some number of candidates; got none"):
+def test_an_external_sampler_needs_a_number_of_candidates():
+    with pytest.raises(ValueError, match="it needs at least one number of candidates in `widths`"):
         ExternalSampler("it", uniform, widths=())
 
 
 @pytest.mark.parametrize("name", SAMPLERS)
 def test_the_kit_finds_no_errors_in_the_library(name):
     """Contract and density are checked elsewhere."""
-    make = drawing(lambda graph, width: SAMPLERS[name](graph))
-    report = judge(ExternalSampler(name, make, widths=(SAMPLERS[name](tiny_graph()).k,)))
+    make = external_maker(lambda graph, width: SAMPLERS[name](graph))
+    report = report_external(ExternalSampler(name, make, widths=(SAMPLERS[name](tiny_graph()).k,)))
     assert not report.errors
 
 
 def test_the_kit_sees_that_a_sampler_filters():
     make = lambda graph, width: MaskKnown(graph, inner=Uniform(graph, k=width))
-    assert not judge_sampler(make, "it", widths=(4,), filtered=True).faults
+    assert not report_sampler(make, "it", widths=(4,), filtered=True).violations
 
 
-def test_what_two_checks_find_is_told_once():
+def test_what_two_checks_find_is_reported_once():
     class NeverFirst(Uniform):
         def sample(self, queries, score, rng):
             ids = super().sample(queries, score, rng).ids
             return self.to_negatives(queries, ids.clamp(min=1))
 
     make = lambda graph, width: NeverFirst(graph, k=width)
-    report = judge_sampler(make, "it", widths=(5,))
-    assert [fault.words for fault in report.faults if fault.about == "reach"] == [
-        "entity 0 is never offered"
+    report = report_sampler(make, "it", widths=(5,))
+    assert [violation.message for violation in report.violations if violation.check == "reach"] == [
+        "entity 0 is never drawn"
     ]
-    assert any("by chi-square" in fault.words for fault in report.errors)
+    assert any("by a chi-square test" in violation.message for violation in report.errors)
 
 
 def test_draws_that_were_called_impossible_are_counted():
@@ -239,16 +243,18 @@ def test_draws_that_were_called_impossible_are_counted():
         def log_prob(self, queries, ids):
             return super().log_prob(queries, ids).masked_fill(ids == 3, -torch.inf)
 
-        def offer(self, queries, ids):
-            return replace(super().offer(queries, ids), log_q=torch.zeros(ids.shape))
+        def to_negatives(self, queries, ids):
+            return replace(super().to_negatives(queries, ids), log_q=torch.zeros(ids.shape))
 
-    report = judge_sampler(lambda graph, width: Timid(graph, k=width), "it", widths=(5,))
-    assert any("draws that log_prob calls impossible" in fault.words for fault in report.errors)
+    report = report_sampler(lambda graph, width: Timid(graph, k=width), "it", widths=(5,))
+    assert any(
+        "draws that log_prob calls impossible" in violation.message for violation in report.errors
+    )
 
 
 def test_ours_draw_one_end_at_random():
     graph = graph_of((0, 0, 1), (1, 0, 2), num_entities=6, num_relations=2)
-    draw = drawing(lambda graph, width: Uniform(graph, k=width))(graph, 50, 3)
+    draw = external_maker(lambda graph, width: Uniform(graph, k=width))(graph, 50, 3)
     corrupted, _ = draw(graph.triples.repeat(20, 1))
     changed = (corrupted != graph.triples.repeat(20, 1).unsqueeze(1)).any(1)
     assert not changed[:, 1].any()
@@ -269,14 +275,14 @@ def test_chi_square_by_hand(counts, expected, chance):
     assert got == pytest.approx(chance, rel=1e-9)
 
 
-def test_a_report_goes_on_after_a_fault():
+def test_a_report_goes_on_after_a_violation():
     report = Report()
-    with report.about("one") as expect:
+    with report.check("one") as expect:
         expect(False, "wrong", "warning")
         raise RuntimeError("first line\nsecond line")
-    with report.about("two"):
+    with report.check("two"):
         pass
-    assert report.looked_at == ["one", "two"]
+    assert report.checks == ["one", "two"]
     assert words(report) == ["wrong", "raised RuntimeError: first line"]
     with pytest.raises(AssertionError, match="raised RuntimeError: first line"):
-        report.confirm()
+        report.raise_errors()

@@ -31,7 +31,7 @@ def module(tmp_path, monkeypatch):
             )
 
 
-        contestant = ExternalSampler("it", give_back)
+        external = ExternalSampler("it", give_back)
         """
     (tmp_path / "own_samplers.py").write_text(textwrap.dedent(text))
     monkeypatch.syspath_prepend(tmp_path)
@@ -63,13 +63,13 @@ def test_facts_in_what_should_be_filtered_are_a_failure(command):
 
 def test_samplers_around_others_are_built_as_in_an_experiment(command):
     words = ("--set", "inner.name=uniform", "--set", "inner.k=4", "--filtered")
-    assert command("check", "hide-known", *words).exit_code == 0
+    assert command("check", "mask-known", *words).exit_code == 0
 
 
 def test_a_broken_sampler_of_ones_own_fails_in_plain_words(command, module):
     told = command("check", "own_samplers:NeverFirst")
     assert told.exit_code == 1
-    assert "error: reach: entity 0 is never offered" in told.stdout
+    assert "error: reach: entity 0 is never drawn" in told.stdout
 
 
 def test_a_number_of_candidates_that_is_ignored_is_told(command, module):
@@ -78,11 +78,13 @@ def test_a_number_of_candidates_that_is_ignored_is_told(command, module):
 
 
 def test_a_contestant_is_judged_whatever_its_library(command, module):
-    told = command("check", "own_samplers:contestant", "--json")
+    told = command("check", "own_samplers:external", "--json")
     found = json.loads(told.stdout)
-    assert told.exit_code == 1 and found["sampler"] == "own_samplers:contestant"
-    assert any("returned as its own negative: 100.0%" in one["words"] for one in found["faults"])
-    assert "variety" in found["looked_at"]
+    assert told.exit_code == 1 and found["sampler"] == "own_samplers:external"
+    assert any(
+        "returned as its own negative: 100.0%" in one["message"] for one in found["violations"]
+    )
+    assert "variety" in found["checks"]
 
 
 @pytest.mark.parametrize(
@@ -93,7 +95,7 @@ def test_a_contestant_is_judged_whatever_its_library(command, module):
         ("unifrom", "unknown name 'unifrom'; did you mean 'uniform'?"),
         ("json:loads", "'json:loads' is a function; the kit judges sampler classes"),
         ("json:JSONDecoder", "is no sparring.samplers.NegativeSampler, nor a class of pykeen"),
-        ("hide-known", "'hide-known' needs inner"),
+        ("mask-known", "'mask-known' needs inner"),
     ],
 )
 def test_what_cannot_be_judged_is_misuse_in_one_line(command, sampler, words):

@@ -9,7 +9,7 @@ from sparring.generators import NSGenerator
 from sparring.integrations.adapter import Adapter
 from sparring.losses import SampledSoftmax
 from sparring.samplers import DynamicNegatives, MaskKnown, Uniform, UniformFiltered
-from sparring.testing import judge, tiny_graph
+from sparring.testing import report_external, tiny_graph
 
 pytest.importorskip("kge", reason="needs LibKGE's source; see make test-hosts")
 from kge import Config
@@ -304,7 +304,10 @@ def test_a_graph_of_ours_is_evaluated_as_theirs(made):
 
 
 def words(maker, **options):
-    return " ".join(fault.words for fault in judge(host.external_sampler(maker, options)).faults)
+    return " ".join(
+        violation.message
+        for violation in report_external(host.external_sampler(maker, options)).violations
+    )
 
 
 def test_the_kit_checks_their_sampler():
@@ -314,4 +317,4 @@ def test_the_kit_checks_their_sampler():
 
 @pytest.mark.parametrize("made_", [UniformFiltered, NSGenerator])
 def test_the_kit_finds_nothing_wrong_with_ours(made_):
-    assert not judge(host.adapted_sampler(made_)).faults
+    assert not report_external(host.adapted_sampler(made_)).violations

@@ -8,7 +8,7 @@ from sparring.generators import NSGenerator
 from sparring.integrations.adapter import Adapter
 from sparring.losses import SampledSoftmax
 from sparring.samplers import DynamicNegatives, MaskKnown, Uniform, UniformFiltered
-from sparring.testing import judge, tiny_graph
+from sparring.testing import report_external, tiny_graph
 
 pytest.importorskip("torch_geometric", reason="needs torch_geometric 2.8.1; see make test-hosts")
 from torch_geometric.data import Data
@@ -142,13 +142,13 @@ def test_evaluation_hears_nothing():
 
 
 def test_the_kit_checks_their_sampler():
-    found = judge(host.external_sampler(TransE, {}))
-    assert any("returned as its own negative" in fault.words for fault in found.errors)
+    found = report_external(host.external_sampler(TransE, {}))
+    assert any("returned as its own negative" in violation.message for violation in found.errors)
 
 
 @pytest.mark.parametrize("made", [UniformFiltered, NSGenerator])
 def test_the_kit_finds_nothing_wrong_with_ours(made):
-    assert not judge(host.adapted_sampler(made)).faults
+    assert not report_external(host.adapted_sampler(made)).violations
 
 
 HEAD, RELATION, TAIL = GRAPH.triples.unbind(1)

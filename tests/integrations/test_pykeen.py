@@ -23,7 +23,6 @@ from pykeen.training import SLCWATrainingLoop, TrainingCallback  # noqa: E402
 from pykeen.triples import CoreTriplesFactory  # noqa: E402
 
 from sparring.integrations import pykeen as host  # noqa: E402
-from sparring.testing import judge  # noqa: E402
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 FACTS = Nations().training
@@ -273,17 +272,17 @@ def test_an_early_stopper_goes_back_to_the_best_sampler(tmp_path):
 
 
 def test_the_kit_checks_their_samplers():
-    found = judge(host.external_sampler(PseudoTypedNegativeSampler, {}))
-    assert any("returned as its own negative" in fault.words for fault in found.errors)
-    good = judge(
+    found = report_external(host.external_sampler(PseudoTypedNegativeSampler, {}))
+    assert any("returned as its own negative" in violation.message for violation in found.errors)
+    good = report_external(
         host.external_sampler(BasicNegativeSampler, {"filtered": True, "filterer": "bloom"})
     )
-    assert not good.faults
+    assert not good.violations
 
 
 @pytest.mark.parametrize("made", [UniformFiltered, NSGenerator])
 def test_the_kit_finds_nothing_wrong_with_ours(made):
-    assert not judge(host.adapted_sampler(made)).faults
+    assert not report_external(host.adapted_sampler(made)).violations
 
 
 RANKED = random_graph(entities=20, relations=3, size=300)

@@ -10,7 +10,7 @@ from sparring.generators import NSGenerator
 from sparring.integrations.adapter import Adapter
 from sparring.losses import SampledSoftmax
 from sparring.samplers import DynamicNegatives, MaskKnown, Uniform, UniformFiltered
-from sparring.testing import judge, tiny_graph
+from sparring.testing import report_external, tiny_graph
 
 pytest.importorskip("torchkge", reason="needs torchkge 0.17.7; see make test-hosts")
 from torchkge.models import ComplExModel, ConvKBModel, TransEModel, TransRModel
@@ -143,7 +143,10 @@ def test_splits_share_what_is_known_of_both():
 
 
 def words(maker, **options):
-    return " ".join(fault.words for fault in judge(host.external_sampler(maker, options)).faults)
+    return " ".join(
+        violation.message
+        for violation in report_external(host.external_sampler(maker, options)).violations
+    )
 
 
 def test_the_kit_checks_their_samplers():
@@ -154,4 +157,4 @@ def test_the_kit_checks_their_samplers():
 
 @pytest.mark.parametrize("made", [UniformFiltered, NSGenerator])
 def test_the_kit_finds_nothing_wrong_with_ours(made):
-    assert not judge(host.adapted_sampler(made)).faults
+    assert not report_external(host.adapted_sampler(made)).violations

@@ -10,7 +10,7 @@ from sparring.integrations import HOSTS
 from sparring.registry import ConfigError, build, find
 from sparring.samplers import NegativeSampler
 from sparring.samplers.base import SAMPLERS
-from sparring.testing import ExternalSampler, Report, judge, judge_sampler, tiny_graph
+from sparring.testing import ExternalSampler, Report, report_external, report_sampler, tiny_graph
 
 WIDTHS = (1, 2, 8)  # of samplers of ours, on a graph of 11 entities
 
@@ -23,11 +23,11 @@ class Judged:
     report: Report
 
     def to_dict(self) -> dict[str, Any]:
-        """What was looked at and what is wrong, as JSON can hold it."""
+        """What was checked and what is wrong, as JSON can hold it."""
         return {
             "sampler": self.name,
-            "looked_at": self.report.looked_at,
-            "faults": [vars(fault) for fault in self.report.faults],
+            "checks": self.report.checks,
+            "violations": [vars(violation) for violation in self.report.violations],
         }
 
 
@@ -43,9 +43,9 @@ def judged(name: str, options: Mapping[str, Any], *, filtered: bool = False) -> 
     Raises:
         ConfigError: if there is no such sampler, or no way to judge it.
     """
-    made = find({"name": name}, SAMPLERS, "sampler")
+    made = find(SAMPLERS.current({"name": name}, "sampler"), SAMPLERS, "sampler")
     if isinstance(made, ExternalSampler):
-        return Judged(name, judge(made))
+        return Judged(name, report_external(made))
     if not inspect.isclass(made):
         raise ConfigError(
             f"[sampler] {name!r} is a {type(made).__name__}; the kit judges sampler classes, and "
@@ -60,7 +60,9 @@ def judged(name: str, options: Mapping[str, Any], *, filtered: bool = False) -> 
             f"[sampler] {name!r} is no sparring.samplers.NegativeSampler, nor a class of "
             f"{', '.join(HOSTS)}; wrap it in a sparring.testing.ExternalSampler"
         )
-    return Judged(name, judge(importlib.import_module(host).external_sampler(made, options)))
+    return Judged(
+        name, report_external(importlib.import_module(host).external_sampler(made, options))
+    )
 
 
 def _of_ours(
@@ -72,4 +74,4 @@ def _of_ours(
 
     wide = "k" in inspect.signature(made).parameters and "k" not in options
     widths = WIDTHS if wide else (make(tiny_graph(), 0).k,)
-    return judge_sampler(make, name, widths=widths, filtered=filtered)
+    return report_sampler(make, name, widths=widths, filtered=filtered)

@@ -33,8 +33,8 @@ from sparring.evaluation.ranking import eval_mode
 from sparring.integrations.adapter import Adapter
 from sparring.integrations.export import counted_columns
 from sparring.samplers import NegativeSampler
-from sparring.testing import ExternalSampler
-from sparring.testing.external import Draw, dummy_scores
+from sparring.testing import ExternalSampler, dummy_scores
+from sparring.testing.external import Draw
 
 KEY = "negative_sampling"
 DIRECTIONS = ("o", "s")  # LibKGE's names for predicting the tail, and the head

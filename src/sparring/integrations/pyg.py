@@ -33,8 +33,8 @@ from sparring.data.graph import TrainGraph
 from sparring.evaluation.ranking import eval_mode
 from sparring.integrations.adapter import Adapter
 from sparring.samplers import NegativeSampler
-from sparring.testing import ExternalSampler
-from sparring.testing.external import Draw, dummy_scores
+from sparring.testing import ExternalSampler, dummy_scores
+from sparring.testing.external import Draw
 
 
 class AdaptedKGEModel(KGEModel):

@@ -1,6 +1,4 @@
-"""What every loss promises.
-
-What every main model promises."""
+"""Checks of losses and models."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -13,24 +11,26 @@ from sparring.data.graph import TrainGraph
 from sparring.losses import Loss
 from sparring.models.base import KGEModel
 from sparring.testing.fixtures import (
-    close,
+    is_close,
     seeded,
     table_scorer,
     tiny_graph,
     tiny_queries,
-    untouched_random_state,
+    unchanged_random_state,
 )
 
 
 def check_loss(loss: Loss, *, device: str = "cpu") -> None:
-    """Raise AssertionError unless the loss keeps the contract of `Loss`.
+    """Raise AssertionError unless the loss keeps the rules of `Loss`.
+
+    Unless its `soft_labels` is True, a step must never lower an answer nor raise a negative.
 
     Args:
-        loss: one whose `soft_labels` is False must never lower an answer nor raise a negative.
-        device: where the scores lie, and the loss is moved to.
+        loss: the loss to check.
+        device: of the scores; the loss is moved there.
     """
     loss, case = loss.to(device), Case(device)
-    value, right, wrong = case.judge(loss)
+    value, right, wrong = case.evaluate(loss)
     assert value.dtype == torch.float32, "the loss of float32 scores is not float32"
     assert right.any() and wrong.any(), "nothing is learned from these scores"
     _check_what_counts(loss, case)
@@ -40,8 +40,8 @@ def check_loss(loss: Loss, *, device: str = "cpu") -> None:
     _check_precision(loss, case)
     blind = replace(case.negatives, log_q=None, answer_log_q=None)
     if not loss.needs_log_q:
-        again = case.judge(loss, negatives=blind)[0]
-        assert torch.equal(value, again), "needs_log_q is False, but the density matters"
+        again = case.evaluate(loss, negatives=blind)[0]
+        assert torch.equal(value, again), "needs_log_q is False, but the density has influence"
 
 
 class Case:
@@ -66,7 +66,7 @@ class Case:
             answer_log_q=self.answer_log_q,
         )
 
-    def judge(self, loss: Loss, **changes) -> tuple[Tensor, Tensor, Tensor]:
+    def evaluate(self, loss: Loss, **changes) -> tuple[Tensor, Tensor, Tensor]:
         """The loss, and its gradients at positive and negative scores."""
         given = vars(self) | changes
         scores = [given[name].clone().requires_grad_() for name in ("positive", "negative")]
@@ -79,39 +79,39 @@ class Case:
 
 def _check_what_counts(loss: Loss, case: Case) -> None:
     mask = case.negatives.mask
-    plain = case.judge(loss)
+    plain = case.evaluate(loss)
     assert not plain[2][~mask].any(), "a masked candidate gets a gradient"
     for other in (50.0, -50.0, 1e9):
-        moved = case.judge(loss, negative=case.negative.masked_fill(~mask, other))
-        assert all(map(close, moved, plain)), "a masked candidate has influence"
+        moved = case.evaluate(loss, negative=case.negative.masked_fill(~mask, other))
+        assert all(map(is_close, moved, plain)), "a masked candidate has influence"
 
     never = replace(case.negatives, log_q=case.log_q.masked_fill(~mask, -torch.inf))
-    got = case.judge(loss, negatives=never)
-    assert all(map(close, got, plain)), "the density of a masked candidate has influence"
+    got = case.evaluate(loss, negatives=never)
+    assert all(map(is_close, got, plain)), "the density of a masked candidate has influence"
     weightless = replace(
         case.negatives, mask=torch.ones_like(mask), weight=case.negatives.weight * mask
     )
-    got = case.judge(loss, negatives=weightless)
-    assert all(map(close, got, plain)), "weight 0 differs from mask False"
+    got = case.evaluate(loss, negatives=weightless)
+    assert all(map(is_close, got, plain)), "weight 0 differs from mask False"
 
     order = torch.tensor([3, 0, 4, 1, 2], device=mask.device)
     turned = case.negatives.gather(order.expand(6, -1))
     turned = replace(turned, log_q=case.log_q[:, order], answer_log_q=case.answer_log_q)
-    again = case.judge(loss, negative=case.negative[:, order], negatives=turned)
-    assert close(again[0], plain[0]), "the order of candidates matters"
+    again = case.evaluate(loss, negative=case.negative[:, order], negatives=turned)
+    assert is_close(again[0], plain[0]), "the order of candidates matters"
 
     quiet = case.weight * (torch.arange(6, device=mask.device) != 2)
-    silent = case.judge(loss, weight=quiet)
+    silent = case.evaluate(loss, weight=quiet)
     assert not silent[1][2].any() and not silent[2][2].any(), "a query of weight 0 gets a gradient"
     loud = case.negative.index_fill(0, torch.tensor([2], device=mask.device), 70.0)
-    assert close(case.judge(loss, negative=loud, weight=quiet)[0], silent[0]), (
+    assert is_close(case.evaluate(loss, negative=loud, weight=quiet)[0], silent[0]), (
         "a query of weight 0 has influence"
     )
 
 
 def _check_directions(loss: Loss, case: Case) -> None:
     for scale in (0.1, 1.0, 10.0):
-        _, right, wrong = case.judge(
+        _, right, wrong = case.evaluate(
             loss, positive=scale * case.positive, negative=scale * case.negative
         )
         assert (right <= 0).all(), "a step lowers a right answer"
@@ -121,7 +121,7 @@ def _check_directions(loss: Loss, case: Case) -> None:
 def _check_extremes(loss: Loss, case: Case) -> None:
     for right in (1e9, -1e9):
         for wrong in (1e9, -1e9):
-            got = case.judge(
+            got = case.evaluate(
                 loss,
                 positive=torch.full_like(case.positive, right),
                 negative=torch.full_like(case.negative, wrong),
@@ -131,15 +131,15 @@ def _check_extremes(loss: Loss, case: Case) -> None:
             )
     mask = case.negatives.mask.clone()
     mask[1] = False
-    got = case.judge(loss, negatives=replace(case.negatives, mask=mask))
+    got = case.evaluate(loss, negatives=replace(case.negatives, mask=mask))
     assert all(part.isfinite().all() for part in got), "not finite without usable negatives"
-    assert not got[2][1].any(), "a gradient at negatives none of which count"
+    assert not got[2][1].any(), "a query without usable negatives has a gradient at them"
 
 
 def _check_precision(loss: Loss, case: Case) -> None:
     right, wrong = case.positive.bfloat16(), case.negative.bfloat16()
-    got = case.judge(loss, positive=right, negative=wrong)[0]
-    exact = case.judge(loss, positive=right.float(), negative=wrong.float())[0]
+    got = case.evaluate(loss, positive=right, negative=wrong)[0]
+    exact = case.evaluate(loss, positive=right.float(), negative=wrong.float())[0]
     assert got.dtype == torch.float32, "the loss of bfloat16 scores is not float32"
     assert torch.equal(got, exact), "the loss of bfloat16 scores is computed in bfloat16"
 
@@ -152,13 +152,13 @@ def check_model(make: Callable[[TrainGraph], KGEModel], device: str = "cpu") -> 
 
     Args:
         make: builds the model for a graph of 11 entities.
-        device: where the graph lies, and the model is moved to.
+        device: of the graph; the model is moved there.
     """
     graph = tiny_graph().to(torch.device(device))
     queries = tiny_queries(graph)
     model = make(graph).to(device).eval()
     everyone = torch.arange(graph.num_entities, device=device).unsqueeze(0)
-    with untouched_random_state():
+    with unchanged_random_state():
         table = model(queries)(everyone)
     assert table.shape == (len(queries), graph.num_entities), "not one score per candidate"
     assert table.isfinite().all(), "scores that are not finite"
@@ -167,20 +167,20 @@ def check_model(make: Callable[[TrainGraph], KGEModel], device: str = "cpu") -> 
     rng = seeded(device, 5)
     for groups in (1, 3, len(queries)):
         ids = torch.randint(graph.num_entities, (groups, 5), generator=rng, device=device)
-        same = close(score(ids), table_scorer(table)(ids))
+        same = is_close(score(ids), table_scorer(table)(ids))
         assert same, f"{groups} candidate lists for {len(queries)} queries change the scores"
-    assert close(model(queries[5:7])(everyone), table[5:7]), "queries influence each other"
+    assert is_close(model(queries[5:7])(everyone), table[5:7]), "queries influence each other"
     some = slice(1, None, 3)
-    same = close(score_rows(score, some, everyone), table[some])
-    assert same, "the scorer tells other scores when asked for some queries alone"
+    same = is_close(score_rows(score, some, everyone), table[some])
+    assert same, "the scorer of some queries gives other scores"
     other = replace(queries, answer=(queries.answer + 1) % graph.num_entities)
-    assert close(model(other)(everyone), table), "the answer leaks into the scores"
+    assert is_close(model(other)(everyone), table), "the answer leaks into the scores"
 
     regularization = model.regularization(queries)
     assert regularization.shape == () and regularization.isfinite(), (
-        "the penalty is not a finite number"
+        "the regularization is not a finite number"
     )
-    assert regularization >= 0, "the penalty is below 0"
+    assert regularization >= 0, "the regularization is below 0"
     _check_gradients(model.train(), queries, everyone)
 
 

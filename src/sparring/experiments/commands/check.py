@@ -48,19 +48,19 @@ def check(
     for option in options or []:
         override_value(given, option)
     found = judged(sampler, given, filtered=filtered)
-    faults = found.report.faults
-    errors = faults if strict else found.report.errors
+    violations = found.report.violations
+    errors = violations if strict else found.report.errors
     if json:
         as_json(found.to_dict())
     else:
-        for about in found.report.looked_at:
-            own = [fault for fault in faults if fault.about == about]
-            for fault in own:
-                wrong = fault in errors
+        for name in found.report.checks:
+            own = [violation for violation in violations if violation.check == name]
+            for violation in own:
+                wrong = violation in errors
                 lead = ("error: ", "red") if wrong else ("warning: ", "yellow")
-                out.print(Text.assemble(lead, f"{about}: {fault.words}"), soft_wrap=True)
+                out.print(Text.assemble(lead, f"{name}: {violation.message}"), soft_wrap=True)
             if not own:
-                out.print(Text.assemble(("good: ", "green"), about), soft_wrap=True)
-        line(f"{sampler}: {len(errors)} errors, {len(faults) - len(errors)} warnings")
+                out.print(Text.assemble(("good: ", "green"), name), soft_wrap=True)
+        line(f"{sampler}: {len(errors)} errors, {len(violations) - len(errors)} warnings")
     if errors:
         raise typer.Exit(FAILED)
