@@ -58,7 +58,7 @@ def test_a_warning_is_no_failure_unless_asked_for(command):
 
 def test_facts_in_what_should_be_filtered_are_a_failure(command):
     told = command("check", "uniform", "--filtered")
-    assert told.exit_code == 1 and "though they are filtered" in told.stdout
+    assert told.exit_code == 1 and "though the sampler is filtered" in told.stdout
 
 
 def test_samplers_around_others_are_built_as_in_an_experiment(command):
