@@ -12,6 +12,7 @@ from sparring.data.graph import TrainGraph
 from sparring.evaluation.predict import PredictionQuery, predict
 from sparring.evaluation.ranking import evaluate
 from sparring.experiments.config import PARTS
+from sparring.extras import MissingExtraError
 from sparring.generators import NSGenerator
 from sparring.losses import SampledSoftmax
 from sparring.models import (
@@ -217,7 +218,7 @@ def test_without_pytorch_geometric_the_error_says_what_to_install(monkeypatch, n
     monkeypatch.delitem(sys.modules, "sparring.models.convolutions", raising=False)
     for module in ("torch_geometric", "torch_geometric.nn"):
         monkeypatch.setitem(sys.modules, module, None)
-    with pytest.raises(ValueError, match=r"Geometric; run pip install 'sparring\[graph\]'"):
+    with pytest.raises(MissingExtraError, match=r"needs the package torch_geometric.*\[graph\]"):
         made(name)
 
 

