@@ -4,7 +4,7 @@
 
 FOLDER holds FB15k-237. Trains two small models for some epochs, so that ranks mean something, and
 ranks its test triples; nothing was tuned. Times are medians of interleaved rounds. Memory is what
-ranking adds at its peak, beside what `fitting` in evaluation.py says of it. Writes
+ranking adds at its peak, beside what `chunk_sizes` in evaluation.py says of it. Writes
 research/results/benchmarks/evaluation.json and the same as a table, evaluation.md.
 """
 
@@ -23,7 +23,7 @@ from sparring.corruption import CorruptBoth
 from sparring.data.graph import TrainGraph
 from sparring.data.index import TripleIndex
 from sparring.data.read import read_graph
-from sparring.evaluation.ranking import PRECISIONS, evaluate, fitting
+from sparring.evaluation.ranking import PRECISIONS, chunk_sizes, evaluate
 from sparring.experiments.environment import keep_freed_memory, provenance
 from sparring.losses import SampledSoftmax
 from sparring.models import ComplEx, TransE
@@ -114,7 +114,7 @@ def memory(name: str, model, each: int, triples, known) -> list[dict]:
         before, start = status("VmRSS"), time.process_time()
         evaluate(model, triples, known, max_scores=limit)
         spent = time.process_time() - start
-        batch, chunk = fitting(1024, limit, known.num_entities)
+        batch, chunk = chunk_sizes(1024, limit, known.num_entities)
         rows.append(
             {
                 "graph": name,

@@ -7,6 +7,7 @@ from sparring.batch import Negatives, ungroup
 from sparring.corruption import tail_and_head_queries
 from sparring.data.graph import KnowledgeGraph
 from sparring.data.vocabulary import Vocabulary
+from sparring.evaluation.audit import audit
 from sparring.evaluation.ranking import RankingResult
 from sparring.models.base import KGEModel
 from sparring.samplers.base import NegativeSampler
@@ -120,4 +121,17 @@ def evaluation_of(triples, tail_ranks, head_ranks, *, relations=2, candidates=10
         rank,
         torch.full((len(rank),), candidates),
         relations,
+    )
+
+
+# of the query (e0, r0, ?): e1 and e2 are training facts, e3 valid, e4 test, e5 nothing known
+FACTS_OF_EACH_KIND = graph_of([(0, 0, 1), (0, 0, 2)], [(0, 0, 3)], [(0, 0, 4)])
+
+
+def audited(sampler, graph=FACTS_OF_EACH_KIND, *, triples=((0, 0, 1),), **options):
+    """A small audit, by default for the queries of one triple."""
+    if not isinstance(triples, torch.Tensor | None):
+        triples = triples_of(*triples)
+    return audit(
+        sampler, graph, rng=seeded(), triples=triples, **{"draws": 40, "batch_size": 10, **options}
     )

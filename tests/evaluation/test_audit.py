@@ -1,28 +1,33 @@
+"""What an audit says of samplers that are known."""
+
 import json
 import math
 
 import pytest
 import torch
-from evaluation.fixtures import Says, Table, graph_of, random_graph, seeded, triples_of
+from evaluation.fixtures import (
+    FACTS_OF_EACH_KIND as GRAPH,
+)
+from evaluation.fixtures import (
+    Says,
+    Table,
+    audited,
+    graph_of,
+    random_graph,
+    seeded,
+    triples_of,
+)
 
 from sparring.evaluation.audit import audit
 from sparring.samplers import AllEntities, KvsAll, MaskKnown, Uniform
 from sparring.samplers.base import Capabilities, NegativeSampler
 
-# of the query (e0, r0, ?): e1 and e2 are training facts, e3 valid, e4 test, e5 nothing known
-GRAPH = graph_of([(0, 0, 1), (0, 0, 2)], [(0, 0, 3)], [(0, 0, 4)])
 ASKED = triples_of((0, 0, 1))
 
 
-def audited(sampler, graph=GRAPH, *, triples=ASKED, **options):
-    return audit(
-        sampler, graph, rng=seeded(), triples=triples, **{"draws": 40, "batch": 10, **options}
-    )
-
-
 def tails(sampler, graph=GRAPH, **options):
-    """What was offered to tail queries."""
-    (found,) = [offer for offer in audited(sampler, graph, **options).sides if offer.name == "tail"]
+    """Statistics of tail queries."""
+    (found,) = [stats for stats in audited(sampler, graph, **options).sides if stats.name == "tail"]
     return found
 
 
@@ -113,7 +118,7 @@ def test_every_share_agrees_with_a_plain_loop():
                     counts["withheld"] += 1
     draws = 20 * len(graph.train)
     found = audited(
-        AllEntities(graph.training), graph, triples=None, draws=draws, batch=len(graph.train)
+        AllEntities(graph.training), graph, triples=None, draws=draws, batch_size=len(graph.train)
     ).overall
     assert found.draws == draws
     assert {name: getattr(found, f"{name}_drawn") for name in counts} == {
@@ -121,20 +126,20 @@ def test_every_share_agrees_with_a_plain_loop():
     }
 
 
-def test_uniform_draws_are_of_middling_hardness_whatever_the_model():
+def test_uniform_draws_are_of_medium_hardness_under_any_model():
     graph = random_graph(entities=50, size=300)
     found = audited(
         Uniform(graph.training, k=8),
         graph,
         triples=None,
         draws=20_000,
-        batch=256,
+        batch_size=256,
         model=Table.random(graph),
     )
     assert found.overall.percentile == pytest.approx(0.5, abs=0.01)  # 5 standard deviations
 
 
-def test_without_an_opinion_everything_is_of_middling_hardness():
+def test_equal_scores_are_of_medium_hardness():
     model = Table.of_entities(GRAPH, [0.0] * 6)
     found = tails(Says([5, 0]), model=model)
     assert (found.percentile, found.above) == (0.5, 0)
@@ -159,7 +164,7 @@ def test_the_share_above_the_answer_is_of_what_counts():
 
 def test_a_sample_of_entities_stands_for_all_without_bias():
     model = Table.of_entities(GRAPH, [0.0, 1.0, 2.0, 3.0, 4.0, 5.0])
-    found = tails(Says([4]), model=model, reference=3, batch=1, draws=200)
+    found = tails(Says([4]), model=model, reference=3, batch_size=1, draws=200)
     assert found.percentile == pytest.approx(4.5 / 6, abs=0.1)  # 5 standard deviations
 
 
@@ -185,7 +190,7 @@ def test_a_sampler_with_one_idea_has_no_entropy():
 
 def test_the_entropy_of_all_entities_by_hand():
     # e0 and e1 are the answer of one of the two queries, so each counts half as often
-    found = audited(AllEntities(GRAPH.training), draws=50_000, batch=256).overall
+    found = audited(AllEntities(GRAPH.training), draws=50_000, batch_size=256).overall
     assert found.entropy == pytest.approx(4 * 0.2 * math.log(5) + 2 * 0.1 * math.log(10))
 
 
@@ -197,7 +202,7 @@ def test_entropy_is_never_above_that_of_all_entities():
 
 def test_bands_tell_which_entities_a_sampler_prefers():
     graph = graph_of([(0, 0, 1), (0, 0, 2), (0, 0, 3), (0, 0, 4)], entities=7)
-    found = audited(Says([0, 5, 5, 6]), graph, triples=triples_of((0, 0, 1)), batch=1)
+    found = audited(Says([0, 5, 5, 6]), graph, triples=triples_of((0, 0, 1)), batch_size=1)
     bands = {band.name: band for band in found.bands}
     assert list(bands) == ["0", "1-3", "4-15"]
     assert (bands["0"].entities, bands["0"].coverage) == (2, 1)
@@ -206,56 +211,8 @@ def test_bands_tell_which_entities_a_sampler_prefers():
     assert bands["4-15"].share == pytest.approx(1 / 7)
 
 
-def test_calibration_by_hand():
-    # of the tail query, 3 is withheld; of the head query, none of them is known
-    found = audited(Says([3, 5], p_false_negative=[0.8, 0.2])).calibration
-    squares = (0.2**2 + 0.2**2 + 0.8**2 + 0.2**2) / 4
-    assert found.brier == pytest.approx(squares)
-    assert [(one.low, one.high, one.candidates) for one in found.bins] == [
-        (0.1, 0.3, 20),
-        (0.7, 0.9, 20),
-    ]
-    assert [one.estimate for one in found.bins] == pytest.approx([0.2, 0.8])
-    assert [one.withheld for one in found.bins] == [0, 0.5]
-    assert found.error == pytest.approx((0.2 + 0.3) / 2)
-
-
-@pytest.mark.parametrize("estimate, low", [(0.0, 0.0), (0.5, 0.5), (1.0, 0.9)])
-def test_the_lower_bound_belongs_to_a_bin(estimate, low):
-    (found,) = audited(Says([5], p_false_negative=[estimate])).calibration.bins
-    assert found.low == low
-
-
-def test_an_oracle_is_perfectly_calibrated():
-    class Oracle(Says):
-        def sample(self, queries, score, rng):
-            drawn = super().sample(queries, score, rng)
-            truth = GRAPH.known.contains(queries, drawn.ids) & drawn.mask
-            fields = {
-                name: getattr(drawn, name) for name in ("ids", "mask", "weight", "log_policy")
-            }
-            return type(drawn)(**fields, p_false_negative=truth.float())
-
-    found = audited(Oracle([1, 2, 3, 4, 5])).calibration
-    assert (found.brier, found.error) == (0, 0)
-
-
-def test_a_sampler_without_an_opinion_gets_its_rate_of_withheld_facts():
-    found = audited(Says([3, 5]))
-    assert found.calibration.brier == found.overall.withheld_counted == 0.25
-
-
-def test_training_facts_do_not_count_for_calibration():
-    assert audited(Says([2], p_false_negative=[0.5])).calibration.bins[0].candidates == 20
-
-
-def test_nothing_to_judge_is_no_calibration():
-    found = audited(Says([5], mask=[False])).calibration
-    assert (found.brier, found.error, found.bins) == (None, None, ())
-
-
 def test_the_baseline_is_uniform_with_as_many_candidates():
-    found = audited(Says([5, 0, 3]), draws=30_000, batch=256)
+    found = audited(Says([5, 0, 3]), draws=30_000, batch_size=256)
     base = found.baseline
     assert (found.sampler, base.sampler) == ("Says", "Uniform")
     assert (found.k, base.k) == (3, 3)
@@ -268,12 +225,12 @@ def test_a_baseline_has_no_baseline():
     assert audited(Says([5])).baseline.baseline is None
 
 
-def test_there_is_one_offer_per_relation_that_was_asked_for():
+def test_statistics_cover_each_relation_with_queries():
     graph = random_graph(entities=10, relations=4, size=200)
     kept = graph.train[graph.train[:, 1] < 3]
-    found = audited(Uniform(graph.training, k=2), graph, triples=kept, draws=4000, batch=100)
-    assert [offer.name for offer in found.relations] == ["r0", "r1", "r2"]
-    assert sum(offer.draws for offer in found.relations) == found.overall.draws
+    found = audited(Uniform(graph.training, k=2), graph, triples=kept, draws=4000, batch_size=100)
+    assert [stats.name for stats in found.relations] == ["r0", "r1", "r2"]
+    assert sum(stats.draws for stats in found.relations) == found.overall.draws
 
 
 def test_sides_share_the_queries():
@@ -283,33 +240,33 @@ def test_sides_share_the_queries():
 
 def test_draws_are_rounded_up_to_whole_batches():
     sampler = Says([5, 0, 3])
-    found = audited(sampler, draws=37, batch=2)
+    found = audited(sampler, draws=37, batch_size=2)
     assert found.overall.draws == 48
     assert sampler.batches == [4, 4, 4, 4]
 
 
 def test_batches_stay_full_where_there_are_few_triples():
     sampler = Says([5])
-    audited(sampler, batch=8, draws=1)
+    audited(sampler, batch_size=8, draws=1)
     assert sampler.batches == [16]
 
 
 def test_every_triple_is_asked_for_equally_often():
     graph = graph_of([(i, i, i + 1) for i in range(5)], relations=5)
-    found = audited(Says([5]), graph, triples=graph.train, batch=1, draws=100)
-    assert [offer.queries for offer in found.relations] == [20] * 5
+    found = audited(Says([5]), graph, triples=graph.train, batch_size=1, draws=100)
+    assert [stats.queries for stats in found.relations] == [20] * 5
 
 
 @pytest.mark.parametrize("max_scores", [12, 40, 100, 10**6])
 def test_scores_held_at_once_stay_below_the_bound(max_scores):
     model = Table.random(GRAPH)
-    audited(Says([5, 0, 3]), model=model, max_scores=max_scores, batch=16)
+    audited(Says([5, 0, 3]), model=model, max_scores=max_scores, batch_size=16)
     assert max(rows * width for rows, width in model.blocks) <= max_scores
 
 
 def test_the_model_encodes_each_batch_once():
     model = Table.random(GRAPH)
-    audited(Says([5]), model=model, batch=2, draws=40)
+    audited(Says([5]), model=model, batch_size=2, draws=40)
     assert model.encoded == [4] * 10
 
 
@@ -361,7 +318,7 @@ def test_an_audit_survives_json():
     assert stored["baseline"]["overall"]["draws"] == found.overall.draws
 
 
-def test_the_table_has_the_offers_of_sampler_and_baseline():
+def test_the_table_has_sampler_and_baseline():
     found = audited(Says([5, 3]))
     table = found.table()
     assert table["group"].to_list() == ["overall", "side", "side", "relation"] * 2
@@ -382,8 +339,8 @@ class Asks(Says):
 
 
 @pytest.mark.parametrize("announced", [True, False])
-def test_a_sampler_that_asks_for_scores_needs_a_model(announced):
-    message = "Asks asks for the main model's scores; give the audit a model"
+def test_a_sampler_that_needs_scores_needs_a_model(announced):
+    message = "Asks needs the scores of a model; give the audit a model"
     with pytest.raises(ValueError, match=message):
         audited(Asks(needs_scores=announced))
 
@@ -395,7 +352,7 @@ def test_a_missing_model_is_noticed_before_the_first_draw():
     assert sampler.batches == []
 
 
-def test_a_sampler_that_asks_for_scores_gets_them_from_the_model():
+def test_a_sampler_that_needs_scores_gets_them_from_the_model():
     assert audited(Asks(needs_scores=True), model=Table.random(GRAPH)).overall.draws == 40
 
 
@@ -405,12 +362,12 @@ def test_a_sampler_that_asks_for_scores_gets_them_from_the_model():
 )
 def test_nan_is_an_error_not_a_hard_negative(broken, reference, seed):
     model = Table.of_entities(GRAPH, [math.nan if e == broken else 0.0 for e in range(6)])
-    options = {"reference": reference, "draws": 1, "batch": 1}
+    options = {"reference": reference, "draws": 1, "batch_size": 1}
     with pytest.raises(FloatingPointError, match="queries have NaN scores"):
         audit(Says([5]), GRAPH, rng=seeded(seed), triples=ASKED, model=model, **options)
 
 
-@pytest.mark.parametrize("option", ["draws", "batch", "reference", "max_scores"])
+@pytest.mark.parametrize("option", ["draws", "batch_size", "reference", "max_scores"])
 def test_numbers_start_at_one(option):
     with pytest.raises(ValueError, match=f"{option} must be at least 1; got 0"):
         audited(Says([5]), **{option: 0})

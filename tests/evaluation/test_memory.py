@@ -7,7 +7,7 @@ from torch.profiler import ProfilerActivity, profile
 
 from sparring.data.graph import TrainGraph
 from sparring.evaluation import ranking as evaluation
-from sparring.evaluation.ranking import evaluate, fitting
+from sparring.evaluation.ranking import chunk_sizes, evaluate
 from sparring.models import ComplEx, TransE, TransH
 
 ENTITIES, DIM = 3000, 64
@@ -41,7 +41,7 @@ def over(graph, kind, options, max_scores):
     some = graph.triples[:600]
     work = lambda: evaluate(model, some, graph.known, max_scores=max_scores)
     work()  # what is made once and kept, such as the search table of facts
-    batch, chunk = fitting(1024, max_scores, ENTITIES)
+    batch, chunk = chunk_sizes(1024, max_scores, ENTITIES)
     return (held(work) - 4 * DIM * chunk) / (batch * chunk)
 
 

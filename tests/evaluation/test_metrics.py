@@ -1,7 +1,7 @@
 import pytest
 from evaluation.fixtures import Table, evaluation_of, graph_of
 
-from sparring.evaluation.ranking import evaluate, fitting
+from sparring.evaluation.ranking import chunk_sizes, evaluate
 
 FOUR = evaluation_of([(0, 0, 1), (2, 1, 3)], [1, 2], [4, 20.5])
 
@@ -45,7 +45,7 @@ def test_without_rivals_amri_is_that_of_chance():
 
 
 @pytest.mark.parametrize(
-    "batch, max_scores, entities, plan",
+    "batch_size, max_scores, entities, plan",
     [
         (1024, 10_000, 10, (1000, 10)),  # whole rows, as many as fit
         (100, 10_000, 10, (100, 10)),  # no more than the batch
@@ -55,5 +55,5 @@ def test_without_rivals_amri_is_that_of_chance():
         (1024, 1, 1000, (1, 1)),
     ],
 )
-def test_rows_and_columns_share_the_bound(batch, max_scores, entities, plan):
-    assert fitting(batch, max_scores, entities) == plan
+def test_rows_and_columns_share_the_bound(batch_size, max_scores, entities, plan):
+    assert chunk_sizes(batch_size, max_scores, entities) == plan

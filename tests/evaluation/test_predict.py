@@ -1,3 +1,5 @@
+"""Predicting by name, and with the help of a generator."""
+
 import csv
 import io
 import json
@@ -10,8 +12,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
+from sparring.corruption import tail_and_head_queries
 from sparring.data.vocabulary import UnknownNameError
-from sparring.evaluation.predict import Answer, Prediction, PredictionQuery, predict, read_questions
+from sparring.evaluation.predict import (
+    Answer,
+    Ensemble,
+    Prediction,
+    PredictionQuery,
+    ProposalDistribution,
+    as_proposal,
+    predict,
+    read_queries,
+)
+from sparring.generators import NSGenerator
+from sparring.models import DistMult
+from sparring.samplers import Uniform
 
 ENTITIES = ["fr", "paris", "lyon", "de", "berlin", "bonn"]
 LABELS = ["France", "Paris", "Lyon", "Germany", "Berlin", "Berlin"]
@@ -27,12 +42,12 @@ RISING = Table.of_entities(GRAPH, [0.0, 1.0, 2.0, 3.0, 4.0, 5.0])
 CAPITAL = PredictionQuery("fr", "capital", None)
 
 
-def answers(*questions, model=RISING, graph=GRAPH, **options):
-    return predict(model, graph, list(questions), **options).answers
+def answers(*queries, model=RISING, graph=GRAPH, **options):
+    return predict(model, graph, list(queries), **options).answers
 
 
-def names(*questions, **options):
-    return [answer.entity for answer in answers(*questions, **options)]
+def names(*queries, **options):
+    return [answer.entity for answer in answers(*queries, **options)]
 
 
 def test_the_best_come_first():
@@ -51,11 +66,11 @@ def test_heads_are_asked_for_through_the_inverse_relation():
     assert (found.head, found.relation, found.tail, found.entity) == ("?", "capital", "paris", "de")
 
 
-def test_questions_of_both_sides_may_be_mixed():
+def test_queries_of_both_sides_may_be_mixed():
     found = answers(
         CAPITAL, PredictionQuery(None, "has", "lyon"), PredictionQuery("de", "has", None), k=2
     )
-    assert [(one.question, one.head, one.rank) for one in found] == [
+    assert [(one.query, one.head, one.rank) for one in found] == [
         (0, "fr", 1),
         (0, "fr", 2),
         (1, "?", 1),
@@ -93,12 +108,12 @@ def test_fewer_answers_than_asked_for_where_fewer_entities_are_left():
     assert len(answers(CAPITAL, k=100)) == 5
 
 
-def test_a_question_that_everything_answers_has_no_other_answers():
+def test_a_query_that_everything_answers_has_no_other_answers():
     full = graph_of([(0, 0, e) for e in range(6)])
     assert answers(PredictionQuery("e0", "r0", None), model=Table.random(full), graph=full) == ()
 
 
-def test_no_questions_have_no_answers():
+def test_no_queries_have_no_answers():
     assert answers() == ()
 
 
@@ -109,21 +124,21 @@ def test_an_answer_that_can_never_be_is_still_an_answer():
 
 @FEW
 @given(st.integers(0, 10_000), st.integers(1, 14), st.integers(1, 30), st.integers(1, 9))
-def test_answers_are_those_of_a_sorted_list(seed, k, max_scores, batch):
+def test_answers_are_those_of_a_sorted_list(seed, k, max_scores, batch_size):
     graph = random_graph(seed=seed)
     model = Table.random(graph, levels=4, seed=seed)
     heads, relations, tails = graph.test.unbind(1)
-    questions = [
+    queries = [
         *(PredictionQuery(f"e{h}", f"r{r}", None) for h, r in zip(heads, relations)),
         *(PredictionQuery(None, f"r{r}", f"e{t}") for r, t in zip(relations, tails)),
     ]
     found = answers(
-        *questions,
+        *queries,
         model=model,
         graph=graph,
         k=k,
         max_scores=max_scores,
-        batch=batch,
+        batch_size=batch_size,
         remove=["train"],
     )
     facts = {tuple(t) for t in graph.train.tolist()}
@@ -137,7 +152,7 @@ def test_answers_are_those_of_a_sorted_list(seed, k, max_scores, batch):
             if ((head, relation, entity) if by_tail else (entity, relation, tail)) not in facts
         ]
         wanted += [(place, f"e{entity}", -score) for score, entity in sorted(left)[:k]]
-    assert [(one.question, one.entity, one.score) for one in found] == wanted
+    assert [(one.query, one.entity, one.score) for one in found] == wanted
 
 
 FLOATS = st.floats(width=32, allow_nan=False)
@@ -217,17 +232,17 @@ def test_an_unknown_split_cannot_be_removed():
 
 
 def test_the_bounds_are_checked():
-    with pytest.raises(ValueError, match="batch must be at least 1; got 0"):
-        answers(CAPITAL, batch=0)
+    with pytest.raises(ValueError, match="batch_size must be at least 1; got 0"):
+        answers(CAPITAL, batch_size=0)
 
 
-def test_a_question_for_both_ends_is_none():
-    with pytest.raises(ValueError, match="question asks for both ends of its triple"):
+def test_a_query_for_both_ends_is_none():
+    with pytest.raises(ValueError, match="query asks for both ends of its triple"):
         PredictionQuery(None, "capital", None)
 
 
-def test_a_question_for_neither_end_is_none():
-    with pytest.raises(ValueError, match="question asks for neither end of its triple"):
+def test_a_query_for_neither_end_is_none():
+    with pytest.raises(ValueError, match="query asks for neither end of its triple"):
         PredictionQuery("fr", "capital", "paris")
 
 
@@ -243,22 +258,22 @@ def file_of(tmp_path, content):
     return path
 
 
-def test_a_file_holds_one_question_per_line(tmp_path):
+def test_a_file_holds_one_query_per_line(tmp_path):
     path = file_of(tmp_path, b"fr\tcapital\t?\n\n?\thas\tlyon")
-    first, second = read_questions(path)
+    first, second = read_queries(path)
     assert (first.head, first.relation, first.tail) == ("fr", "capital", None)
     assert (second.head, second.relation, second.tail) == (None, "has", "lyon")
-    assert second.place == f"{path}, line 3"
+    assert second.source == f"{path}, line 3"
 
 
 def test_windows_line_ends_and_byte_order_marks_are_no_part_of_names(tmp_path):
-    (found,) = read_questions(file_of(tmp_path, b"\xef\xbb\xbffr\tcapital\t?\r\n"))
+    (found,) = read_queries(file_of(tmp_path, b"\xef\xbb\xbffr\tcapital\t?\r\n"))
     assert (found.head, found.tail) == ("fr", None)
 
 
 def test_names_of_a_file_are_kept_as_they_are(tmp_path):
     odd = ' a "b" \u2028 c\u0085'
-    (found,) = read_questions(file_of(tmp_path, f"{odd}\tnull\t?\n".encode()))
+    (found,) = read_queries(file_of(tmp_path, f"{odd}\tnull\t?\n".encode()))
     assert (found.head, found.relation) == (odd, "null")
 
 
@@ -274,12 +289,12 @@ def test_names_of_a_file_are_kept_as_they_are(tmp_path):
 )
 def test_a_broken_line_is_named(tmp_path, line, message):
     with pytest.raises(ValueError, match=message):
-        read_questions(file_of(tmp_path, b"fr\tcapital\t?\n" + line))
+        read_queries(file_of(tmp_path, b"fr\tcapital\t?\n" + line))
 
 
-def test_a_file_without_questions_is_an_error(tmp_path):
-    with pytest.raises(ValueError, match=r"asked\.tsv holds no questions; give lines such as"):
-        read_questions(file_of(tmp_path, b"\n\n"))
+def test_a_file_without_queries_is_an_error(tmp_path):
+    with pytest.raises(ValueError, match=r"asked\.tsv holds no queries; give lines such as"):
+        read_queries(file_of(tmp_path, b"\n\n"))
 
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
@@ -308,14 +323,14 @@ def test_names_survive_json(texts):
 
 def test_csv_has_one_column_per_field():
     header, row = prediction_of("a").csv().splitlines()
-    assert header == '"question","head","relation","tail","rank","entity","label","score","known"'
+    assert header == '"query","head","relation","tail","rank","entity","label","score","known"'
     assert row == '0,"a","a","?",1,"a","a",1.5,True'
 
 
 def test_json_has_one_object_per_answer():
     (row,) = json.loads(prediction_of("a").json())
     assert row == {
-        "question": 0,
+        "query": 0,
         "head": "a",
         "relation": "a",
         "tail": "?",
@@ -347,3 +362,105 @@ def test_brackets_of_names_show_in_a_terminal():
     console = Console(width=200, file=io.StringIO())
     console.print(prediction_of("[bold]x[/bold] :smile:").rich())
     assert console.file.getvalue().count("[bold]x[/bold] :smile:") == 4
+
+
+GUIDED = random_graph(seed=1)
+NUM_ENTITIES = len(GUIDED.entities)
+
+
+def model_and_generator(**options):
+    torch.manual_seed(0)
+    generator = NSGenerator(GUIDED.training, k=4, dim=8, codes=8, **options)
+    torch.nn.init.normal_(generator.proposal.entity.weight)
+    generator.codes.restart(generator.proposal.vectors, generator.proposal.bias)
+    return DistMult(GUIDED.training, dim=8), generator
+
+
+def queries():
+    return tail_and_head_queries(GUIDED.test, len(GUIDED.relations))
+
+
+def everyone():
+    return torch.arange(NUM_ENTITIES).unsqueeze(0)
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_scores_are_sums(shared):
+    model, generator = model_and_generator(shared=shared)
+    got = Ensemble(model, generator, weight=0.3)(queries())(everyone())
+    own = model_and_generator()[1]
+    log_q = own.density(own.shares(queries()), everyone())
+    torch.testing.assert_close(got, model(queries())(everyone()) + 0.3 * log_q)
+
+
+def test_known_answers_keep_a_finite_score():
+    model, generator = model_and_generator()
+    known = tail_and_head_queries(GUIDED.train, len(GUIDED.relations))
+    score = Ensemble(model, generator, weight=1.0)(known)
+    assert score(known.answer.unsqueeze(1)).isfinite().all()
+
+
+@pytest.mark.parametrize("m", [1, 5, NUM_ENTITIES - 1, NUM_ENTITIES, NUM_ENTITIES + 5])
+def test_topk_are_the_most_probable(m):
+    generator = model_and_generator()[1]
+    log_q = generator.density(generator.shares(queries()), everyone())
+    best = log_q.topk(min(m, NUM_ENTITIES), dim=1).values
+    found = generator.topk(queries(), m)
+    assert (found.sort(1).values.diff(dim=1) > 0).all()  # all distinct
+    got = log_q.gather(1, found).sort(1, descending=True).values
+    torch.testing.assert_close(got, best)
+
+
+def named_queries():
+    head, relation, _ = GUIDED.test.unbind(1)
+    name, called = list(GUIDED.entities), list(GUIDED.relations)
+    return [
+        PredictionQuery(name[h], called[r], None) for h, r in zip(head.tolist(), relation.tolist())
+    ]
+
+
+def test_retrieving_everyone_changes_no_answer():
+    model, generator = model_and_generator()
+    whole = predict(model, GUIDED, named_queries(), k=7).answers
+    found = predict(
+        model, GUIDED, named_queries(), k=7, proposal=generator, retrieve=NUM_ENTITIES
+    ).answers
+    assert [one.entity for one in found] == [one.entity for one in whole]
+    assert [one.score for one in found] == pytest.approx([one.score for one in whole], abs=1e-5)
+
+
+def test_few_candidates_are_those_of_the_proposal():
+    model, generator = model_and_generator()
+    found = predict(
+        model,
+        GUIDED,
+        named_queries()[:1],
+        k=NUM_ENTITIES,
+        proposal=generator,
+        retrieve=6,
+        remove=(),
+    )
+    asked = tail_and_head_queries(GUIDED.test[:1], len(GUIDED.relations))[:1]
+    allowed = [list(GUIDED.entities)[one] for one in generator.topk(asked, 6)[0].tolist()]
+    assert sorted(one.entity for one in found.answers) == sorted(allowed)
+    scores = [one.score for one in found.answers]
+    assert scores == sorted(scores, reverse=True)
+
+
+def test_known_facts_are_no_answers_among_few_either():
+    model, generator = model_and_generator()
+    found = predict(
+        model, GUIDED, named_queries(), k=NUM_ENTITIES, proposal=generator, retrieve=NUM_ENTITIES
+    )
+    assert found.answers and not any(one.known for one in found.answers)
+
+
+def test_retrieving_needs_a_proposal():
+    with pytest.raises(ValueError, match="a proposal is needed to score only some entities"):
+        predict(model_and_generator()[0], GUIDED, named_queries(), retrieve=5)
+
+
+def test_not_every_sampler_is_a_proposal():
+    assert isinstance(as_proposal(model_and_generator()[1]), ProposalDistribution)
+    with pytest.raises(ValueError, match="Uniform knows no probabilities of entities"):
+        as_proposal(Uniform(GUIDED.training, k=3))

@@ -143,7 +143,7 @@ def test_every_pair_of_query_and_entity_is_scored_once_where_memory_allows():
 def test_the_batch_bounds_what_is_encoded_together():
     graph = random_graph()
     model = Table.random(graph)
-    evaluate(model, graph.test, graph.known, batch=7)
+    evaluate(model, graph.test, graph.known, batch_size=7)
     assert max(model.encoded) == 7
     assert sum(model.encoded) == 2 * len(graph.test)
 
@@ -217,7 +217,7 @@ def test_no_triples_are_an_error():
         evaluate(Table.random(graph), triples_of(), graph.known)
 
 
-@pytest.mark.parametrize("option", ["batch", "max_scores"])
+@pytest.mark.parametrize("option", ["batch_size", "max_scores"])
 def test_nothing_at_once_is_an_error(option):
     graph = graph_of([(0, 0, 1)], test=[(3, 1, 4)])
     with pytest.raises(ValueError, match=f"{option} must be at least 1; got 0"):

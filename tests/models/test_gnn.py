@@ -118,10 +118,10 @@ def test_it_encodes_once_a_step(name):
 def test_it_encodes_once_an_evaluation(name):
     model = made(name).train()
     times = count_encodings(model)
-    first = evaluate(model, GRAPH.triples, GRAPH.known, batch=16)
+    first = evaluate(model, GRAPH.triples, GRAPH.known, batch_size=16)
     assert len(times) == 1
     assert model.training
-    again = evaluate(model, GRAPH.triples, GRAPH.known, batch=1000)
+    again = evaluate(model, GRAPH.triples, GRAPH.known, batch_size=1000)
     assert len(times) == 2
     assert torch.equal(first.rank, again.rank)
 

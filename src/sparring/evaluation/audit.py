@@ -1,4 +1,4 @@
-"""What does a sampler offer: how hard, how varied, and how much of it is in truth a fact?"""
+"""Audit a sampler: how hard and how varied its negatives are, and how many are false negatives."""
 
 import copy
 import math
@@ -16,8 +16,9 @@ from sparring.batch import Queries, Scorer, not_answer
 from sparring.corruption import tail_and_head_queries
 from sparring.data.graph import KnowledgeGraph
 from sparring.data.index import TripleIndex
-from sparring.evaluation.calibration import AuditAccumulator, Calibration, DegreeBand, SampleStats
-from sparring.evaluation.ranking import eval_mode, refuse_nan
+from sparring.evaluation.calibration import Calibration
+from sparring.evaluation.ranking import check_no_nan, eval_mode
+from sparring.evaluation.sample_stats import AuditAccumulator, DegreeBand, SampleStats
 from sparring.models.base import KGEModel
 from sparring.samplers.base import NegativeSampler
 from sparring.samplers.frequency import Uniform
@@ -25,13 +26,18 @@ from sparring.samplers.frequency import Uniform
 
 @dataclass(frozen=True)
 class Audit:
-    """What one sampler offers, beside what the uniform sampler offers to the same queries.
+    """What one sampler draws, vs. what the uniform sampler draws for the same queries.
 
     Attributes:
-        sampler: its class.
+        sampler: name of its class.
         k: candidates per query.
-        baseline: the audit of the uniform sampler with as many candidates per query; None in a
-            baseline. Base rates are what makes the other numbers readable.
+        overall: statistics of all queries together.
+        sides: statistics of tail queries and of head queries.
+        relations: statistics of each relation.
+        bands: how often entities of each training degree were drawn.
+        calibration: how well the sampler estimates which candidates are false negatives.
+        baseline: the audit of the uniform sampler with as many candidates per query; None in the
+            baseline itself. Compare with it: the numbers depend on the graph.
     """
 
     sampler: str
@@ -48,12 +54,12 @@ class Audit:
         return asdict(self)
 
     def table(self) -> pl.DataFrame:
-        """All offers, one per row, those of the baseline last; a column says whose they are."""
+        """One row per group of queries, the baseline last; a column tells the two apart."""
         audits = [self] if self.baseline is None else [self, self.baseline]
         rows = [
-            {"sampler": audit.sampler, "baseline": audit is self.baseline, **asdict(offer)}
+            {"sampler": audit.sampler, "baseline": audit is self.baseline, **asdict(stats)}
             for audit in audits
-            for offer in (audit.overall, *audit.sides, *audit.relations)
+            for stats in (audit.overall, *audit.sides, *audit.relations)
         ]
         return pl.DataFrame(rows, infer_schema_length=None)
 
@@ -67,33 +73,35 @@ def audit(
     triples: Int[Tensor, "T 3"] | None = None,
     extra_true: Int[Tensor, "X 3"] | None = None,
     draws: int = 2**18,
-    batch: int = 256,
+    batch_size: int = 256,
     reference: int = 512,
     max_scores: int = 2**18,
 ) -> Audit:
-    """Let a sampler offer candidates to both queries of random triples, and judge the offers.
+    """Draw negatives for the tail and head queries of random triples, and measure them.
 
-    Withheld facts are those of the validation and test splits and `extra_true` that are not
-    training facts; the sampler never sees them. What it learnt, or remembers, stays as it was.
+    Withheld facts are those of the validation and test splits and of `extra_true` that are not
+    training facts; the sampler never sees them. The state of the sampler is restored afterwards.
 
     Args:
-        sampler: any, trained or not; it and the model are on the device of `rng`.
-        model: judges how hard candidates are; without it, `percentile` and `above` are None.
-        triples: whose queries to ask; those of the training split where None.
-        extra_true: further facts, known from elsewhere.
-        draws: candidates to judge, rounded up to whole batches.
-        batch: triples per batch, which matters to samplers that share lists or use the batch.
-            Halved until candidates and reference stay within `max_scores`.
-        reference: random entities per batch, at most, that percentiles refer to. Their mean is
-            unbiased; with N or more, they are all entities.
-        max_scores: scores held at once, at most, but for those of one triple.
+        sampler: trained or not; it and the model are on the device of `rng`.
+        graph: its training split is what the sampler was built for.
+        rng: random numbers of the audit.
+        model: scores the candidates; without it, `percentile` and `above` are None.
+        triples: whose queries to use; by default those of the training split.
+        extra_true: further facts that training does not see.
+        draws: candidates to draw, rounded up to whole batches.
+        batch_size: triples per batch, which matters to samplers that share candidate lists or draw
+            from the batch. Halved until candidates and reference stay within `max_scores`.
+        reference: random entities per batch that percentiles refer to. The mean percentile is
+            unbiased; with N or more, all entities are used.
+        max_scores: scores held at once; a single triple may need more.
 
     Raises:
-        ValueError: if the sampler asks for scores and there is no model, if there are no triples,
-            if they or `extra_true` lie outside the vocabulary, or if a number is below 1.
+        ValueError: if the sampler needs scores and there is no model, if there are no triples, if
+            these or `extra_true` lie outside the vocabulary, or if a number is below 1.
         FloatingPointError: if a score is NaN.
     """
-    _check_numbers(draws=draws, batch=batch, reference=reference, max_scores=max_scores)
+    _check_numbers(draws=draws, batch_size=batch_size, reference=reference, max_scores=max_scores)
     if model is None and sampler.capabilities.needs_scores:
         _refuse_scores(sampler)
     triples = graph.train if triples is None else triples
@@ -101,43 +109,44 @@ def audit(
     _check_triples(graph, triples=triples, extra_true=extra_true)
 
     reference = min(reference, len(graph.entities))
-    while batch > 1 and 2 * batch * max(sampler.k, reference) > max_scores:
-        batch //= 2
-    batches = math.ceil(draws / (2 * batch * sampler.k))
+    while batch_size > 1 and 2 * batch_size * max(sampler.k, reference) > max_scores:
+        batch_size //= 2
+    batches = math.ceil(draws / (2 * batch_size * sampler.k))
     uniform = Uniform(graph.training, k=sampler.k)
     facts = _Facts(graph, extra_true, rng.device)
     own, base = AuditAccumulator(graph, rng.device), AuditAccumulator(graph, rng.device)
-    with _as_it_was(sampler), eval_mode(torch.nn.Module() if model is None else model):
-        for some in _batches(triples.to(rng.device), batch, batches, rng):
-            queries = tail_and_head_queries(some, len(graph.relations))
-            score, yardstick = (lambda ids: _refuse_scores(sampler)), None
+    with _restored(sampler), eval_mode(torch.nn.Module() if model is None else model):
+        for batch in _batches(triples.to(rng.device), batch_size, batches, rng):
+            queries = tail_and_head_queries(batch, len(graph.relations))
+            score, scale = (lambda ids: _refuse_scores(sampler)), None
             if model is not None:
                 score = model(queries)
-                yardstick = _Yardstick.of(queries, score, facts, reference, rng)
-            for part, tally in ((sampler, own), (uniform, base)):
+                scale = _ScoreScale.of(queries, score, reference, facts.known.num_entities, rng)
+            for part, accumulator in ((sampler, own), (uniform, base)):
                 drawn = part.sample(queries, score, rng)
-                hardness = yardstick and yardstick.hardness(queries, score(drawn.ids))
-                tally.add(queries, drawn, *facts.among(queries, drawn.ids), hardness)
+                hardness = scale and scale.hardness(queries, score(drawn.ids))
+                known, withheld = facts.among(queries, drawn.ids)
+                accumulator.add(queries, drawn, known, withheld, hardness)
     return _audit(sampler, own, _audit(uniform, base))
 
 
 def _audit(
-    sampler: NegativeSampler, tally: AuditAccumulator, baseline: Audit | None = None
+    sampler: NegativeSampler, accumulator: AuditAccumulator, baseline: Audit | None = None
 ) -> Audit:
     return Audit(
         type(sampler).__name__,
         sampler.k,
-        *tally.offers(),
-        tally.bands(),
-        tally.calibration(),
+        *accumulator.stats(),
+        accumulator.bands(),
+        accumulator.calibration.result(),
         baseline,
     )
 
 
 class _Facts:
-    """Tells training facts from withheld ones."""
+    """Training facts and withheld facts."""
 
-    def __init__(self, graph: KnowledgeGraph, extra_true: Tensor, device: torch.device):
+    def __init__(self, graph: KnowledgeGraph, extra_true: Tensor, device: torch.device) -> None:
         held = torch.cat([graph.valid, graph.test, extra_true.to(graph.test.device)])
         sizes = len(graph.entities), len(graph.relations)
         self.known = TripleIndex(graph.train.to(device), *sizes)
@@ -146,50 +155,55 @@ class _Facts:
     def among(
         self, queries: Queries, ids: Int[Tensor, "G K"]
     ) -> tuple[Bool[Tensor, "B K"], Bool[Tensor, "B K"]]:
-        """Which candidates are training facts, and which withheld ones, the answer apart."""
-        wrong = not_answer(queries.answer, ids)
+        """Which candidates are training facts and which are withheld facts, except the answer."""
+        other = not_answer(queries.answer, ids)
         known = self.known.contains(queries, ids)
-        return wrong & known, wrong & ~known & self.withheld.contains(queries, ids)
+        return other & known, other & ~known & self.withheld.contains(queries, ids)
 
 
 @dataclass(frozen=True, eq=False)
-class _Yardstick:
-    """Scores of each query's answer and, sorted, of entities that stand for all."""
+class _ScoreScale:
+    """Scores of each query's answer and, sorted, of a sample of all entities."""
 
     answer: Float[Tensor, "B 1"]
-    others: Float[Tensor, "B M"]
+    reference: Float[Tensor, "B M"]
 
     @classmethod
     def of(
-        cls, queries: Queries, score: Scorer, facts: _Facts, reference: int, rng: torch.Generator
-    ) -> "_Yardstick":
-        order = torch.randperm(facts.known.num_entities, generator=rng, device=rng.device)
-        answer, others = score(queries.answer.unsqueeze(1)), score(order[:reference].unsqueeze(0))
-        refuse_nan(queries, torch.cat([answer, others], dim=1))
-        return cls(answer, others.sort(dim=1).values)
+        cls,
+        queries: Queries,
+        score: Scorer,
+        size: int,
+        num_entities: int,
+        rng: torch.Generator,
+    ) -> "_ScoreScale":
+        sample = torch.randperm(num_entities, generator=rng, device=rng.device)[:size]
+        answer, reference = score(queries.answer.unsqueeze(1)), score(sample.unsqueeze(0))
+        check_no_nan(queries, torch.cat([answer, reference], dim=1))
+        return cls(answer, reference.sort(dim=1).values)
 
     def hardness(self, queries: Queries, scores: Float[Tensor, "B K"]) -> Float[Tensor, "2 B K"]:
-        """Share of entities that score lower, ties counting half, and whether the answer does."""
-        refuse_nan(queries, scores)
-        lower = torch.searchsorted(self.others, scores)
-        not_higher = torch.searchsorted(self.others, scores, right=True)
-        percentile = (lower + not_higher).double() / (2 * self.others.shape[1])
+        """Fraction of entities that score lower, ties counting half; 1 above the answer, else 0."""
+        check_no_nan(queries, scores)
+        lower = torch.searchsorted(self.reference, scores)
+        not_higher = torch.searchsorted(self.reference, scores, right=True)
+        percentile = (lower + not_higher).double() / (2 * self.reference.shape[1])
         return torch.stack([percentile, (scores > self.answer).double()])
 
 
 def _batches(
-    triples: Int[Tensor, "T 3"], batch: int, batches: int, rng: torch.Generator
+    triples: Int[Tensor, "T 3"], batch_size: int, batches: int, rng: torch.Generator
 ) -> Iterator[Int[Tensor, "b 3"]]:
-    """Full batches of triples in random order, from the start again when all were used."""
+    """Full batches of triples in random order, which starts over when all were used."""
     order = torch.randperm(len(triples), generator=rng, device=rng.device)
-    for start in range(0, batches * batch, batch):
-        place = torch.arange(start, start + batch, device=rng.device) % len(triples)
-        yield triples[order[place]]
+    for start in range(0, batches * batch_size, batch_size):
+        position = torch.arange(start, start + batch_size, device=rng.device) % len(triples)
+        yield triples[order[position]]
 
 
 @contextmanager
-def _as_it_was(sampler: NegativeSampler) -> Iterator[None]:
-    """Put the sampler's state back afterwards: some learn, or remember, when they draw."""
+def _restored(sampler: NegativeSampler) -> Iterator[None]:
+    """Restore the sampler's state afterwards: some learn, or remember, when they draw."""
     state = copy.deepcopy(sampler.state_dict())
     try:
         yield
@@ -218,5 +232,5 @@ def _check_triples(graph: KnowledgeGraph, triples: Tensor, extra_true: Tensor) -
 
 def _refuse_scores(sampler: NegativeSampler) -> NoReturn:
     raise ValueError(
-        f"{type(sampler).__name__} asks for the main model's scores; give the audit a model"
+        f"{type(sampler).__name__} needs the scores of a model; give the audit a model"
     )

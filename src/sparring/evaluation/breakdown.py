@@ -1,4 +1,4 @@
-"""Where a model is good and where it is not, and how sure one may be of either."""
+"""Metrics by groups of queries, and bootstrap intervals of metrics and of their differences."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -12,26 +12,25 @@ from torch import Tensor
 from sparring.data.graph import CARDINALITIES, KnowledgeGraph, cardinality
 from sparring.evaluation.ranking import RankingResult
 
-ASKED = ("tail", "head")
+ENDS = ("tail", "head")  # what a query predicts
 DEGREE_BANDS = ("0", "1-3", "4-15", "16-63", "64-255", "256-1023", "1024+")
-FEWEST = 10  # triples; of fewer, a resample says little about the next sample
-CELLS = 2**22  # weights held at once while resampling
+MIN_TRIPLES = 10  # with fewer, a bootstrap interval says little
+MAX_WEIGHTS = 2**22  # weights held at once while resampling
 
 
 @dataclass(frozen=True)
 class Row:
-    """How well the queries of one group are answered.
+    """Metrics of the queries of one group.
 
     Attributes:
         group: what the queries are grouped by: "overall", "side", "cardinality" (of the
             relation), "cardinality and side", "degree" (of the answer) or "relation".
-        name: the queries' place in that grouping, such as "tail", "1-N", "1-N tail", "4-15" or
-            a relation's name.
-        queries: how many there are; a triple asks two.
-        mrr, mr, amri, hits1, hits3, hits10: see `RankingResult`; between 0 and 1, but for `mr`,
-            which is a rank, and `amri`, which is below 0 where worse than chance.
-        mrr_low, mrr_high: percentile bootstrap interval of `mrr`; None where the queries come
-            from fewer than ten triples.
+        name: the group, such as "tail", "1-N", "1-N tail", "4-15" or a relation's name.
+        queries: number of queries; each triple has two.
+        mrr, mr, amri, hits1, hits3, hits10: see `RankingResult`; between 0 and 1, except for `mr`,
+            which is a rank, and `amri`, which is negative for a model worse than chance.
+        mrr_low, mrr_high: percentile bootstrap interval of `mrr`; None if the queries come from
+            fewer than ten triples.
     """
 
     group: str
@@ -52,8 +51,9 @@ class Breakdown:
     """One row per group that has queries, coarse groupings first.
 
     Attributes:
-        level: probability that the intervals aim at.
-        replicates: resamples behind each interval.
+        rows: the groups.
+        level: nominal coverage of the intervals.
+        replicates: resamples of each interval.
     """
 
     rows: tuple[Row, ...]
@@ -61,7 +61,7 @@ class Breakdown:
     replicates: int
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain lists, numbers and strings, as JSON knows them."""
+        """Lists, numbers, strings and None, as JSON holds them."""
         return {**asdict(self), "rows": [asdict(row) for row in self.rows]}
 
     def table(self) -> pl.DataFrame:
@@ -78,7 +78,7 @@ class Difference(NamedTuple):
 
 
 def degree_band(degree: Float[Tensor, "M"]) -> Int[Tensor, "M"]:
-    """Place in `DEGREE_BANDS` of each training degree: each band is four times the one before."""
+    """Position in `DEGREE_BANDS` of each training degree."""
     lowest = torch.tensor([1.0, 4.0, 16.0, 64.0, 256.0, 1024.0], device=degree.device)
     return torch.bucketize(degree, lowest, right=True)
 
@@ -91,17 +91,19 @@ def breakdown(
     replicates: int = 1000,
     level: float = 0.95,
 ) -> Breakdown:
-    """Metrics overall, by side, cardinality class, degree of the answer, and relation.
+    """Metrics overall, by predicted end, cardinality class, degree of the answer, and relation.
 
     Degrees and cardinality classes are those of the training graph. Intervals are percentiles
-    over bootstrap resamples of triples (Efron & Tibshirani, 1993); both queries of a triple are
-    drawn together, for they are no independent evidence. In groups that a resample may miss,
-    the percentiles are over the resamples that have a query of the group.
+    over bootstrap resamples of triples (Efron & Tibshirani, 1993). Both queries of a triple are
+    drawn together, because they are not independent. Resamples without a query of a group are
+    left out of its percentiles.
 
     Args:
+        evaluation: result of `evaluate`.
+        graph: the graph that was evaluated.
         rng: on the CPU.
-        replicates: resamples behind each interval.
-        level: probability that the intervals aim at.
+        replicates: resamples of each interval.
+        level: nominal coverage of the intervals.
 
     Raises:
         ValueError: if `level` is not between 0 and 1, `replicates` is below 1, or the evaluation
@@ -113,7 +115,7 @@ def breakdown(
             f"the ranks are of a graph with {evaluation.num_relations} relations, but "
             f"{graph.name} has {len(graph.relations)}; give the graph that was evaluated"
         )
-    triples = _triples(evaluation)
+    triples = _num_triples(evaluation)
     names, group = _groups(evaluation, graph)
     query = torch.arange(2 * triples).repeat(len(group))
     group = group.flatten()
@@ -136,11 +138,11 @@ def breakdown(
     )
 
     rows = []
-    for place in queries.nonzero().flatten().tolist():
-        mrr, mr, rivals, hits1, hits3, hits10 = mean[place].tolist()
-        amri = 1 - 2 * (mr - 1) / rivals if rivals else 0.0
-        title, name = names[place]
-        count, (low, high) = int(queries[place]), intervals[place]
+    for row in queries.nonzero().flatten().tolist():
+        mrr, mr, competitors, hits1, hits3, hits10 = mean[row].tolist()
+        amri = 1 - 2 * (mr - 1) / competitors if competitors else 0.0
+        title, name = names[row]
+        count, (low, high) = int(queries[row]), intervals[row]
         rows.append(Row(title, name, count, mrr, low, high, mr, amri, hits1, hits3, hits10))
     return Breakdown(tuple(rows), level, replicates)
 
@@ -155,19 +157,19 @@ def paired_difference(
 ) -> Difference:
     """MRR of model `a` minus that of model `b` on the same queries, with its interval.
 
-    Each bootstrap resample draws triples, the same for both models, and, where there are
-    evaluations of several training runs of a model, also draws among these: so the interval
-    speaks of other test triples and of other seeds. With few seeds it is somewhat too short, by
-    the factor sqrt(1 - 1 / seeds) in the seeds' part of it.
+    Each bootstrap resample draws triples, the same for both models. Where a model has several
+    training runs, it also draws among these, so that the interval covers other test triples and
+    other seeds. With few seeds it is somewhat too short: the part that comes from seeds is short
+    by the factor sqrt(1 - 1 / seeds).
 
     Args:
-        a, b: one evaluation per training run; the runs of one model are its seeds.
+        a, b: one evaluation per training run; the runs of one model differ in the seed.
         rng: on the CPU.
-        replicates: resamples behind the interval.
-        level: probability that the interval aims at.
+        replicates: resamples of the interval.
+        level: nominal coverage of the interval.
 
     Raises:
-        ValueError: if the queries or the rivals of two evaluations differ, if a model has no
+        ValueError: if the queries or the candidates of two evaluations differ, if a model has no
             evaluation, or for the reasons of `breakdown`.
     """
     _check_options(replicates, level)
@@ -175,19 +177,21 @@ def paired_difference(
     if not all(models):
         raise ValueError("each model needs at least one evaluation; got an empty list")
     first = models[0][0]
-    triples = _triples(first)
+    triples = _num_triples(first)
     for other in (*models[0][1:], *models[1]):
-        _refuse_other_queries(first, other)
+        _check_same_queries(first, other)
     scores = [torch.stack([_by_triple(run, triples) for run in runs], dim=1) for runs in models]
     difference = (scores[0].mean() - scores[1].mean()).item()
-    drawn = []
+    differences = []
     for weight in _resamples(triples, replicates, rng):
         mrr = [
-            ((weight.T / triples) @ score * _redrawn(score.shape[1], weight.shape[1], rng)).sum(1)
+            (
+                (weight.T / triples) @ score * _resampled_runs(score.shape[1], weight.shape[1], rng)
+            ).sum(1)
             for score in scores
         ]
-        drawn.append(mrr[0] - mrr[1])
-    low, high = _ends(torch.cat(drawn), level).tolist()
+        differences.append(mrr[0] - mrr[1])
+    low, high = _interval(torch.cat(differences), level).tolist()
     return Difference(difference, low, high)
 
 
@@ -198,8 +202,8 @@ def _check_options(replicates: int, level: float) -> None:
         raise ValueError(f"level must lie between 0 and 1; got {level}")
 
 
-def _triples(evaluation: RankingResult) -> int:
-    """How many triples were evaluated."""
+def _num_triples(evaluation: RankingResult) -> int:
+    """Number of triples that were evaluated."""
     count, odd = divmod(len(evaluation.rank), 2)
     tails, heads = slice(0, count), slice(count, None)
     paired = not odd and all(
@@ -221,27 +225,27 @@ def _triples(evaluation: RankingResult) -> int:
 def _groups(
     evaluation: RankingResult, graph: KnowledgeGraph
 ) -> tuple[list[tuple[str, str]], Int[Tensor, "L Q"]]:
-    """Titles and names of all groups, and each query's place among them in each grouping."""
+    """Titles and names of all groups, and the group of each query in each grouping."""
     relation, answer = evaluation.relation.cpu(), evaluation.answer.cpu()
     side, forward = relation // evaluation.num_relations, relation % evaluation.num_relations
     kind = cardinality(graph.training)[forward]
     band = degree_band(graph.training.degree)[answer]
     groupings = {
         "overall": (["all"], torch.zeros_like(side)),
-        "side": (ASKED, side),
+        "side": (ENDS, side),
         "cardinality": (CARDINALITIES, kind),
         "cardinality and side": (
-            [f"{name} {end}" for name in CARDINALITIES for end in ASKED],
-            len(ASKED) * kind + side,
+            [f"{name} {end}" for name in CARDINALITIES for end in ENDS],
+            len(ENDS) * kind + side,
         ),
         "degree": (DEGREE_BANDS, band),
         "relation": (list(graph.relations), forward),
     }
-    names, places = [], []
+    names, positions = [], []
     for title, (members, group) in groupings.items():
-        places.append(group + len(names))
+        positions.append(group + len(names))
         names.extend((title, member) for member in members)
-    return names, torch.stack(places)
+    return names, torch.stack(positions)
 
 
 def _intervals(
@@ -254,9 +258,9 @@ def _intervals(
     rng: torch.Generator,
 ) -> list[tuple[float | None, float | None]]:
     """Bootstrap interval of the mean value of each group, resampling triples."""
-    place = torch.stack([group, triple])
+    indices = torch.stack([group, triple])
     total, count = (
-        torch.sparse_coo_tensor(place, entry, shape, check_invariants=False).coalesce()
+        torch.sparse_coo_tensor(indices, entry, shape, check_invariants=False).coalesce()
         for entry in (value, torch.ones_like(value))
     )
     mean = torch.cat(
@@ -266,16 +270,20 @@ def _intervals(
         ],
         dim=1,
     )
-    enough = torch.bincount(count.indices()[0], minlength=shape[0]) >= FEWEST
-    ends = torch.cat([_ends(rows, level) for rows in mean.split(max(1, CELLS // replicates))], 1)
-    return [(low, high) if fit else (None, None) for low, high, fit in zip(*ends.tolist(), enough)]
+    enough = torch.bincount(count.indices()[0], minlength=shape[0]) >= MIN_TRIPLES
+    chunks = mean.split(max(1, MAX_WEIGHTS // replicates))
+    bounds = torch.cat([_interval(rows, level) for rows in chunks], 1)
+    return [
+        (low, high) if reliable else (None, None)
+        for low, high, reliable in zip(*bounds.tolist(), enough)
+    ]
 
 
 def _resamples(
     triples: int, replicates: int, rng: torch.Generator
 ) -> Iterator[Float[Tensor, "T s"]]:
-    """How often each triple is drawn, in each of so many draws of T triples with replacement."""
-    columns = max(1, CELLS // triples)
+    """How often each triple is drawn, in each resample of T triples with replacement."""
+    columns = max(1, MAX_WEIGHTS // triples)
     for start in range(0, replicates, columns):
         shape = (triples, min(columns, replicates - start))
         picked = torch.randint(triples, shape, generator=rng)
@@ -283,14 +291,14 @@ def _resamples(
         yield torch.zeros(shape, dtype=torch.double).scatter_add_(0, picked, one)
 
 
-def _redrawn(runs: int, replicates: int, rng: torch.Generator) -> Float[Tensor, "s runs"]:
-    """Share of each run in each of so many draws of the runs with replacement."""
+def _resampled_runs(runs: int, replicates: int, rng: torch.Generator) -> Float[Tensor, "s runs"]:
+    """Weight of each run in each resample of the runs with replacement."""
     picked = torch.randint(runs, (replicates, runs), generator=rng)
     return torch.nn.functional.one_hot(picked, runs).double().mean(1)
 
 
-def _ends(draws: Float[Tensor, "*rows s"], level: float) -> Float[Tensor, "2 *rows"]:
-    """The percentiles between which a share `level` of the draws lies; NaNs do not count."""
+def _interval(draws: Float[Tensor, "*rows s"], level: float) -> Float[Tensor, "2 *rows"]:
+    """The central interval that holds a fraction `level` of the draws; NaNs are left out."""
     tail = (1 - level) / 2
     return draws.nanquantile(torch.tensor([tail, 1 - tail], dtype=draws.dtype), dim=-1)
 
@@ -300,7 +308,7 @@ def _by_triple(evaluation: RankingResult, triples: int) -> Float[Tensor, "T"]:
     return evaluation.rank.cpu().double().reciprocal().view(2, triples).mean(0)
 
 
-def _refuse_other_queries(one: RankingResult, other: RankingResult) -> None:
+def _check_same_queries(one: RankingResult, other: RankingResult) -> None:
     for name in ("anchor", "relation", "answer", "candidates"):
         mine, theirs = getattr(one, name).cpu(), getattr(other, name).cpu()
         if len(mine) != len(theirs):

@@ -1,6 +1,4 @@
-"""What a generator has learnt helps the main model predict.
-
-What does a trained model answer? The best entities for questions asked by name."""
+"""Predict the best entities for queries given by name, with a model alone or with its generator."""
 
 import csv
 import io
@@ -22,16 +20,16 @@ from sparring.batch import Queries, Scorer
 from sparring.data.graph import SPLITS, KnowledgeGraph
 from sparring.data.index import TripleIndex
 from sparring.data.vocabulary import UnknownNameError, Vocabulary
-from sparring.evaluation.ranking import eval_mode, fitting, refuse_nan
+from sparring.evaluation.ranking import check_no_nan, chunk_sizes, eval_mode
 from sparring.models.base import KGEModel
 
 
 @runtime_checkable
-class Guide(Protocol):
-    """A sampler with an opinion of its own about every entity."""
+class ProposalDistribution(Protocol):
+    """A sampler that knows the log-probability of every entity."""
 
     def opinion(self, queries: Queries) -> Scorer:
-        """Log-probability of any candidates, known answers included."""
+        """Log-probabilities of any candidates, known answers included."""
         ...
 
     def topk(self, queries: Queries, m: int) -> Int[Tensor, "B m"]:
@@ -40,48 +38,52 @@ class Guide(Protocol):
 
 
 class Ensemble(KGEModel):
-    """Scores of a main model plus weight times the log-probabilities of its generator.
+    """Scores of a model plus weight times the log-probabilities of its generator.
 
-    An ensemble of two models that have learnt from each other, for evaluating and predicting.
+    An ensemble of two models that learned from each other, to evaluate and to predict with.
 
     Args:
-        weight: to be chosen on validation triples; 0 leaves the main model alone.
+        model: the main model.
+        proposal: the generator it was trained with.
+        weight: of the log-probabilities, chosen on validation triples; 0 uses the model alone.
     """
 
-    def __init__(self, model: KGEModel, guide: Guide, *, weight: float):
+    def __init__(self, model: KGEModel, proposal: ProposalDistribution, *, weight: float) -> None:
         super().__init__()
-        self.model, self.guide, self.weight = model, guide, weight
+        self.model, self.proposal, self.weight = model, proposal, weight
 
-    def forward(self, queries):
-        score, opinion = self.model(queries), self.guide.opinion(queries)
-        return lambda ids: score(ids) + self.weight * opinion(ids)
+    def forward(self, queries: Queries) -> Scorer:
+        """Weighted sums of scores and log-probabilities."""
+        score, log_prob = self.model(queries), self.proposal.opinion(queries)
+        return lambda ids: score(ids) + self.weight * log_prob(ids)
 
 
-def as_guide(sampler: object) -> Guide:
-    """The sampler, if it has an opinion.
+def as_proposal(sampler: object) -> ProposalDistribution:
+    """The sampler, if it knows the log-probability of every entity.
 
     Raises:
-        ValueError: if it has none.
+        ValueError: if it does not.
     """
-    if not isinstance(sampler, Guide):
+    if not isinstance(sampler, ProposalDistribution):
         raise ValueError(
-            f"{type(sampler).__name__} has no opinion about entities that it does not draw; "
-            'train with sampler = { name = "sparring" } to be guided'
+            f"{type(sampler).__name__} knows no probabilities of entities; train with "
+            'sampler = { name = "generator" }'
         )
     return sampler
 
 
-WANTED = "?"  # stands for the entity asked for, in files and tables
+WANTED = "?"  # stands for the entity to predict, in files and tables
 
 
 @dataclass(frozen=True)
 class PredictionQuery:
-    """Which entity completes the triple? The end that is None is asked for.
+    """A triple to complete: the end that is None is predicted.
 
     Entities and relations are given by name, or by a label that only one of them has.
 
     Attributes:
-        place: where the question stands, for messages; such as "questions.tsv, line 3".
+        head, relation, tail: names or labels; None for the end to predict.
+        source: where the query comes from, for messages; such as "queries.tsv, line 3".
 
     Raises:
         ValueError: unless exactly one of head and tail is None.
@@ -90,13 +92,13 @@ class PredictionQuery:
     head: str | None
     relation: str
     tail: str | None
-    place: str = "question"
+    source: str = "query"
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if (self.head is None) == (self.tail is None):
             count = "both ends" if self.head is None else "neither end"
             raise ValueError(
-                f"{self.place} asks for {count} of its triple; ask for one of head and tail"
+                f"{self.source} asks for {count} of its triple; ask for one of head and tail"
             )
 
     @property
@@ -107,17 +109,18 @@ class PredictionQuery:
 
 @dataclass(frozen=True)
 class Answer:
-    """One entity, as an answer to one question.
+    """One entity that answers one query.
 
     Attributes:
-        question: its position among those asked, from 0.
-        head, relation, tail: the question, by name; "?" at the end that is asked for.
+        query: position of the query, from 0.
+        head, relation, tail: the query, by name; "?" at the end to predict.
         rank: 1 is best; among the entities that were not removed.
-        score: the model's, in its own units; higher is more plausible.
-        known: is this a fact of the graph, in any split?
+        entity, label: the answer, by name and by label.
+        score: of the model, in its own units; higher is more plausible.
+        known: whether this is a fact of the graph, in any split.
     """
 
-    question: int
+    query: int
     head: str
     relation: str
     tail: str
@@ -130,7 +133,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class Prediction:
-    """Answers in order of the questions, best first."""
+    """Answers in the order of the queries, best first."""
 
     answers: tuple[Answer, ...]
 
@@ -139,11 +142,11 @@ class Prediction:
         return pl.DataFrame([asdict(answer) for answer in self.answers], schema=_FIELDS)
 
     def rich(self) -> Table:
-        """The answers for a terminal; names are shown as they are, whatever brackets they hold."""
-        table = Table("question", "rank", "entity", "label", "score", "known")
+        """The answers as a table for a terminal; brackets in names are shown as they are."""
+        table = Table("query", "rank", "entity", "label", "score", "known")
         for answer in self.answers:
-            asked = f"{answer.head}  {answer.relation}  {answer.tail}"
-            cells = (asked, str(answer.rank), answer.entity, answer.label, f"{answer.score:.4g}")
+            query = f"{answer.head}  {answer.relation}  {answer.tail}"
+            cells = (query, str(answer.rank), answer.entity, answer.label, f"{answer.score:.4g}")
             table.add_row(*map(Text, cells), "yes" if answer.known else "")
         return table
 
@@ -166,102 +169,107 @@ class Prediction:
 def predict(
     model: KGEModel,
     graph: KnowledgeGraph,
-    questions: Sequence[PredictionQuery],
+    queries: Sequence[PredictionQuery],
     *,
     k: int = 10,
     remove: Sequence[str] = SPLITS,
-    batch: int = 1024,
+    batch_size: int = 1024,
     max_scores: int = 2**25,
-    guide: Guide | None = None,
+    proposal: ProposalDistribution | None = None,
     retrieve: int = 0,
 ) -> Prediction:
-    """The k entities that score highest, for each question.
+    """The k entities with the highest scores, for each query.
 
-    Scores are compared in float32, and ties go to the smaller id, so that neither `batch` nor
-    `max_scores` decides.
+    Scores are compared in float32, and ties go to the smaller id, so that the answers do not
+    depend on `batch_size` or `max_scores`.
 
     Args:
-        k: answers per question; fewer where fewer entities are left.
-        remove: splits whose facts are no answers; none of them for everything the model says.
-        batch: questions encoded together, at most.
+        model: a trained model.
+        graph: names of entities and relations, and known facts.
+        queries: what to predict.
+        k: answers per query; fewer if fewer entities are left.
+        remove: splits whose facts are removed from the answers.
+        batch_size: queries encoded together, at most.
         max_scores: scores held at once, at most.
-        guide: whom to ask for candidates.
-        retrieve: score only so many entities per question, which the guide finds most probable;
-            0 for all entities.
+        proposal: the generator that proposes candidates.
+        retrieve: number of entities to score per query, those most probable to the generator; 0
+            scores all entities.
 
     Raises:
-        UnknownNameError: for a name that the graph does not have; says which names are near.
-        ValueError: if `k`, `batch` or `max_scores` is below 1, a split is unknown, or there is
-            no guide to retrieve fewer than all entities.
+        UnknownNameError: for a name that the graph does not have; suggests similar names.
+        ValueError: if `k`, `batch_size` or `max_scores` is below 1, a split is unknown, or there
+            is no `proposal` to retrieve entities from.
         FloatingPointError: if a score is NaN.
     """
     if k < 1:
         raise ValueError(f"k must be at least 1; got {k}")
     if unknown := [split for split in remove if split not in SPLITS]:
         raise ValueError(f"unknown split {unknown[0]!r}; remove any of {', '.join(SPLITS)}")
-    if retrieve < 0 or (retrieve and guide is None):
-        raise ValueError(f"a guide is needed to score only some entities; got retrieve={retrieve}")
-    rows, chunk = fitting(batch, max_scores, len(graph.entities))
+    if retrieve < 0 or (retrieve and proposal is None):
+        raise ValueError(
+            f"a proposal is needed to score only some entities; got retrieve={retrieve}"
+        )
+    rows, chunk = chunk_sizes(batch_size, max_scores, len(graph.entities))
     device = next((parameter.device for parameter in model.parameters()), graph.train.device)
-    queries = _queries(questions, graph, device)
+    encoded = _queries(queries, graph, device)
     removed, known = _facts(graph, remove, device), _facts(graph, SPLITS, device)
     answers: list[Answer] = []
     with eval_mode(model):
-        for start in range(0, len(queries), rows):
-            some = queries[start : start + rows]
-            if guide and retrieve:
-                key = _best_of(some, model(some), removed, guide.topk(some, retrieve), k=k)
+        for start in range(0, len(encoded), rows):
+            batch = encoded[start : start + rows]
+            if proposal and retrieve:
+                ids = proposal.topk(batch, retrieve)
+                key = _best_of(batch, model(batch), removed, ids, k=k)
             else:
-                key = _best(some, model(some), removed, k=k, chunk=chunk)
-            answers += _answers(graph, some, key, known, start)
+                key = _best(batch, model(batch), removed, k=k, chunk=chunk)
+            answers += _answers(graph, batch, key, known, start)
     return Prediction(tuple(answers))
 
 
-def read_questions(path: Path) -> list[PredictionQuery]:
-    """The questions of a file, one per line: head, relation and tail, separated by tabs.
+def read_queries(path: Path) -> list[PredictionQuery]:
+    """Read queries from a file, one per line: head, relation and tail, separated by tabs.
 
-    The end that is asked for is written as "?". Names are kept as they are; empty lines are
-    passed over.
+    The end to predict is written as "?". Names are kept as they are; empty lines are skipped.
 
     Raises:
-        ValueError: for a line of another form, or if there are no questions; names the line.
+        ValueError: for a line of another form, or if there are no queries; names the line.
     """
-    questions = []
+    queries = []
     text = path.read_bytes().removeprefix(b"\xef\xbb\xbf")  # a byte order mark
     for number, line in enumerate(text.split(b"\n"), start=1):
-        place = f"{path}, line {number}"
+        source = f"{path}, line {number}"
         try:
             fields = line.removesuffix(b"\r").decode().split("\t")
         except UnicodeDecodeError as error:
             raise ValueError(
-                f"{place} is not UTF-8: {error.reason}; save the file as UTF-8"
+                f"{source} is not UTF-8: {error.reason}; save the file as UTF-8"
             ) from None
         if fields == [""]:
             continue
         if len(fields) != 3:
             raise ValueError(
-                f"{place} has {len(fields)} fields: {fields}; give head, relation and tail, "
-                f"separated by tabs, with {WANTED} for the end that is asked for"
+                f"{source} has {len(fields)} fields: {fields}; give head, relation and tail, "
+                f"separated by tabs, with {WANTED} for the end to predict"
             )
         head, tail = (None if end == WANTED else end for end in (fields[0], fields[2]))
-        questions.append(PredictionQuery(head, fields[1], tail, place))
-    if not questions:
-        raise ValueError(f"{path} holds no questions; give lines such as France\tcapital\t{WANTED}")
-    return questions
+        queries.append(PredictionQuery(head, fields[1], tail, source))
+    if not queries:
+        raise ValueError(f"{path} holds no queries; give lines such as France\tcapital\t{WANTED}")
+    return queries
 
 
 def _answers(
     graph: KnowledgeGraph, queries: Queries, key: Int[Tensor, "B k"], known: TripleIndex, first: int
 ) -> list[Answer]:
-    """What the keys say, by name; the queries are those from question `first` on."""
+    """The answers that the keys stand for, by name; `first` is the number of the first query."""
     ids, score = _from_key(key)
     fact = known.contains(queries, ids.clamp(0, known.num_entities - 1))
     row, rank = (key > NEVER).nonzero(as_tuple=True)
     entity = ids[row, rank]
-    asked = queries[row]
-    head = (asked.relation >= len(graph.relations)).tolist()
-    anchors = _strings(graph.entities.names, asked.anchor)
-    relations = _strings(graph.relations.names, asked.relation % len(graph.relations))
+    query = queries[row]
+    head = (query.relation >= len(graph.relations)).tolist()
+    anchors = _strings(graph.entities.names, query.anchor)
+    relations = _strings(graph.relations.names, query.relation % len(graph.relations))
     columns = (
         (first + row).tolist(),
         [WANTED if wanted else anchor for wanted, anchor in zip(head, anchors)],
@@ -281,30 +289,30 @@ def _strings(column: pl.Series, ids: Int[Tensor, "A"]) -> list[str]:
 
 
 def _queries(
-    questions: Sequence[PredictionQuery], graph: KnowledgeGraph, device: torch.device
+    queries: Sequence[PredictionQuery], graph: KnowledgeGraph, device: torch.device
 ) -> Queries:
-    """The questions as ids. What stands for their answers is of no importance."""
-    places = [question.place for question in questions]
-    anchor = _ids(graph.entities, [question.anchor for question in questions], places)
-    relation = _ids(graph.relations, [question.relation for question in questions], places)
-    head = torch.tensor([question.head is None for question in questions], dtype=torch.long)
+    """The queries as ids; their answers are unknown, and the anchors stand in for them."""
+    sources = [query.source for query in queries]
+    anchor = _ids(graph.entities, [query.anchor for query in queries], sources)
+    relation = _ids(graph.relations, [query.relation for query in queries], sources)
+    head = torch.tensor([query.head is None for query in queries], dtype=torch.long)
     relation = relation + head * len(graph.relations)
     anchor, relation = anchor.to(device), relation.to(device)
     return Queries(anchor, relation, anchor, torch.ones(len(anchor), device=device))
 
 
-def _ids(vocabulary: Vocabulary, names: list[str], places: list[str]) -> Int[Tensor, "B"]:
+def _ids(vocabulary: Vocabulary, names: list[str], sources: list[str]) -> Int[Tensor, "B"]:
     try:
         return vocabulary.ids(names)
     except UnknownNameError as error:
-        usual = set(vocabulary)
-        asked = next(row for row, name in enumerate(names) if not _given(vocabulary, usual, name))
-        raise UnknownNameError(f"{places[asked]}: {error}") from None
+        known = set(vocabulary)
+        row = next(row for row, name in enumerate(names) if not _is_known(vocabulary, known, name))
+        raise UnknownNameError(f"{sources[row]}: {error}") from None
 
 
-def _given(vocabulary: Vocabulary, usual: set[str], name: str) -> bool:
-    """Is this a name, or the label of one?"""
-    return name in usual or (vocabulary.labels == name).sum() == 1
+def _is_known(vocabulary: Vocabulary, names: set[str], name: str) -> bool:
+    """Whether this is a name, or a label that only one has."""
+    return name in names or (vocabulary.labels == name).sum() == 1
 
 
 def _facts(graph: KnowledgeGraph, splits: Sequence[str], device: torch.device) -> TripleIndex:
@@ -315,14 +323,14 @@ def _facts(graph: KnowledgeGraph, splits: Sequence[str], device: torch.device) -
 def _best(
     queries: Queries, score: Scorer, removed: TripleIndex, *, k: int, chunk: int
 ) -> Int[Tensor, "B k"]:
-    """Keys of the k best entities of each query, best first; `NEVER` where there are fewer."""
+    """Keys of the k best entities of each query, best first; `NEVER` if there are fewer."""
     row, entity = removed.answers(queries)
-    everyone = torch.arange(removed.num_entities, device=queries.anchor.device).unsqueeze(0)
-    best = everyone.new_empty(len(queries), 0)
+    everything = torch.arange(removed.num_entities, device=queries.anchor.device).unsqueeze(0)
+    best = everything.new_empty(len(queries), 0)
     for start in range(0, removed.num_entities, chunk):
-        ids = everyone[:, start : start + chunk]
+        ids = everything[:, start : start + chunk]
         scores = score(ids)
-        refuse_nan(queries, scores)
+        check_no_nan(queries, scores)
         key = _key(ids, scores)
         inside = (entity >= start) & (entity < start + chunk)
         key[row[inside], entity[inside] - start] = NEVER
@@ -336,7 +344,7 @@ def _best_of(
 ) -> Int[Tensor, "B k"]:
     """The same among the candidates of each query."""
     scores = score(ids)
-    refuse_nan(queries, scores)
+    check_no_nan(queries, scores)
     key = _key(ids, scores).masked_fill(removed.contains(queries, ids), NEVER)
     return key.topk(min(k, key.shape[1]), dim=1).values
 
@@ -344,10 +352,10 @@ def _best_of(
 def _key(ids: Int[Tensor, "G n"], scores: Float[Tensor, "B n"]) -> Int[Tensor, "B n"]:
     """Integers in the order of the scores and, where these tie, in reverse order of the ids.
 
-    The bits of a float, read as an integer, are in order, but for negative ones, which run
-    backwards. No key is `NEVER`, whose upper half would be a NaN.
+    Read as integers, the bits of floats are in order, except that negative floats run backwards.
+    No key is `NEVER`, whose upper half would be a NaN.
     """
-    bits = (scores.float() + 0.0).view(torch.int32)  # + 0.0 makes one zero of two
+    bits = (scores.float() + 0.0).view(torch.int32)  # + 0.0 turns -0.0 into 0.0
     return (_ordered(bits).long() << 32) | (LOW - ids)
 
 
@@ -357,7 +365,7 @@ def _from_key(key: Int[Tensor, "B n"]) -> tuple[Int[Tensor, "B n"], Float[Tensor
 
 
 def _ordered(bits: Int[Tensor, "B n"]) -> Int[Tensor, "B n"]:
-    """Turns the order of negative floats' bits around; doing it twice undoes it."""
+    """Reverse the order of the bits of negative floats; twice gives back the bits."""
     return bits ^ ((bits >> 31) & 0x7FFFFFFF)
 
 

@@ -1,7 +1,4 @@
-"""Exact filtered ranking, in bounded memory.
-
-At most `max_scores` scores are held at once, 4 bytes each; see `fitting` for the rest.
-"""
+"""Exact filtered ranking in bounded memory: `evaluate` and what it is made of."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,9 +22,9 @@ class RankingResult:
     """Filtered ranks of the answers of both queries of each triple; 1 is best.
 
     Attributes:
-        anchor, relation, answer: the queries; relation ids in [0, 2R), heads from R on.
-        rank: 1 + rivals that score higher + half of those that tie.
-        candidates: entities ranked: the answer and its rivals.
+        anchor, relation, answer: the queries; relation ids in [0, 2R), from R on for heads.
+        rank: 1 + candidates that score higher + half of those that tie.
+        candidates: entities ranked: the answer, and all that are not known to be answers.
         num_relations: R.
     """
 
@@ -43,7 +40,7 @@ class RankingResult:
         return self.rank.reciprocal().mean().item()
 
     def hits(self, k: int) -> float:
-        """Share of answers among the first k."""
+        """Hits@k: fraction of answers with rank k or better."""
         return (self.rank <= k).double().mean().item()
 
     def mr(self) -> float:
@@ -53,7 +50,7 @@ class RankingResult:
     def amri(self) -> float:
         """Adjusted mean rank index: 1 is perfect, 0 is chance (Berrendorf et al., 2020).
 
-        0 also where no answer has a rival: then chance and perfection are the same.
+        Also 0 if no answer has another candidate: then chance is perfect.
         """
         chance = (self.candidates.double() - 1).mean().item() / 2
         return 1 - (self.rank - 1).mean().item() / chance if chance else 0.0
@@ -64,60 +61,65 @@ def filtered_rank(
 ) -> tuple[Float[Tensor, "B"], Int[Tensor, "B"]]:
     """Rank of each answer among the entities not known to answer its query, and their number.
 
-    Ties count half: the expected rank under random tie-breaking. The answer's score is taken
-    from the same block of scores as its neighbours', so that rounding cannot hide a tie.
+    Ties count half, which gives the expected rank under random tie-breaking. The answer's score
+    is taken from the same block of scores as its neighbors', so that rounding cannot hide a tie.
 
     Args:
+        queries: with the answers to rank.
+        score: the model's scores of candidates for these queries.
+        known: facts whose entities are left out, except for the answer itself.
         chunk: entities scored at once; with fewer than N, each block is scored twice.
 
     Raises:
-        FloatingPointError: if a score is NaN. NaN compares as "never better", so it would
-            otherwise pass as a perfect rank.
+        FloatingPointError: if a score is NaN. NaN is never greater than another score, so it
+            would otherwise pass as a perfect rank.
     """
     row, entity = known.answers(queries)
-    rival = entity != queries.answer[row]
-    row, entity = row[rival], entity[rival]
+    other = entity != queries.answer[row]
+    row, entity = row[other], entity[other]
     candidates = known.num_entities - torch.bincount(row, minlength=len(queries))
 
-    everyone = torch.arange(known.num_entities, device=queries.anchor.device).unsqueeze(0)
+    everything = torch.arange(known.num_entities, device=queries.anchor.device).unsqueeze(0)
     starts = range(0, known.num_entities, chunk)
-    block = lambda start: score(everyone[:, start : start + chunk])
+    block = lambda start: score(everything[:, start : start + chunk])
     if len(starts) == 1:
         whole = block(0)
         block = lambda start: whole
     nothing = torch.zeros((), device=queries.anchor.device)
-    target = sum((_of_answer(queries, block(start), start) for start in starts), nothing)
+    target = sum((_answer_score(queries, block(start), start) for start in starts), nothing)
 
     above = torch.zeros_like(candidates)
     at_least = torch.zeros_like(candidates)
     for start in starts:
         inside = (entity >= start) & (entity < start + chunk)
         hidden = (row[inside], entity[inside] - start)
-        more, same_or_more = _count(block(start), target, hidden)
+        more, same_or_more = _count_unknown(block(start), target, hidden)
         above += more
         at_least += same_or_more
     best, worst = 1 + above, at_least  # the answer ties with itself
     return (best + worst).double() / 2, candidates
 
 
-def _of_answer(queries: Queries, scores: Float[Tensor, "B n"], start: int) -> Float[Tensor, "B 1"]:
-    """The answer's score where it lies in the block that begins at `start`, else 0."""
-    refuse_nan(queries, scores)
-    spot = queries.answer.unsqueeze(1) - start
-    here = (spot >= 0) & (spot < scores.shape[1])
-    return scores.gather(1, spot.clamp(0, scores.shape[1] - 1)).where(here, 0)
+def _answer_score(
+    queries: Queries, scores: Float[Tensor, "B n"], start: int
+) -> Float[Tensor, "B 1"]:
+    """The answer's score if it is in the block that begins at `start`, else 0."""
+    check_no_nan(queries, scores)
+    position = queries.answer.unsqueeze(1) - start
+    inside = (position >= 0) & (position < scores.shape[1])
+    return scores.gather(1, position.clamp(0, scores.shape[1] - 1)).where(inside, 0)
 
 
-def _count(
+def _count_unknown(
     scores: Float[Tensor, "B n"], target: Float[Tensor, "B 1"], hidden: tuple[Tensor, Tensor]
 ) -> tuple[Int[Tensor, "B"], Int[Tensor, "B"]]:
-    """How many score above the target, and how many at least as high, but for the hidden."""
-    row, rival, rows = hidden[0], scores[hidden], len(scores)
+    """How many scores are above the target, and how many at least as high, without the hidden."""
+    row, known, rows = hidden[0], scores[hidden], len(scores)
     above, at_least = count_greater(scores, target)
-    bar = target.squeeze(1)[row]
+    threshold = target.squeeze(1)[row]
     return (
-        above - torch.bincount(row[rival > bar], minlength=rows),
-        at_least - torch.bincount(row[rival >= bar], minlength=rows),
+        above - torch.bincount(row[known > threshold], minlength=rows),
+        at_least - torch.bincount(row[known >= threshold], minlength=rows),
     )
 
 
@@ -145,11 +147,11 @@ def compare(start, stop, scores, target, above, at_least):
     return 0
 
 
-def refuse_nan(queries: Queries, scores: Float[Tensor, "B n"]) -> None:
-    """Do nothing, unless a score is NaN.
+def check_no_nan(queries: Queries, scores: Float[Tensor, "B n"]) -> None:
+    """Make sure that no score is NaN.
 
     Raises:
-        FloatingPointError: if a score is NaN; says how many queries have one, and the first.
+        FloatingPointError: if a score is NaN; names the number of such queries, and the first.
     """
     broken = scores.amax(1).isnan()  # the maximum of a row with a NaN is NaN
     if broken.any():
@@ -160,28 +162,29 @@ def refuse_nan(queries: Queries, scores: Float[Tensor, "B n"]) -> None:
         )
 
 
-def fitting(batch: int, max_scores: int, num_entities: int) -> tuple[int, int]:
+def chunk_sizes(batch_size: int, max_scores: int, num_entities: int) -> tuple[int, int]:
     """Queries per batch and entities per chunk, so that at most `max_scores` are held at once.
 
-    All entities are scored in one chunk unless that would leave fewer than 64 queries. So a chunk
-    is never more than all entities, nor more than max_scores / 64 of them (but for limits below
-    64). At its peak ranking holds 4 bytes per score (models of inner products and L1 distances; 12
-    for L2 distances, 24 for those with projections, as the models take some steps to their
-    scores; 5 more where comparisons are not compiled), and 4 d bytes for each entity of a chunk,
-    where vectors are copied.
+    All entities are scored in one chunk unless that would leave fewer than 64 queries. A chunk
+    thus holds at most max_scores / 64 entities (except for limits below 64).
+
+    At its peak, ranking holds 4 bytes per score for models of inner products and L1 distances, 12
+    for L2 distances, and 24 for models with projections, which need intermediate results. Without
+    compiled loops it holds 5 bytes more. Where vectors are copied, there are 4 d bytes for each
+    entity of a chunk.
 
     Raises:
-        ValueError: if `batch` or `max_scores` is below 1.
+        ValueError: if `batch_size` or `max_scores` is below 1.
     """
-    for name, value in (("batch", batch), ("max_scores", max_scores)):
+    for name, value in (("batch_size", batch_size), ("max_scores", max_scores)):
         if value < 1:
             raise ValueError(f"{name} must be at least 1; got {value}")
-    rows = min(batch, max(max_scores // num_entities, min(64, max_scores)))
+    rows = min(batch_size, max(max_scores // num_entities, min(64, max_scores)))
     return rows, min(num_entities, max_scores // rows)
 
 
-def arithmetic(device: torch.device, precision: str) -> torch.autocast:
-    """Where products are taken in this precision; what only adds up or compares stays as it is.
+def autocast(device: torch.device, precision: str) -> torch.autocast:
+    """A context where matrix products have this precision; sums and comparisons stay as they are.
 
     Raises:
         ValueError: for a precision of another name.
@@ -195,15 +198,15 @@ def arithmetic(device: torch.device, precision: str) -> torch.autocast:
 
 @contextmanager
 def eval_mode(model: nn.Module) -> Iterator[None]:
-    """No gradients and no dropout; afterwards every part is in the mode it came in."""
-    modes = [(part, part.training) for part in model.modules()]
+    """Evaluation mode without gradients; afterwards every module is in its former mode."""
+    modes = [(module, module.training) for module in model.modules()]
     model.eval()
     try:
         with torch.no_grad():
             yield
     finally:
-        for part, mode in modes:
-            part.training = mode
+        for module, mode in modes:
+            module.training = mode
 
 
 def evaluate(
@@ -211,34 +214,39 @@ def evaluate(
     triples: Int[Tensor, "T 3"],
     known: TripleIndex,
     *,
-    batch: int = 1024,
+    batch_size: int = 1024,
     max_scores: int = 2**25,
     precision: str = "float32",
 ) -> RankingResult:
-    """Rank the answers of both queries of each triple among all entities not known to answer.
+    """Filtered ranks of the tail and the head of each triple.
 
     Args:
-        known: facts that do not count as rivals: those of all splits.
-        batch: queries encoded together, at most.
-        max_scores: scores held at once, at most: N is cut into chunks where a batch of at least
-            64 rows would not fit.
-        precision: "float32" leaves models as they are. "bfloat16" takes products in 16 bits, for
-            GPUs: scores keep two or three digits, and those that become alike count as ties.
+        model: the model to evaluate; it is left in the mode it was in.
+        triples: usually the test or validation triples.
+        known: facts of all splits; entities known to answer a query are left out of its ranking.
+        batch_size: queries encoded together, at most.
+        max_scores: scores held at once, at most. The entities are split into chunks if a batch of
+            64 queries would not fit.
+        precision: "float32" leaves models as they are. "bfloat16" computes matrix products in 16
+            bits, for GPUs: scores keep two or three digits, and those that become equal are ties.
+
+    Returns:
+        the ranks of all tail queries, then of all head queries.
 
     Raises:
-        ValueError: if there are no triples, `batch` or `max_scores` is below 1, or the precision
-            is of another name.
+        ValueError: if there are no triples, `batch_size` or `max_scores` is below 1, or the
+            precision has another name.
         FloatingPointError: if a score is NaN.
     """
     if not len(triples):
         raise ValueError("there are no triples to evaluate on")
-    rows, chunk = fitting(batch, max_scores, known.num_entities)
+    rows, chunk = chunk_sizes(batch_size, max_scores, known.num_entities)
     queries = tail_and_head_queries(triples, known.num_relations)
     parts = []
-    with eval_mode(model), arithmetic(triples.device, precision):
+    with eval_mode(model), autocast(triples.device, precision):
         for start in range(0, len(queries), rows):
-            some = queries[start : start + rows]
-            parts.append(filtered_rank(some, model(some), known, chunk=chunk))
+            batch = queries[start : start + rows]
+            parts.append(filtered_rank(batch, model(batch), known, chunk=chunk))
     rank, candidates = (torch.cat(column) for column in zip(*parts))
     return RankingResult(
         queries.anchor, queries.relation, queries.answer, rank, candidates, known.num_relations

@@ -42,7 +42,7 @@ def audited(
         model=model,
         extra_true=extra_true,
         draws=min(DRAWS, MOST_BATCHES * 2 * batch * step.sampler.k),
-        batch=batch,
+        batch_size=batch,
         max_scores=MOST_SCORES,
     )
 

@@ -10,7 +10,7 @@ import torch
 
 from sparring.data.graph import SPLITS, KnowledgeGraph
 from sparring.evaluation.breakdown import Breakdown, Row, breakdown
-from sparring.evaluation.predict import Ensemble, as_guide
+from sparring.evaluation.predict import Ensemble, as_proposal
 from sparring.evaluation.ranking import RankingResult, evaluate
 from sparring.experiments.callbacks import JsonLines, Listener
 from sparring.experiments.config import PARTS, Config, check_config, load_graph, override_value
@@ -225,7 +225,7 @@ def guided(step: TrainingStep, weight: float) -> KGEModel:
     if not weight:
         return step.model
     try:
-        return Ensemble(step.model, as_guide(step.sampler), weight=weight)
+        return Ensemble(step.model, as_proposal(step.sampler), weight=weight)
     except ValueError as error:
         raise ConfigError(f"[sampler] {error}") from error
 

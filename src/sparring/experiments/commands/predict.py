@@ -54,7 +54,7 @@ def predict(
     Example: `sparring predict runs/atlas/uniform/seed-0 --head Iceland --relation currency`
     """
     from sparring.data.graph import SPLITS
-    from sparring.evaluation.predict import PredictionQuery, as_guide, read_questions
+    from sparring.evaluation.predict import PredictionQuery, as_proposal, read_queries
     from sparring.evaluation.predict import predict as answer
     from sparring.experiments.config import load_graph
     from sparring.experiments.run import Run, guided
@@ -65,7 +65,7 @@ def predict(
     if not queries and (relation is None or len(asked) != 2):
         raise typer.BadParameter("give --relation and one of --head and --tail, or --queries")
     questions = (
-        read_questions(queries) if queries else [PredictionQuery(head, relation or "", tail)]
+        read_queries(queries) if queries else [PredictionQuery(head, relation or "", tail)]
     )
     place = Run(run)
     config = place.config(overrides or [])
@@ -73,7 +73,7 @@ def predict(
     step = place.trained(config, graph)
     found = answer(
         guided(step, guide), graph, questions, k=k, remove=() if keep_known else SPLITS,
-        guide=as_guide(step.sampler) if retrieve else None, retrieve=retrieve,
+        proposal=as_proposal(step.sampler) if retrieve else None, retrieve=retrieve,
     )  # fmt: skip
     if form == "table":
         out.print(found.rich())
