@@ -116,7 +116,7 @@ def test_many_questions_are_answered_from_a_file(command, finished, tmp_path):
     path.write_text("e3\tnext\t?\n?\tfifth\te4\n")
     told = command("predict", finished.folder, "--queries", path, "--format", "csv", "-k", 2)
     rows = list(csv.DictReader(io.StringIO(told.stdout)))
-    assert [row["question"] for row in rows] == ["0", "0", "1", "1"]
+    assert [row["query"] for row in rows] == ["0", "0", "1", "1"]
 
 
 def test_answers_are_shown_as_a_table(command, finished):
@@ -164,12 +164,12 @@ def test_a_generator_retrieves_the_candidates(command, guided):
     assert len(told) == 3
 
 
-def test_a_sampler_without_an_opinion_cannot_guide(command, finished):
+def test_a_sampler_without_probabilities_cannot_guide(command, finished):
     told = command("evaluate", finished.folder, "--guide", 0.5)
-    assert told.exit_code != 0 and "has no opinion about entities" in told.stderr
+    assert told.exit_code != 0 and "knows no probabilities of entities" in told.stderr
 
 
-def test_a_sampler_without_an_opinion_cannot_retrieve(command, finished):
+def test_a_sampler_without_probabilities_cannot_retrieve(command, finished):
     words = ("--head", "e3", "--relation", "next", "--retrieve", 3)
     told = command("predict", finished.folder, *words)
-    assert told.exit_code != 0 and "has no opinion about entities" in told.stderr
+    assert told.exit_code != 0 and "knows no probabilities of entities" in told.stderr
