@@ -52,7 +52,6 @@ from sparring.samplers import (
     WithoutReplacement,
     WithPositives,
 )
-from sparring.samplers.base import SeenQueries
 from sparring.samplers.pretrained import NearMisses
 
 ROOT = Path(__file__).parents[1]
@@ -153,9 +152,9 @@ def introduced(sampler, graph):
 
 def rankings(graph: TrainGraph, k: int) -> NearMisses:
     """As if a frozen model had ranked all entities for every query, which takes long."""
-    rows, rng = len(SeenQueries(graph)), torch.Generator().manual_seed(4)
+    rows, rng = graph.known.num_queries, torch.Generator().manual_seed(4)
     entity = torch.randint(graph.num_entities, (rows, k), generator=rng, dtype=torch.int32)
-    return NearMisses(entity, torch.full((rows,), k), torch.full((len(graph.known.facts),), k))
+    return NearMisses(entity, torch.full((rows,), k), torch.full((graph.known.num_facts,), k))
 
 
 class Ours:

@@ -43,6 +43,11 @@ class Queries:
             self.anchor[rows], self.relation[rows], self.answer[rows], self.weight[rows], other
         )
 
+    def inverse(self, num_relations: int) -> "Queries":
+        """The same triples asked from the other end: answer and anchor change places."""
+        relation = (self.relation + num_relations) % (2 * num_relations)
+        return replace(self, anchor=self.answer, relation=relation, answer=self.anchor)
+
 
 @dataclass(frozen=True, eq=False)
 class Negatives:

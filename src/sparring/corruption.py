@@ -148,13 +148,8 @@ class Corruption(nn.Module, ABC):
         return replace(queries, weight=right, negative_weight=wrong)
 
     def _of_fact(self, queries: Queries) -> Float[Tensor, "B"]:
-        mirror = Queries(
-            queries.answer,
-            (queries.relation + self.num_relations) % (2 * self.num_relations),
-            queries.anchor,
-            queries.weight,
-        )
-        return self._rarity(self.known.count(queries) + self.known.count(mirror) + 6)
+        inverse = queries.inverse(self.num_relations)
+        return self._rarity(self.known.count(queries) + self.known.count(inverse) + 6)
 
     def _rarity(self, count: Int[Tensor, "B"]) -> Float[Tensor, "B"]:
         weight = count.clamp(min=1).float() ** -self.subsampling

@@ -28,12 +28,12 @@ def test_every_fact_is_an_edge_in_both_directions():
 
 def test_a_repeated_fact_is_one_edge():
     twice = TrainGraph(GRAPH.triples.repeat(2, 1), GRAPH.num_entities, RELATIONS)
-    assert torch.equal(RelationalAdjacency(twice).facts, ADJACENCY.facts)
+    assert torch.equal(RelationalAdjacency(twice).neighbor, ADJACENCY.neighbor)
 
 
 def test_rows_sum_their_neighbors():
     x = torch.randn(GRAPH.num_entities, 3, generator=torch.Generator().manual_seed(0))
-    weight = torch.rand(len(ADJACENCY.facts), generator=torch.Generator().manual_seed(1))
+    weight = torch.rand(len(ADJACENCY.neighbor), generator=torch.Generator().manual_seed(1))
     want = torch.zeros(len(ADJACENCY.target), 3)
     for fact, (row, neighbor) in enumerate(zip(ADJACENCY.row, ADJACENCY.neighbor)):
         want[row] += weight[fact] * x[neighbor]

@@ -42,8 +42,8 @@ def test_balls_built_in_pieces_are_the_same(monkeypatch):
     whole = khop.balls(khop.neighbours(PATH), 2, 100)
     monkeypatch.setattr(khop, "AT_ONCE", 8)
     pieces = khop.balls(khop.neighbours(PATH), 2, 100)
-    assert torch.equal(whole.entity, pieces.entity)
-    assert torch.equal(whole.size, pieces.size)
+    assert torch.equal(whole.values, pieces.values)
+    assert torch.equal(whole.offsets, pieces.offsets)
 
 
 @pytest.mark.parametrize("floor", [0.0, 0.25])
@@ -99,9 +99,9 @@ def test_a_random_walk_states_no_density():
 
 def test_precomputed_walks_depend_on_their_seed_alone():
     one, two = SANS(PATH, k=1, walks=1, seed=5), SANS(PATH, k=1, walks=1, seed=5)
-    assert torch.equal(one.lists.entity, two.lists.entity)
-    others = [SANS(PATH, k=1, walks=1, seed=seed).lists.entity for seed in range(9)]
-    assert any(not torch.equal(one.lists.entity, other) for other in others)
+    assert torch.equal(one.lists.values, two.lists.values)
+    others = [SANS(PATH, k=1, walks=1, seed=seed).lists.values for seed in range(9)]
+    assert any(not torch.equal(one.lists.values, other) for other in others)
 
 
 @pytest.mark.parametrize("make", [KHop, RandomWalk, SANS])

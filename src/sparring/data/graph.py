@@ -167,11 +167,8 @@ def cardinality(graph: TrainGraph) -> Int[Tensor, "R"]:
 
 def _answers_per_query(graph: TrainGraph) -> Float[Tensor, "2 R"]:
     """Mean number of known answers of the queries that have any: tail queries, head queries."""
-    query, answers = (graph.known.facts // graph.num_entities).unique_consecutive(
-        return_counts=True
-    )
-    relation = query % (2 * graph.num_relations)
-    total = torch.zeros(2 * graph.num_relations, dtype=torch.float64, device=query.device)
+    relation, answers = graph.known.queries().relation, graph.known.sizes()
+    total = torch.zeros(2 * graph.num_relations, dtype=torch.float64, device=relation.device)
     total.index_add_(0, relation, answers.double())
     queries = torch.bincount(relation, minlength=2 * graph.num_relations)
     return (total / queries.clamp(min=1)).float().view(2, graph.num_relations)

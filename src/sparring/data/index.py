@@ -1,183 +1,329 @@
-"""Is it known? What are the answers? Both as searches in one sorted tensor."""
+"""Known facts in memory: rows of any length, and which answers each query has.
+
+This is the only module that turns pairs of ids into integer keys. `Ragged` holds rows of any
+length, `TripleIndex` the known answers of queries, and `PairIndex` the relations between two
+entities. All work on whole batches and on any device; on the CPU, compiled loops do the search.
+"""
+
+from collections.abc import Callable
+from functools import cached_property
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from sparring.batch import Queries, ungroup
-from sparring.kernels.lookup import Runs, members, non_members
+from sparring.kernels.lookup import Runs, find_members, members, non_members
 from sparring.kernels.runtime import can_loop
 
-NONE = 2**63 - 1
+NO_KEY = 2**63 - 1  # above any key
+MAX_ENTITIES = 2**31
+
+
+class Ragged(nn.Module):
+    """Rows of integers of any length, in compressed form: 4 bytes per value and 8 per row.
+
+    Row i is `values[offsets[i] : offsets[i + 1]]`. Searches need ascending, distinct values in
+    each row, as `from_pairs` makes them.
+
+    Args:
+        values: the rows one after another; each value is in [0, 2**31).
+        sizes: number of values in each row.
+    """
+
+    values: Int[Tensor, "V+1"]
+    offsets: Int[Tensor, "rows+1"]
+
+    def __init__(self, values: Int[Tensor, "V"], sizes: Int[Tensor, "rows"]):
+        super().__init__()
+        self.longest = int(sizes.max()) if len(sizes) else 0
+        # one spare value, so that the place of an empty row can be read
+        padded = torch.cat([values.int(), values.new_zeros(1, dtype=torch.int32)])
+        self.register_buffer("values", padded, persistent=False)
+        offsets = nn.functional.pad(sizes.cumsum(0), (1, 0))
+        self.register_buffer("offsets", offsets, persistent=False)
+
+    @classmethod
+    def from_pairs(cls, row: Int[Tensor, "P"], value: Int[Tensor, "P"], num_rows: int) -> "Ragged":
+        """Rows from (row, value) pairs in any order; repeated pairs count once."""
+        width = int(value.max()) + 1 if len(value) else 1
+        pairs = (row.long() * width + value).unique()
+        return cls(pairs % width, torch.bincount(pairs // width, minlength=num_rows))
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    def bounds(self, row: Int[Tensor, "..."]) -> tuple[Int[Tensor, "..."], Int[Tensor, "..."]]:
+        """Where these rows start and stop in `values`."""
+        return self.offsets[row], self.offsets[row + 1]
+
+    def sizes(self, row: Int[Tensor, "..."]) -> Int[Tensor, "..."]:
+        """Number of values in each of these rows."""
+        start, stop = self.bounds(row)
+        return stop - start
+
+    def gather_rows(self, row: Int[Tensor, "M"]) -> tuple[Int[Tensor, "A"], Int[Tensor, "A"]]:
+        """All values of these rows, as (position in `row`, value) pairs in order."""
+        start, stop = self.bounds(row)
+        item, index = ragged_arange(start, stop - start)
+        return item, self.values[index].long()
+
+    def sample_at(self, row: Int[Tensor, "B"], u: Float[Tensor, "B K"]) -> Int[Tensor, "B K"]:
+        """The value at the fraction `u`, in [0, 1), of each row; any value for an empty row."""
+        start, stop = self.bounds(row)
+        index = (u * (stop - start).unsqueeze(1)).long()
+        index += start.unsqueeze(1)
+        return self.values.index_select(0, index.view(-1)).view(u.shape).long()
+
+    def contains(self, row: Int[Tensor, "B"], ids: Int[Tensor, "G K"]) -> Bool[Tensor, "B K"]:
+        """True where the row holds the value."""
+        return self.contains_between(*self.bounds(row), ids)
+
+    def find(self, row: Int[Tensor, "B"], ids: Int[Tensor, "B K"]) -> Int[Tensor, "B K"]:
+        """The index into `values` of each value in its row; -1 where the row lacks it."""
+        return self.find_between(*self.bounds(row), ids)
+
+    def contains_between(
+        self, start: Int[Tensor, "B"], stop: Int[Tensor, "B"], ids: Int[Tensor, "G K"]
+    ) -> Bool[Tensor, "B K"]:
+        """True where `values[start:stop]` holds the value."""
+        if can_loop(ids):
+            return members(self.values, start, stop, ids)
+        return self.find_between(start, stop, ungroup(ids, len(start))) >= 0
+
+    def find_between(
+        self, start: Int[Tensor, "B"], stop: Int[Tensor, "B"], ids: Int[Tensor, "B K"]
+    ) -> Int[Tensor, "B K"]:
+        """The index of each value in `values[start:stop]`; -1 where it is not there."""
+        if can_loop(ids):
+            return find_members(self.values, start, stop, ids)
+        index = self._last(start, stop, ids.shape[1], lambda _: ids)
+        found = (self.values[index] == ids) & (index >= start.unsqueeze(1))
+        return torch.where(found, index, -1)
+
+    def missing_between(
+        self, start: Int[Tensor, "B"], stop: Int[Tensor, "B"], rank: Int[Tensor, "B K"]
+    ) -> Int[Tensor, "B K"]:
+        """The number of the given rank (from 0) among those that `values[start:stop]` lacks.
+
+        The j-th of them is j plus the number of values a_i with a_i - i <= j.
+        """
+        if can_loop(rank):
+            return non_members(self.values, start, stop, rank)
+        first = start.unsqueeze(1)
+        index = self._last(start, stop, rank.shape[1], lambda probe: rank + (probe - first))
+        return rank + (index - first + 1)
+
+    def _last(
+        self,
+        start: Int[Tensor, "B"],
+        stop: Int[Tensor, "B"],
+        width: int,
+        limit: Callable[[Tensor], Tensor],
+    ) -> Int[Tensor, "B K"]:
+        """The last index from `start` to `stop` whose value is at most limit(index).
+
+        A binary search inside each row, without a wait for the device; start - 1 where there is
+        none.
+        """
+        last = stop.unsqueeze(1) - 1
+        index = (start.unsqueeze(1) - 1).expand(-1, width)
+        for bit in reversed(range(self.longest.bit_length())):
+            probe = torch.minimum(index + 2**bit, last)
+            index = torch.where(self.values[probe] <= limit(probe), probe, index)
+        return index
 
 
 class TripleIndex(nn.Module):
-    """Answers "is (anchor, relation, id) known?" for whole batches at once, exactly.
+    """The known answers of every query, from both ends of each triple; exact for any graph size.
 
-    Each fact is the integer (anchor * 2R + relation) * N + id, stored once per side and
-    sorted, so membership and listing are both binary searches, on any device. On the processor
-    compiled loops read each query's answers as a whole where that takes less time.
+    Distinct queries that have answers are numbered 0 .. Q - 1 in the order of (anchor, relation),
+    and facts, one for each end of each distinct triple, in the order of (query, entity). Takes 4
+    bytes per fact and 16 per query; on the CPU up to 64 more per query, from the first search on.
+
+    Args:
+        triples: known triples, in any order; repeated ones count once.
 
     Raises:
-        ValueError: if N * N * 2R does not fit into 63 bits.
+        ValueError: if there are more than 2**31 entities.
     """
 
-    facts: Int[Tensor, "F"]
-    query: Int[Tensor, "Q+1"]
-    first: Int[Tensor, "Q+2"]
-    gap: Int[Tensor, "F"]
+    keys: Int[Tensor, "Q+1"]
 
     def __init__(self, triples: Int[Tensor, "T 3"], num_entities: int, num_relations: int):
         super().__init__()
-        if num_entities**2 * 2 * num_relations >= 2**63:
-            raise ValueError(
-                f"{num_entities} entities and {num_relations} relations overflow a 64-bit fact key"
-            )
+        if num_entities > MAX_ENTITIES:
+            raise ValueError(f"{num_entities} entities do not fit into 32-bit ids")
         self.num_entities, self.num_relations = num_entities, num_relations
         head, relation, tail = triples.long().unbind(1)
-        tails = self._key(head, relation) * num_entities + tail
-        heads = self._key(tail, relation + num_relations) * num_entities + head
-        facts = torch.cat([tails, heads]).unique(sorted=True)
-        self.register_buffer("facts", facts, persistent=False)
-        query, count = (facts // num_entities).unique_consecutive(return_counts=True)
-        # one more query, of no facts, so that a search never leads beyond the last
-        query = torch.cat([query, query.new_full((1,), NONE)])
-        first = nn.functional.pad(count.cumsum(0), (1, 0))
-        self.register_buffer("query", query, persistent=False)
-        self.register_buffer("first", torch.cat([first, first[-1:]]), persistent=False)
+        key = torch.cat(
+            [
+                query_key(head, relation, num_relations),
+                query_key(tail, relation + num_relations, num_relations),
+            ]
+        )
+        keys, row = key.unique(return_inverse=True)
+        # one more query, without answers, so that no search leads beyond the last
+        keys = torch.cat([keys, keys.new_full((1,), NO_KEY)])
+        self.register_buffer("keys", keys, persistent=False)
+        self.entities = Ragged.from_pairs(row, torch.cat([tail, head]), len(keys))
 
-    def _key(self, anchor: Tensor, relation: Tensor) -> Tensor:
-        return anchor * (2 * self.num_relations) + relation
+    @property
+    def num_queries(self) -> int:
+        """Number of distinct queries that have answers: Q."""
+        return len(self.keys) - 1
 
-    def _span(self, queries: Queries) -> tuple[Int[Tensor, "B"], Int[Tensor, "B"]]:
-        """Where each query's answers start and stop in `facts`."""
-        key = self._key(queries.anchor, queries.relation)
-        if can_loop(key) and len(self.facts):
-            return self._runs().find(key)
-        place = torch.searchsorted(self.query, key)
-        seen = self.query[place] == key
-        return self.first[place], self.first[place + seen]
+    @property
+    def num_facts(self) -> int:
+        """Number of (query, answer) pairs: twice the number of distinct triples."""
+        return len(self.entities.values) - 1
 
-    def _runs(self) -> Runs:
-        if not hasattr(self, "runs"):
-            self.runs = Runs(self.query[:-1], self.first[:-1], self.facts)
-        return self.runs
+    def key(self, queries: Queries) -> Int[Tensor, "B"]:
+        """The integer that stands for (anchor, relation) of each query."""
+        return query_key(queries.anchor, queries.relation, self.num_relations)
 
-    def _offset(self, queries: Queries) -> Int[Tensor, "B"]:
-        """What each query's facts have on top of the entity."""
-        return self._key(queries.anchor, queries.relation) * self.num_entities
+    def rows(self, queries: Queries) -> Int[Tensor, "B"]:
+        """The number of each query; Q for a query without known answers."""
+        key = self.key(queries)
+        row = torch.searchsorted(self.keys, key)
+        return torch.where(self.keys[row] == key, row, self.num_queries)
+
+    def queries(self, rows: Int[Tensor, "M"] | None = None) -> Queries:
+        """The queries of these numbers; all of them for None. Their anchor stands in as answer."""
+        key = self.keys[:-1] if rows is None else self.keys[rows]
+        anchor, relation = split_key(key, self.num_relations)
+        return Queries(anchor, relation, anchor, torch.ones(len(key), device=key.device))
+
+    def facts(self) -> tuple[Int[Tensor, "F"], Int[Tensor, "F"], Int[Tensor, "F"]]:
+        """(anchor, relation, entity) of every fact, in order."""
+        queries = self.queries()
+        row, entity = self.entities.gather_rows(torch.arange(len(queries), device=self.keys.device))
+        return queries.anchor[row], queries.relation[row], entity
+
+    def sizes(self) -> Int[Tensor, "Q"]:
+        """Number of known answers of every query, by its number."""
+        return self.entities.offsets.diff()[:-1]
+
+    def anchor_rows(self, anchor: Int[Tensor, "B"]) -> tuple[Int[Tensor, "B"], Int[Tensor, "B"]]:
+        """The numbers of each anchor's queries: the first one, and the one after the last."""
+        first = query_key(anchor, torch.zeros_like(anchor), self.num_relations)
+        beyond = query_key(anchor + 1, torch.zeros_like(anchor), self.num_relations)
+        return torch.searchsorted(self.keys, first), torch.searchsorted(self.keys, beyond)
+
+    def anchor_bounds(self, anchor: Int[Tensor, "B"]) -> tuple[Int[Tensor, "B"], Int[Tensor, "B"]]:
+        """The numbers of each anchor's facts: the first one, and the one after the last."""
+        first, beyond = self.anchor_rows(anchor)
+        return self.entities.offsets[first], self.entities.offsets[beyond]
 
     def count(self, queries: Queries) -> Int[Tensor, "B"]:
         """Number of known answers of each query."""
-        start, stop = self._span(queries)
+        start, stop = self.bounds(queries)
         return stop - start
 
     def contains(self, queries: Queries, ids: Int[Tensor, "G K"]) -> Bool[Tensor, "B K"]:
         """True where (anchor, relation, id) is known."""
-        if not len(self.facts):
-            return torch.zeros(len(queries), ids.shape[1], dtype=torch.bool, device=ids.device)
         if can_loop(ids):
-            key = self._key(queries.anchor, queries.relation)
-            return self._runs().contain(key, self.num_entities, ids)
-        wanted = ungroup(ids, len(queries)) + self._offset(queries).unsqueeze(1)
-        spot = torch.searchsorted(self.facts, wanted).clamp_(max=len(self.facts) - 1)
-        return self.facts[spot] == wanted
+            return self._runs.contain(self.key(queries), ids)
+        return self.entities.contains(self.rows(queries), ids)
+
+    def find(self, queries: Queries, ids: Int[Tensor, "B K"]) -> Int[Tensor, "B K"]:
+        """The number of each fact (anchor, relation, id); -1 where it is not known."""
+        return self.entities.find_between(*self.bounds(queries), ids)
 
     def answers(self, queries: Queries) -> tuple[Int[Tensor, "A"], Int[Tensor, "A"]]:
         """All known answers as (row of the batch, entity) pairs, ordered by row and entity."""
-        start, stop = self._span(queries)
-        row, spot = ragged_arange(start, stop - start)
-        return row, self.facts[spot] % self.num_entities
+        start, stop = self.bounds(queries)
+        row, index = ragged_arange(start, stop - start)
+        return row, self.entities.values[index].long()
 
     def answer(self, queries: Queries, rank: Int[Tensor, "B K"]) -> Int[Tensor, "B K"]:
         """The known answer with the given rank (from 0); beyond the last one, any entity."""
-        start, _ = self._span(queries)
-        spot = (start.unsqueeze(1) + rank).clamp(max=len(self.facts) - 1)
-        return self.facts[spot] % self.num_entities
+        start, _ = self.bounds(queries)
+        index = (start.unsqueeze(1) + rank).clamp(max=self.num_facts - 1)
+        return self.entities.values[index].long()
 
     def unknown(self, queries: Queries, rank: Int[Tensor, "B K"]) -> Int[Tensor, "B K"]:
         """The entity with the given rank (from 0) among those that are *not* known answers.
 
-        The j-th non-answer is j plus the number of answers a_i with a_i - i <= j, and a_i - i
-        grows with i: one more binary search, no rejection. Ranks at or beyond the number of
-        non-answers give ids at or beyond N.
+        Exact, without rejection. Ranks at or beyond the number of such entities give ids at or
+        beyond N.
         """
-        start, stop = self._span(queries)
-        if can_loop(rank):
-            return non_members(self.facts, start, stop, self._offset(queries), rank)
-        if not hasattr(self, "gap"):
-            query = self.facts // self.num_entities
-            place = torch.arange(len(self.facts), device=self.facts.device)
-            first = torch.searchsorted(self.facts, query * self.num_entities)
-            self.register_buffer("gap", self.facts - (place - first), persistent=False)
-        low = self._offset(queries).unsqueeze(1)
-        spot = torch.searchsorted(self.gap, low + rank, right=True)
-        below = torch.minimum(spot, stop.unsqueeze(1)) - start.unsqueeze(1)
-        return rank + below.clamp_(min=0)
+        return self.entities.missing_between(*self.bounds(queries), rank)
+
+    def bounds(self, queries: Queries) -> tuple[Int[Tensor, "B"], Int[Tensor, "B"]]:
+        """The numbers of each query's facts: the first one, and the one after the last."""
+        key = self.key(queries)
+        if can_loop(key):
+            return self._runs.find(key)
+        return self.entities.bounds(self.rows(queries))
+
+    @cached_property
+    def _runs(self) -> Runs:
+        return Runs(self.keys[:-1], self.entities.offsets[:-1], self.entities.values)
+
+
+class PairIndex(nn.Module):
+    """The relations that lead from one entity to another, as a sorted list of facts.
+
+    Args:
+        anchor, relation, entity: facts, each once.
+    """
+
+    keys: Int[Tensor, "F"]
+    relation: Int[Tensor, "F"]
+
+    def __init__(
+        self,
+        anchor: Int[Tensor, "F"],
+        relation: Int[Tensor, "F"],
+        entity: Int[Tensor, "F"],
+        num_entities: int,
+    ):
+        super().__init__()
+        self.num_entities = num_entities
+        keys, order = (anchor * num_entities + entity).sort()
+        self.register_buffer("keys", keys, persistent=False)
+        self.register_buffer("relation", relation[order].int(), persistent=False)
+
+    def count(self, anchor: Int[Tensor, "B 1"], ids: Int[Tensor, "B K"]) -> Int[Tensor, "B K"]:
+        """Number of relations from each anchor to each entity."""
+        key = anchor * self.num_entities + ids
+        start = torch.searchsorted(self.keys, key)
+        return torch.searchsorted(self.keys, key, right=True) - start
+
+    def between(
+        self, anchor: Int[Tensor, "A"], entity: Int[Tensor, "A"]
+    ) -> tuple[Int[Tensor, "P"], Int[Tensor, "P"]]:
+        """Every relation from each anchor to its entity, as (row of the input, relation)."""
+        key = anchor * self.num_entities + entity
+        start = torch.searchsorted(self.keys, key)
+        sizes = torch.searchsorted(self.keys, key, right=True) - start
+        row, index = ragged_arange(start, sizes)
+        return row, self.relation[index].long()
+
+
+def query_key(
+    anchor: Int[Tensor, "..."], relation: Int[Tensor, "..."], num_relations: int
+) -> Int[Tensor, "..."]:
+    """One integer per (anchor, relation), in their order; relations run over [0, 2R)."""
+    return anchor * (2 * num_relations) + relation
+
+
+def split_key(
+    key: Int[Tensor, "..."], num_relations: int
+) -> tuple[Int[Tensor, "..."], Int[Tensor, "..."]]:
+    """(anchor, relation) of keys made by `query_key`."""
+    return key // (2 * num_relations), key % (2 * num_relations)
 
 
 def ragged_arange(
-    start: Int[Tensor, "M"], times: Int[Tensor, "M"]
+    start: Int[Tensor, "M"], sizes: Int[Tensor, "M"]
 ) -> tuple[Int[Tensor, "A"], Int[Tensor, "A"]]:
-    """Spell out runs: item i stands times[i] times, with positions start[i], start[i] + 1, ..."""
-    item = torch.arange(len(times), device=times.device).repeat_interleave(times)
-    step = torch.arange(len(item), device=times.device) - (times.cumsum(0) - times)[item]
-    return item, start[item] + step
+    """Ranges one after another: start[i], start[i] + 1, ..., `sizes[i]` numbers for each i.
 
-
-class Ragged(nn.Module):
-    """Distinct entities per row, ascending: 4 bytes for each, and 16 for each row.
-
-    Args:
-        entity: the rows one after another.
-        size: entities per row.
+    Returns:
+        The i of each number, and the number itself.
     """
-
-    entity: Int[Tensor, "L"]
-    start: Int[Tensor, "rows"]
-    size: Int[Tensor, "rows"]
-
-    def __init__(self, entity: Int[Tensor, "L"], size: Int[Tensor, "rows"]):
-        super().__init__()
-        self.longest = int(size.max()) if len(size) else 0
-        # one spare entry, so that positions of empty rows can be looked up
-        padded = torch.cat([entity.int(), entity.new_zeros(1, dtype=torch.int32)])
-        self.register_buffer("entity", padded, persistent=False)
-        self.register_buffer("start", size.cumsum(0) - size, persistent=False)
-        self.register_buffer("size", size, persistent=False)
-
-    @classmethod
-    def of_pairs(cls, row: Int[Tensor, "P"], entity: Int[Tensor, "P"], rows: int) -> "Ragged":
-        """Rows from (row, entity) pairs in any order, repeated or not."""
-        width = int(entity.max()) + 1 if len(entity) else 1
-        pairs = (row.long() * width + entity).unique()
-        return cls(pairs % width, torch.bincount(pairs // width, minlength=rows))
-
-    def pick(self, row: Int[Tensor, "B"], lot: Float[Tensor, "B K"]) -> Int[Tensor, "B K"]:
-        """The entity at the share `lot`, in [0, 1), of each row; anything for an empty row."""
-        place = (lot * self.size[row].unsqueeze(1)).long()
-        place += self.start[row].unsqueeze(1)
-        return self.entity.index_select(0, place.view(-1)).view(lot.shape).long()
-
-    def spread(self, row: Int[Tensor, "M"]) -> tuple[Int[Tensor, "P"], Int[Tensor, "P"]]:
-        """Everything that these rows list, as (position in `row`, entity) pairs."""
-        turn, spot = ragged_arange(self.start[row], self.size[row])
-        return turn, self.entity[spot].long()
-
-    def contains(self, row: Int[Tensor, "B"], ids: Int[Tensor, "B K"]) -> Bool[Tensor, "B K"]:
-        """True where the row lists the entity."""
-        if can_loop(ids):
-            start = self.start[row]
-            return members(self.entity, start, start + self.size[row], start * 0, ids)
-        return self._search(row, ids)
-
-    def _search(self, row: Int[Tensor, "B"], ids: Int[Tensor, "B K"]) -> Bool[Tensor, "B K"]:
-        """A binary search inside each row."""
-        low = self.start[row].unsqueeze(1).expand(ids.shape)
-        end = low + self.size[row].unsqueeze(1)
-        high = end
-        for _ in range(self.longest.bit_length()):
-            middle = (low + high) // 2
-            below = (self.entity[middle] < ids) & (low < high)
-            low, high = torch.where(below, middle + 1, low), torch.where(below, high, middle)
-        return (self.entity[low] == ids) & (low < end)
+    item = torch.arange(len(sizes), device=sizes.device).repeat_interleave(sizes)
+    step = torch.arange(len(item), device=sizes.device) - (sizes.cumsum(0) - sizes)[item]
+    return item, start[item] + step

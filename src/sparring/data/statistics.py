@@ -18,6 +18,7 @@ from sparring.data.graph import (
     heads_per_tail,
     tails_per_head,
 )
+from sparring.data.index import Ragged
 
 QUANTILES = (0.0, 0.25, 0.5, 0.75, 0.9, 0.99, 1.0)
 
@@ -119,8 +120,8 @@ def symmetric(graph: TrainGraph) -> Float[Tensor, "R"]:
 
 def linked(graph: TrainGraph, head: Int[Tensor, "M"], tail: Int[Tensor, "M"]) -> Bool[Tensor, "M"]:
     """True where some training triple leads from head to tail, by any relation."""
-    pairs = (graph.triples[:, 0] * graph.num_entities + graph.triples[:, 2]).unique()
-    return torch.isin(head * graph.num_entities + tail, pairs)
+    tails = Ragged.from_pairs(graph.triples[:, 0], graph.triples[:, 2], graph.num_entities)
+    return tails.contains(head, tail.unsqueeze(1)).squeeze(1)
 
 
 def _splits(graph: KnowledgeGraph) -> dict[str, SplitSummary]:
@@ -148,8 +149,11 @@ def _relations(graph: KnowledgeGraph, leaked: Bool[Tensor, "S"]) -> tuple[Relati
         split: torch.bincount(getattr(graph, split)[:, 1], minlength=size).tolist()
         for split in SPLITS
     }
-    ends = (graph.train[:, column] * size + graph.train[:, 1] for column in (0, 2))
-    heads, tails = (torch.bincount(end.unique() % size, minlength=size).tolist() for end in ends)
+    relation = torch.arange(size)
+    heads, tails = (
+        Ragged.from_pairs(graph.train[:, 1], graph.train[:, column], size).sizes(relation).tolist()
+        for column in (0, 2)
+    )
     of_head, of_tail = tails_per_head(graph.training), heads_per_tail(graph.training)
     kinds, mirrored = cardinality(graph.training), symmetric(graph.training)
     return tuple(

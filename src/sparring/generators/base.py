@@ -14,6 +14,7 @@ from torch import Tensor
 from sparring.batch import Queries
 from sparring.corruption import tail_and_head_queries
 from sparring.data.graph import TrainGraph
+from sparring.data.index import query_key, split_key
 from sparring.samplers.base import NegativeSampler
 
 
@@ -77,9 +78,10 @@ def slot_features(graph: TrainGraph, dim: int = 16, rounds: int = 4) -> Float[Te
     """
     queries = tail_and_head_queries(graph.triples, graph.num_relations)
     slots = 2 * graph.num_relations
-    place = queries.answer * slots + queries.relation
+    place = query_key(queries.answer, queries.relation, graph.num_relations)
     key, count = place.unique(return_counts=True)
-    row, slot, value = key // slots, key % slots, count.double().log1p()
+    row, slot = split_key(key, graph.num_relations)
+    value = count.double().log1p()
     mean = value.new_zeros(slots).index_add(0, slot, value) / graph.num_entities
 
     def project(basis: Tensor) -> Tensor:  # centred counts times basis

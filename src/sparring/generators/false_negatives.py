@@ -70,12 +70,11 @@ class FalseNegativeClassifier(nn.Module):
         # of the facts that are held out or missing, how many are held out
         self.share = len(held) / (len(held) + missing / (1 - missing) * every)
         head, _, tail = graph.triples.unbind(1)
-        self.links = Ragged.of_pairs(
+        self.links = Ragged.from_pairs(
             torch.cat([head, tail]), torch.cat([tail, head]), graph.num_entities
         )
         self.register_buffer("degree", graph.degree.log1p(), persistent=False)
-        query = self.known.query[:-1] % (2 * graph.num_relations)
-        size = self.known.first.diff()[:-1].float()
+        query, size = self.known.queries().relation, self.known.sizes().float()
         total = size.new_zeros(2 * graph.num_relations).index_add(0, query, size)
         count = torch.bincount(query, minlength=2 * graph.num_relations)
         self.register_buffer("answers", (total / count.clamp(min=1)).log1p(), persistent=False)
@@ -91,10 +90,10 @@ class FalseNegativeClassifier(nn.Module):
     ) -> CandidateFeatures:
         """What is to be seen of candidates that are drawn with the density q."""
         own = ungroup(ids, len(queries))
-        turned = (queries.relation + self.num_relations) % (2 * self.num_relations)
+        inverse = queries.inverse(self.num_relations).relation
         reverse = Queries(
             own.flatten(),
-            turned.repeat_interleave(own.shape[1]),
+            inverse.repeat_interleave(own.shape[1]),
             own.flatten(),
             queries.weight.new_ones(()).expand(own.numel()),
         )

@@ -47,8 +47,8 @@ def find_runs(key, table, members, start, stop):
 
 
 @compiled
-def mark_members(members, start, stop, offset, ids, found):
-    """Set `found[row, k]` to whether row's run holds offset + id, and to 0 elsewhere.
+def mark_members(members, start, stop, ids, found):
+    """Set `found[row, k]` to whether row's run holds the id, and to 0 elsewhere.
 
     Rows of `ids` are shared by equal numbers of consecutive rows.
     """
@@ -57,13 +57,13 @@ def mark_members(members, start, stop, offset, ids, found):
     signs = np.zeros(SIGNS // 32, dtype=np.uint32)
     word, bit, last = np.uint64(5), np.uint64(31), np.uint64(SIGNS // 32 - 1)
     for row in range(rows):
-        low, high, base, group = start[row], stop[row], offset[row], row // share
+        low, high, group = start[row], stop[row], row // share
         count = high - low
         if count <= 4 or (width <= 8 and count <= FEW):
             for k in range(width):
                 found[row, k] = 0
             for place in range(low, high):
-                member = members[place] - base
+                member = members[place]
                 for k in range(width):
                     found[row, k] |= ids[group, k] == member
             continue
@@ -72,41 +72,53 @@ def mark_members(members, start, stop, offset, ids, found):
                 found[row, k] = 1
         else:
             for place in range(low, high):
-                member = np.uint64(members[place] - base)
+                member = np.uint64(members[place])
                 signs[(member >> word) & last] |= np.uint32(1) << np.uint32(member & bit)
             for k in range(width):
                 some = np.uint64(ids[group, k])
                 found[row, k] = (signs[(some >> word) & last] >> np.uint32(some & bit)) & 1
             for place in range(low, high):
-                member = np.uint64(members[place] - base)
-                signs[(member >> word) & last] = 0
+                signs[(np.uint64(members[place]) >> word) & last] = 0
         for k in range(width):
             if found[row, k]:
-                wanted = base + ids[group, k]
-                left, right = low, high
-                while left < right:
-                    middle = (left + right) >> 1
-                    if members[middle] < wanted:
-                        left = middle + 1
-                    else:
-                        right = middle
-                found[row, k] = left < high and members[left] == wanted
+                found[row, k] = search(members, low, high, ids[group, k]) >= 0
 
 
 @compiled
-def skip_members(members, start, stop, offset, rank, other):
-    """The number of each rank (from 0) that is no member of the row's run, less the offset.
+def place_members(members, start, stop, ids, place):
+    """Set `place[row, k]` to where row's run holds the id, and to -1 where it does not."""
+    for row in range(len(start)):
+        for k in range(ids.shape[1]):
+            place[row, k] = search(members, start[row], stop[row], ids[row, k])
+
+
+@compiled
+def search(members, low, high, wanted):
+    """Where members[low:high], ascending, hold a number; -1 if they do not."""
+    left, right = low, high
+    while left < right:
+        middle = (left + right) >> 1
+        if members[middle] < wanted:
+            left = middle + 1
+        else:
+            right = middle
+    return left if left < high and members[left] == wanted else -1
+
+
+@compiled
+def skip_members(members, start, stop, rank, other):
+    """The number of each rank (from 0) that is no member of the row's run.
 
     The j-th such number is j plus the number of members m_i, of place i, with m_i - i <= j.
     """
     rows, width = rank.shape
     for row in range(rows):
-        low, high, base = start[row], stop[row], offset[row]
+        low, high = start[row], stop[row]
         if high - low <= FEW:
             for k in range(width):
                 other[row, k] = rank[row, k]
             for place in range(low, high):
-                gap = members[place] - base - (place - low)
+                gap = members[place] - (place - low)
                 for k in range(width):
                     other[row, k] += gap <= rank[row, k]
             continue
@@ -114,7 +126,7 @@ def skip_members(members, start, stop, offset, rank, other):
             left, right = low, high
             while left < right:
                 middle = (left + right) >> 1
-                if members[middle] - base - (middle - low) <= rank[row, k]:
+                if members[middle] - (middle - low) <= rank[row, k]:
                     left = middle + 1
                 else:
                     right = middle
@@ -122,11 +134,11 @@ def skip_members(members, start, stop, offset, rank, other):
 
 
 @compiled
-def mark_runs(key, columns, table, members, ids, found):
+def mark_runs(key, table, members, ids, found):
     """`mark_members` for the runs that `find_runs` finds, in one call."""
     start, stop = np.empty_like(key), np.empty_like(key)
     find_runs(key, table, members, start, stop)
-    mark_members(members, start, stop, key * columns, ids, found)
+    mark_members(members, start, stop, ids, found)
 
 
 class Runs:
@@ -154,13 +166,11 @@ class Runs:
         find_runs(key.numpy(), self.table, self.members, start.numpy(), stop.numpy())
         return start, stop
 
-    def contain(
-        self, key: Int[Tensor, "B"], columns: int, ids: Int[Tensor, "G K"]
-    ) -> Bool[Tensor, "B K"]:
-        """True where the key's run holds key * columns + id."""
+    def contain(self, key: Int[Tensor, "B"], ids: Int[Tensor, "G K"]) -> Bool[Tensor, "B K"]:
+        """True where the key's run holds the id."""
         found = torch.empty(len(key), ids.shape[1], dtype=torch.bool)
         ids, bits = ids.contiguous(), found.view(torch.uint8)
-        mark_runs(key.numpy(), columns, self.table, self.members, ids.numpy(), bits.numpy())
+        mark_runs(key.numpy(), self.table, self.members, ids.numpy(), bits.numpy())
         return found
 
 
@@ -168,25 +178,36 @@ def members(
     listed: Int[Tensor, "F"],
     start: Int[Tensor, "B"],
     stop: Int[Tensor, "B"],
-    offset: Int[Tensor, "B"],
     ids: Int[Tensor, "G K"],
 ) -> Bool[Tensor, "B K"]:
-    """True where `listed[start:stop]`, ascending, holds offset + id; on the processor only."""
+    """True where `listed[start:stop]`, ascending, holds the id; on the processor only."""
     found = torch.empty(len(start), ids.shape[1], dtype=torch.bool)
-    arrays = [one.numpy() for one in (listed, start, stop, offset, ids.contiguous())]
+    arrays = [one.numpy() for one in (listed, start, stop, ids.contiguous())]
     mark_members(*arrays, found.view(torch.uint8).numpy())
     return found
+
+
+def find_members(
+    listed: Int[Tensor, "F"],
+    start: Int[Tensor, "B"],
+    stop: Int[Tensor, "B"],
+    ids: Int[Tensor, "B K"],
+) -> Int[Tensor, "B K"]:
+    """Where `listed[start:stop]`, ascending, holds the id; -1 where it does not."""
+    place = torch.empty(ids.shape, dtype=torch.long)
+    arrays = [one.numpy() for one in (listed, start, stop, ids.contiguous())]
+    place_members(*arrays, place.numpy())
+    return place
 
 
 def non_members(
     listed: Int[Tensor, "F"],
     start: Int[Tensor, "B"],
     stop: Int[Tensor, "B"],
-    offset: Int[Tensor, "B"],
     rank: Int[Tensor, "B K"],
 ) -> Int[Tensor, "B K"]:
-    """The number of each rank, from 0, that is not in `listed[start:stop]` less the offset."""
+    """The number of each rank, from 0, that is not in `listed[start:stop]`."""
     other = torch.empty_like(rank)
-    arrays = [one.numpy() for one in (listed, start, stop, offset, rank.contiguous())]
+    arrays = [one.numpy() for one in (listed, start, stop, rank.contiguous())]
     skip_members(*arrays, other.numpy())
     return other

@@ -7,7 +7,6 @@ from torch.nn import functional as F
 
 from sparring.batch import Queries
 from sparring.data.graph import TrainGraph
-from sparring.data.index import ragged_arange
 
 
 class RelationalAdjacency(nn.Module):
@@ -27,7 +26,6 @@ class RelationalAdjacency(nn.Module):
         relation: relation from the neighbors to the target, by row, in [0, 2R).
     """
 
-    facts: Int[Tensor, "E"]
     start: Int[Tensor, "U"]
     neighbor: Int[Tensor, "E"]
     row: Int[Tensor, "E"]
@@ -37,15 +35,15 @@ class RelationalAdjacency(nn.Module):
     def __init__(self, graph: TrainGraph):
         super().__init__()
         self.num_entities, self.num_relations = graph.num_entities, graph.num_relations
-        facts, slots = graph.known.facts, 2 * graph.num_relations
-        key, first = graph.known.query[:-1], graph.known.first[:-1]
+        self.known, queries = graph.known, graph.known.queries()
+        rows = torch.arange(len(queries), device=queries.anchor.device)
+        row, neighbor = self.known.entities.gather_rows(rows)
         buffers = {
-            "facts": facts,
-            "start": first[:-1],
-            "neighbor": facts % graph.num_entities,
-            "row": ragged_arange(first[:-1], first.diff())[0],
-            "target": key // slots,
-            "relation": (key % slots + graph.num_relations) % slots,
+            "start": self.known.entities.bounds(rows)[0],
+            "neighbor": neighbor,
+            "row": row,
+            "target": queries.anchor,
+            "relation": queries.inverse(graph.num_relations).relation,
         }
         for name, buffer in buffers.items():
             self.register_buffer(name, buffer, persistent=False)
@@ -57,20 +55,16 @@ class RelationalAdjacency(nn.Module):
 
     def all_edges(self) -> Float[Tensor, "E"]:
         """Weight 1 for every edge."""
-        return torch.ones(len(self.facts), device=self.facts.device)
+        return torch.ones(len(self.neighbor), device=self.neighbor.device)
 
     def edges_without(self, queries: Queries) -> Float[Tensor, "E"]:
         """Weight 1 for every edge, but 0 for the queries' own facts, in both directions."""
-        slots = 2 * self.num_relations
-        inverse = (queries.relation + self.num_relations) % slots
-        forward = (queries.anchor * slots + queries.relation) * self.num_entities + queries.answer
-        backward = (queries.answer * slots + inverse) * self.num_entities + queries.anchor
-        own = torch.cat([forward, backward])
-        index = torch.searchsorted(self.facts, own)
+        directions = queries, queries.inverse(self.num_relations)
+        own = [self.known.find(each, each.answer.unsqueeze(1)).squeeze(1) for each in directions]
+        index, edges = torch.cat(own), len(self.neighbor)
         # one index more, for queries that are not facts of the graph
-        known = F.pad(self.facts, (0, 1), value=-1)[index] == own
-        weight = queries.weight.new_ones(len(self.facts) + 1)
-        return weight.index_fill(0, index.where(known, len(self.facts)), 0.0)[:-1]
+        weight = queries.weight.new_ones(edges + 1)
+        return weight.index_fill(0, index.where(index >= 0, edges), 0.0)[:-1]
 
     def sum_neighbors(
         self, x: Float[Tensor, "N d"], edge_weight: Float[Tensor, "E"]

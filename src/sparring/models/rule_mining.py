@@ -7,8 +7,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from sparring.batch import Queries
 from sparring.data.graph import TrainGraph
-from sparring.data.index import ragged_arange
+from sparring.data.index import PairIndex, ragged_arange
 
 MAX_PATHS = 2**22  # paths of two steps held in memory at once
 
@@ -98,95 +99,67 @@ def mine_rules(
 
 
 class NeighborIndex(nn.Module):
-    """Neighbors of entities along relations; relation 2R is the identity.
-
-    Each fact, in both directions, and each entity with itself along the identity, is one integer
-    of a sorted tensor. So the neighbors of an entity are a range that a binary search finds.
-    """
-
-    keys: Int[Tensor, "P"]
+    """Neighbors of entities along relations; relation 2R is the identity."""
 
     def __init__(self, graph: TrainGraph):
         super().__init__()
-        self.num_entities, self.identity = graph.num_entities, 2 * graph.num_relations
-        facts = graph.known.facts
-        query, neighbor = facts // graph.num_entities, facts % graph.num_entities
-        entities = torch.arange(graph.num_entities, device=facts.device)
-        keys = [
-            self._key(query // self.identity, query % self.identity) + neighbor,
-            self._key(entities, torch.full_like(entities, self.identity)) + entities,
-        ]
-        self.register_buffer("keys", torch.cat(keys).sort().values, persistent=False)
+        self.known, self.identity = graph.known, 2 * graph.num_relations
+        self.num_entities = graph.num_entities
 
     def neighbors(
         self, entity: Int[Tensor, "A"], relation: Int[Tensor, "A"]
     ) -> tuple[Int[Tensor, "P"], Int[Tensor, "P"]]:
         """All neighbors along the given relations, as (row of the input, neighbor)."""
-        low = self._key(entity, relation)
-        row, position = self._range(low, low + self.num_entities)
-        return row, self.keys[position] % self.num_entities
+        row, fact = ragged_arange(*self._facts(entity, relation))
+        itself = relation[row] == self.identity
+        return row, torch.where(itself, entity[row], self.known.entities.values[fact])
 
     def count(self, entity: Int[Tensor, "A"], relation: Int[Tensor, "A"]) -> Int[Tensor, "A"]:
         """Number of neighbors along the given relations."""
-        low = self._key(entity, relation)
-        return self._position(low + self.num_entities) - self._position(low)
+        return self._facts(entity, relation)[1]
 
     def all_neighbors(
         self, entity: Int[Tensor, "A"]
     ) -> tuple[Int[Tensor, "P"], Int[Tensor, "P"], Int[Tensor, "P"]]:
         """All neighbors along all relations, as (row of the input, relation, neighbor)."""
-        first = torch.zeros_like(entity)
-        row, position = self._range(self._key(entity, first), self._key(entity + 1, first))
-        key = self.keys[position]
-        relation = key // self.num_entities % (self.identity + 1)
-        return row, relation, key % self.num_entities
+        first, beyond = self.known.anchor_rows(entity)
+        row, query = ragged_arange(first, beyond - first + 1)
+        itself = query == beyond[row]  # one more query for each entity: the identity
+        relation = torch.where(itself, self.identity, self.known.queries(query).relation)
+        start, stop = self.known.entities.bounds(query)
+        step, fact = ragged_arange(start, torch.where(itself, 1, stop - start))
+        row = row[step]
+        neighbor = torch.where(itself[step], entity[row], self.known.entities.values[fact])
+        return row, relation[step], neighbor
 
     def degree(self, entity: Int[Tensor, "A"]) -> Int[Tensor, "A"]:
         """Number of neighbors along all relations."""
-        first = torch.zeros_like(entity)
-        low, high = self._key(entity, first), self._key(entity + 1, first)
-        return self._position(high) - self._position(low)
+        start, stop = self.known.anchor_bounds(entity)
+        return stop - start + 1
 
-    def _key(self, entity: Int[Tensor, "A"], relation: Int[Tensor, "A"]) -> Int[Tensor, "A"]:
-        return (entity * (self.identity + 1) + relation) * self.num_entities
-
-    def _range(
-        self, low: Int[Tensor, "A"], high: Int[Tensor, "A"]
-    ) -> tuple[Int[Tensor, "P"], Int[Tensor, "P"]]:
-        start = self._position(low)
-        return ragged_arange(start, self._position(high) - start)
-
-    def _position(self, key: Int[Tensor, "A"]) -> Int[Tensor, "A"]:
-        return torch.searchsorted(self.keys, key)
+    def _facts(
+        self, entity: Int[Tensor, "A"], relation: Int[Tensor, "A"]
+    ) -> tuple[Int[Tensor, "A"], Int[Tensor, "A"]]:
+        """The first fact along each relation and their number; any one fact for the identity."""
+        ones = torch.ones(len(entity), device=entity.device)
+        queries = Queries(entity, relation.clamp(max=self.identity - 1), entity, ones)
+        start, stop = self.known.bounds(queries)
+        return start, torch.where(relation == self.identity, 1, stop - start)
 
 
-class RelationIndex(nn.Module):
+class RelationIndex(PairIndex):
     """Relations that lead from one entity to another; relation 2R leads from each to itself."""
 
-    pair: Int[Tensor, "P"]
-    relation: Int[Tensor, "P"]
-
     def __init__(self, graph: TrainGraph):
-        super().__init__()
-        self.num_entities, identity = graph.num_entities, 2 * graph.num_relations
-        facts = graph.known.facts
-        query, target = facts // self.num_entities, facts % self.num_entities
-        entities = torch.arange(self.num_entities, device=facts.device)
-        entity = torch.cat([query // identity, entities])
-        pair, order = (entity * self.num_entities + torch.cat([target, entities])).sort()
-        relation = torch.cat([query % identity, torch.full_like(entities, identity)])
-        self.register_buffer("pair", pair, persistent=False)
-        self.register_buffer("relation", relation[order], persistent=False)
-
-    def between(
-        self, entity: Int[Tensor, "A"], target: Int[Tensor, "A"]
-    ) -> tuple[Int[Tensor, "P"], Int[Tensor, "P"]]:
-        """All relations from each entity to its target, as (row of the input, relation)."""
-        pair = entity * self.num_entities + target
-        start = torch.searchsorted(self.pair, pair)
-        stop = torch.searchsorted(self.pair, pair, right=True)
-        row, position = ragged_arange(start, stop - start)
-        return row, self.relation[position]
+        anchor, relation, entity = graph.known.facts()
+        everyone = torch.arange(graph.num_entities, device=anchor.device)
+        identity = torch.full_like(everyone, 2 * graph.num_relations)
+        super().__init__(
+            torch.cat([anchor, everyone]),
+            torch.cat([relation, identity]),
+            torch.cat([entity, everyone]),
+            graph.num_entities,
+        )
 
 
 def chunks_of(size: Int[Tensor, "A"], limit: int) -> Iterator[slice]:
@@ -200,13 +173,12 @@ def _sample_anchors(
     graph: TrainGraph, anchors_per_relation: int, seed: int
 ) -> tuple[Int[Tensor, "A"], Int[Tensor, "A"]]:
     """Some entities that each relation leads from, as (entity, relation)."""
-    slots = 2 * graph.num_relations
-    query = (graph.known.facts // graph.num_entities).unique()
-    shuffled = torch.randperm(len(query), generator=torch.Generator().manual_seed(seed))
-    query = query[shuffled.to(query.device)]
-    relation, order = (query % slots).sort(stable=True)
-    chosen = query[order[_rank_within(relation) < anchors_per_relation]]
-    return chosen // slots, chosen % slots
+    queries = graph.known.queries()
+    shuffled = torch.randperm(len(queries), generator=torch.Generator().manual_seed(seed))
+    queries = queries[shuffled.to(queries.anchor.device)]
+    relation, order = queries.relation.sort(stable=True)
+    chosen = queries[order[_rank_within(relation) < anchors_per_relation]]
+    return chosen.anchor, chosen.relation
 
 
 Counts = tuple[Tensor, Tensor]  # distinct keys, and how often each occurs

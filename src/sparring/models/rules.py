@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from sparring.batch import Queries, Scorer, expand_lists, group_rows, ungroup
 from sparring.data.graph import TrainGraph
-from sparring.data.index import ragged_arange
+from sparring.data.index import Ragged, ragged_arange
 from sparring.models.base import KGEModel
 from sparring.models.rule_mining import (
     MAX_PATHS,
@@ -122,7 +122,6 @@ class RulePredictor(nn.Module):
     second: Int[Tensor, "M"]
     confidence: Float[Tensor, "MZ"]
     start: Int[Tensor, "R2+1"]
-    zero: Int[Tensor, "Z"]
     code: Int[Tensor, "M"]
     rule_of_code: Int[Tensor, "M"]
 
@@ -142,13 +141,12 @@ class RulePredictor(nn.Module):
         self.index, self.relations = NeighborIndex(graph), RelationIndex(graph)
         heads = torch.arange(self.index.identity + 1, device=rules.head.device)
         code, rule_of_code = self._code(rules.head, rules.first, rules.second).sort()
-        zero, zero_confidence = _zero_rules(graph, unseen_negatives)
+        self.zero, zero_confidence = _zero_rules(graph, unseen_negatives)
         buffers = {
             "first": rules.first,
             "second": rules.second,
             "confidence": torch.cat([rules.confidence, zero_confidence]),
             "start": torch.searchsorted(rules.head, heads),
-            "zero": zero,
             "code": code,
             "rule_of_code": rule_of_code,
         }
@@ -180,12 +178,10 @@ class RulePredictor(nn.Module):
             chunk = chunk[step]
             identity = self.second[chunk.rule] == self.index.identity
             distinct = (end != queries.anchor[chunk.row]) & (identity | (end != chunk.middle))
-            low = queries.relation[rows] * self.num_entities
-            start = torch.searchsorted(self.zero, low)
-            stop = torch.searchsorted(self.zero, low + self.num_entities)
+            start, stop = self.zero.bounds(queries.relation[rows])
             row, zero_rule = ragged_arange(start, stop - start)
             cell = (chunk.row - rows.start) * self.num_entities + end
-            zero_cell = row * self.num_entities + self.zero[zero_rule] % self.num_entities
+            zero_cell = row * self.num_entities + self.zero.values[zero_rule]
             parts.append(
                 self._aggregate_cells(
                     torch.cat([cell[distinct], zero_cell]),
@@ -198,9 +194,9 @@ class RulePredictor(nn.Module):
     def _predict_listed(self, queries: Queries, ids: Int[Tensor, "B K"]) -> Float[Tensor, "B K"]:
         """Confidences of a few candidates per query, by searching for paths that lead to them."""
         width, identity = ids.shape[1], self.index.identity
-        wanted = queries.relation.unsqueeze(1) * self.num_entities + ids
-        found, zero_rule = _match(self.zero, wanted.flatten())
-        cells, rules = [found], [len(self.first) + zero_rule]
+        zero_rule = self.zero.find(queries.relation, ids).flatten()
+        found = (zero_rule >= 0).nonzero().squeeze(1)
+        cells, rules = [found], [len(self.first) + zero_rule[found]]
         row, first, middle = self.index.all_neighbors(queries.anchor)
         size = max(1, MAX_PATHS // width)
         for own, step, stop in zip(row.split(size), first.split(size), middle.split(size)):
@@ -292,12 +288,12 @@ def _match(
     return row, index[row]
 
 
-def _zero_rules(
-    graph: TrainGraph, unseen_negatives: float
-) -> tuple[Int[Tensor, "Z"], Float[Tensor, "Z"]]:
-    """Answers of each relation as relation * N + entity, and the confidences of their rules."""
-    slots, facts = 2 * graph.num_relations, graph.known.facts
-    relation, entity = facts // graph.num_entities % slots, facts % graph.num_entities
-    zero, support = (relation * graph.num_entities + entity).unique(return_counts=True)
-    total = torch.bincount(relation, minlength=slots)[zero // graph.num_entities]
+def _zero_rules(graph: TrainGraph, unseen_negatives: float) -> tuple[Ragged, Float[Tensor, "Z"]]:
+    """The answers of each relation, and the confidences of their rules."""
+    # the facts that have e as answer are the known answers of the inverse query from e
+    queries = graph.known.queries()
+    relation, order = queries.inverse(graph.num_relations).relation.sort(stable=True)
+    support, slots = graph.known.sizes()[order], 2 * graph.num_relations
+    total = support.new_zeros(slots).index_add(0, relation, support)[relation]
+    zero = Ragged(queries.anchor[order], torch.bincount(relation, minlength=slots))
     return zero, (support.double() / (total + unseen_negatives)).float()

@@ -15,14 +15,7 @@ from torch import Tensor
 from sparring.batch import PER_CANDIDATE, Negatives, Queries, Scorer, ungroup
 from sparring.data.graph import TrainGraph
 from sparring.registry import register
-from sparring.samplers.base import (
-    NO_DENSITY,
-    NegativeSampler,
-    SamplerWrapper,
-    SeenQueries,
-    gumbel,
-    repeated,
-)
+from sparring.samplers.base import NO_DENSITY, NegativeSampler, SamplerWrapper, gumbel, repeated
 
 
 class ScoreSelected(SamplerWrapper, ABC):
@@ -202,8 +195,7 @@ class NSCaching(NegativeSampler):
         self.fresh, self.draw, self.keep, self.temperature = fresh, draw, keep, temperature
         self.drop_known, self.compat, self.rows = drop_known, compat, rows
         self.num_entities, self.known = graph.num_entities, graph.known
-        self.seen = SeenQueries(graph)
-        shape = (len(self.seen) + 1 if rows is None else rows, size)
+        shape = (self.known.num_queries + 1 if rows is None else rows, size)
         start = torch.randint(graph.num_entities, shape, dtype=torch.int32)
         self.register_buffer("cache", start.to(graph.triples.device))
 
@@ -222,8 +214,8 @@ class NSCaching(NegativeSampler):
     def row(self, queries: Queries) -> Int[Tensor, "B"]:
         """Which cache each query uses."""
         if self.rows is None:
-            return self.seen.row(queries)
-        key = queries.anchor * self.seen.slots + queries.relation
+            return self.known.rows(queries)
+        key = self.known.key(queries)
         return ((key * 0x9E3779B97F4A7C1) >> 20) % self.rows  # Fibonacci hashing
 
     def _drawn(self, logit: Float[Tensor, "B S"], rng: torch.Generator) -> Int[Tensor, "B K"]:

@@ -81,7 +81,7 @@ class DistanceEstimator(nn.Module):
         # every entity is two rows: one from which facts lead on, and one from which they lead back
         start = torch.cat([head, tail + self.num_entities])
         end = torch.cat([tail, head + self.num_entities])
-        near = Ragged.of_pairs(start, end, 2 * self.num_entities)
+        near = Ragged.from_pairs(start, end, 2 * self.num_entities)
         self.reach = balls(near, hops, max_ids)
 
     def forward(self, queries: Queries, ids: Int[Tensor, "G K"]) -> Float[Tensor, "B K"]:

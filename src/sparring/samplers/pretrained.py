@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from sparring.batch import Queries, Scorer, ungroup
 from sparring.data.graph import TrainGraph
 from sparring.registry import register
-from sparring.samplers.base import NegativeSampler, SeenQueries, entity_vectors
+from sparring.samplers.base import NegativeSampler, entity_vectors
 
 AT_ONCE = 2**24  # scores or distances held while building
 
@@ -42,13 +42,13 @@ def near_misses(graph: TrainGraph, teacher: Callable[[Queries], Scorer], size: i
         teacher: a trained main model, or anything that turns queries into a scorer.
         size: entities to keep per query.
     """
-    seen, known = SeenQueries(graph), graph.known
+    known = graph.known
     size = min(size, graph.num_entities)
     everyone = torch.arange(graph.num_entities, device=graph.triples.device).unsqueeze(0)
-    rows = torch.arange(len(seen), device=graph.triples.device)
+    rows = torch.arange(known.num_queries, device=graph.triples.device)
     parts = []
     for some in rows.split(max(1, AT_ONCE // graph.num_entities)):
-        queries = seen.queries(some)
+        queries = known.queries(some)
         scores = teacher(queries)(everyone)
         row, answer = known.answers(queries)
         right = scores[row, answer]
@@ -148,21 +148,19 @@ class TeacherNegatives(RankedLists):
         self.register_buffer("entity", teacher.entity[:, : self.pool], persistent=False)
         self.register_buffer("filled", teacher.filled.clamp(max=self.pool), persistent=False)
         self.register_buffer("above", teacher.above.clamp(max=self.pool), persistent=False)
-        self.seen, self.known, self.strict = SeenQueries(graph), graph.known, strict
+        self.known, self.strict = graph.known, strict
 
     def ranked(self, queries):
-        row = self.seen.row(queries)
-        without = row == len(self.seen)
-        row = row.clamp(max=len(self.seen) - 1)
+        row = self.known.rows(queries)
+        without = row == self.known.num_queries
+        row = row.clamp(max=self.known.num_queries - 1)
         return self.entity[row], self._size(queries, row), without
 
     def _size(self, queries: Queries, row: Int[Tensor, "B"]) -> Int[Tensor, "B"]:
         if not self.strict:
             return self.filled[row]
-        wanted = self.seen.key[row] * self.num_entities + queries.answer
-        fact = torch.searchsorted(self.known.facts, wanted).clamp(max=len(self.above) - 1)
-        above = self.above[fact].clamp(min=self.k)
-        above = torch.where(self.known.facts[fact] == wanted, above, self.pool)
+        fact = self.known.find(queries, queries.answer.unsqueeze(1)).squeeze(1)
+        above = torch.where(fact < 0, self.pool, self.above[fact].clamp(min=self.k))
         return torch.minimum(above, self.filled[row])
 
 

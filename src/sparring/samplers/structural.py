@@ -14,7 +14,7 @@ from torch import Tensor
 
 from sparring.batch import Negatives, Queries, ungroup
 from sparring.data.graph import TrainGraph
-from sparring.data.index import Ragged
+from sparring.data.index import PairIndex, Ragged
 from sparring.registry import register
 from sparring.samplers.base import NO_DENSITY, NegativeSampler
 
@@ -45,9 +45,9 @@ class ListSampler(NegativeSampler, ABC):
         row = self.row(queries)
         coin = torch.rand(shape, generator=rng, device=device) if self.floor else None
         lot = torch.rand(shape, generator=rng, device=device, dtype=torch.double)
-        listed, anyone = self.lists.pick(row, lot), lot.mul_(self.num_entities).long()
+        listed, anyone = self.lists.sample_at(row, lot), lot.mul_(self.num_entities).long()
         if coin is None:  # what is drawn from a list is listed, without a look
-            ids = torch.where(self.lists.size[row].unsqueeze(1) > 0, listed, anyone)
+            ids = torch.where(self.lists.sizes(row).unsqueeze(1) > 0, listed, anyone)
             log_q = self._if_listed(row)
             return Negatives.from_ids(queries, ids, log_q.unsqueeze(1).expand(shape), log_q)
         free = coin < self._floor(row)
@@ -69,13 +69,13 @@ class ListSampler(NegativeSampler, ABC):
         return self._log_share(row, row.new_ones(len(row), 1, dtype=torch.bool)).squeeze(1)
 
     def _floor(self, row: Int[Tensor, "B"]) -> Float[Tensor, "B 1"]:
-        return (self.lists.size[row] == 0).float().clamp(min=self.floor).unsqueeze(1)
+        return (self.lists.sizes(row) == 0).float().clamp(min=self.floor).unsqueeze(1)
 
     def _log_share(
         self, row: Int[Tensor, "B"], listed: Bool[Tensor, "B K"]
     ) -> Float[Tensor, "B K"]:
         floor = self._floor(row)
-        size = self.lists.size[row].clamp(min=1).unsqueeze(1)
+        size = self.lists.sizes(row).clamp(min=1).unsqueeze(1)
         return (floor / self.num_entities + (1 - floor) * listed / size).log()
 
 
@@ -139,7 +139,7 @@ def seen_in_slot(graph: TrainGraph) -> Ragged:
     """For each relation id in [0, 2R), the entities that answer it in training."""
     head, relation, tail = graph.triples.unbind(1)
     slot = torch.cat([relation, relation + graph.num_relations])
-    return Ragged.of_pairs(slot, torch.cat([tail, head]), 2 * graph.num_relations)
+    return Ragged.from_pairs(slot, torch.cat([tail, head]), 2 * graph.num_relations)
 
 
 def _of_types_in_slot(graph: TrainGraph) -> Ragged:
@@ -147,9 +147,9 @@ def _of_types_in_slot(graph: TrainGraph) -> Ragged:
     entity, kind = _given(graph)
     seen = seen_in_slot(graph)
     rows = []
-    for slot in torch.arange(len(seen.size), device=kind.device).split(1):
+    for slot in torch.arange(len(seen), device=kind.device).split(1):
         answer = torch.zeros(graph.num_entities, dtype=torch.bool, device=kind.device)
-        answer[seen.spread(slot)[1]] = True
+        answer[seen.gather_rows(slot)[1]] = True
         wanted = torch.zeros(int(kind.max()) + 1, dtype=torch.bool, device=kind.device)
         wanted[kind[answer[entity]]] = True
         rows.append(entity[wanted[kind]].unique())
@@ -160,7 +160,7 @@ def _of_types_in_slot(graph: TrainGraph) -> Ragged:
 def _of_type(graph: TrainGraph) -> Ragged:
     """The entities of each type, and a last, empty row for entities without one."""
     entity, kind = _given(graph)
-    return Ragged.of_pairs(kind, entity, int(kind.max()) + 2)
+    return Ragged.from_pairs(kind, entity, int(kind.max()) + 2)
 
 
 def _rarest_type(graph: TrainGraph) -> Int[Tensor, "N"]:
@@ -199,17 +199,12 @@ class Relational(NegativeSampler):
 
     schedulable = (("floor", 0.0, 1.0),)
 
-    pairs: Int[Tensor, "F"]
-
     def __init__(self, graph: TrainGraph, *, k: int, floor: float = 0.0):
         super().__init__(k)
         self.floor = checked_floor(floor)
         self.known = graph.known
         self.num_entities = graph.num_entities
-        self.per_anchor = 2 * graph.num_relations * graph.num_entities
-        facts = graph.known.facts
-        pairs = facts // self.per_anchor * graph.num_entities + facts % graph.num_entities
-        self.register_buffer("pairs", pairs.sort().values, persistent=False)
+        self.links = PairIndex(*graph.known.facts(), graph.num_entities)
 
     def sample(self, queries, score, rng):
         shape, device = (len(queries), self.k), queries.anchor.device
@@ -220,9 +215,7 @@ class Relational(NegativeSampler):
         return self.to_negatives(queries, torch.where(coin < self._floor(queries), anyone, linked))
 
     def log_prob(self, queries, ids):
-        every = queries.anchor.unsqueeze(1) * self.num_entities + ungroup(ids, len(queries))
-        links = torch.searchsorted(self.pairs, every, right=True)
-        links = links - torch.searchsorted(self.pairs, every)
+        links = self.links.count(queries.anchor.unsqueeze(1), ungroup(ids, len(queries)))
         return self._log_share(queries, links - self.known.contains(queries, ids).long())
 
     def answer_log_prob(self, queries):
@@ -241,19 +234,16 @@ class Relational(NegativeSampler):
 
     def _total(self, queries: Queries) -> Int[Tensor, "B"]:
         """Links of the anchor, those of the query itself left out."""
-        facts, anchor = self.known.facts, queries.anchor * self.per_anchor
-        start = torch.searchsorted(facts, anchor)
-        stop = torch.searchsorted(facts, anchor + self.per_anchor)
+        start, stop = self.known.anchor_bounds(queries.anchor)
         return stop - start - self.known.count(queries)
 
     def _linked(self, queries: Queries, lot: Float[Tensor, "B K"]) -> Int[Tensor, "B K"]:
         """The entity of the link at the share `lot`, in [0, 1), of those that count."""
-        facts, anchor = self.known.facts, queries.anchor * self.per_anchor
-        start = torch.searchsorted(facts, anchor)
+        start, _ = self.known.anchor_bounds(queries.anchor)
         place = start.unsqueeze(1) + (lot * self._total(queries).unsqueeze(1)).long()
-        own = torch.searchsorted(facts, anchor + queries.relation * self.num_entities)
-        skip = (place >= own.unsqueeze(1)) * self.known.count(queries).unsqueeze(1)
-        return facts[(place + skip).clamp(max=len(facts) - 1)] % self.num_entities
+        own, beyond = self.known.bounds(queries)
+        skip = (place >= own.unsqueeze(1)) * (beyond - own).unsqueeze(1)
+        return self.known.entities.values[place + skip].long()
 
 
 AT_ONCE = 2**23  # steps held while building
@@ -310,7 +300,7 @@ class RandomWalk(NegativeSampler):
         for _ in range(self.hops):
             place = step(self.neighbours, place, rng)
         anyone = torch.randint(self.num_entities, shape, generator=rng, device=device)
-        alone = self.neighbours.size[queries.anchor].unsqueeze(1) == 0
+        alone = self.neighbours.sizes(queries.anchor).unsqueeze(1) == 0
         return self.to_negatives(queries, torch.where(alone, anyone, place))
 
 
@@ -355,7 +345,7 @@ class SANS(ListSampler):
 def neighbours(graph: TrainGraph) -> Ragged:
     """The entities that share a triple with each entity."""
     head, _, tail = graph.triples.unbind(1)
-    return Ragged.of_pairs(torch.cat([head, tail]), torch.cat([tail, head]), graph.num_entities)
+    return Ragged.from_pairs(torch.cat([head, tail]), torch.cat([tail, head]), graph.num_entities)
 
 
 def balls(near: Ragged, hops: int, max_ids: int) -> Ragged:
@@ -368,7 +358,7 @@ def balls(near: Ragged, hops: int, max_ids: int) -> Ragged:
         ValueError: for less than one hop, or if they are more than `max_ids`.
     """
     _checked_hops(hops)
-    count, parts, total = len(near.size), [], 0
+    count, parts, total = len(near), [], 0
     for some in _portions(near, hops):
         ball = _ball(near, some, hops)
         parts.append(((ball % count).int(), torch.bincount(ball // count, minlength=len(some))))
@@ -385,9 +375,9 @@ def balls(near: Ragged, hops: int, max_ids: int) -> Ragged:
 
 def _portions(near: Ragged, hops: int) -> tuple[Int[Tensor, "_"], ...]:
     """All entities, in runs that take about `AT_ONCE` steps to surround."""
-    everyone = torch.arange(len(near.size), device=near.size.device)
-    turn, entity = near.spread(everyone)
-    load = near.size
+    everyone = torch.arange(len(near), device=near.offsets.device)
+    turn, entity = near.gather_rows(everyone)
+    load = near.sizes(everyone)
     for _ in range(hops - 1):
         # a hop takes each edge at most once
         load = torch.zeros_like(load).index_add(0, turn, load[entity]).clamp(max=len(turn))
@@ -396,11 +386,11 @@ def _portions(near: Ragged, hops: int) -> tuple[Int[Tensor, "_"], ...]:
 
 def _ball(near: Ragged, centre: Int[Tensor, "C"], hops: int) -> Int[Tensor, "P"]:
     """Who is within `hops` steps, as ascending (position in `centre`) * N + entity."""
-    count = len(near.size)
+    count = len(near)
     place = torch.arange(len(centre), device=centre.device) * count + centre
-    edge = ball = place[near.size[centre] > 0]
+    edge = ball = place[near.sizes(centre) > 0]
     for _ in range(hops):
-        turn, entity = near.spread(edge % count)
+        turn, entity = near.gather_rows(edge % count)
         edge = (edge[turn] - edge[turn] % count + entity).unique()
         ball = torch.cat([ball, edge]).unique()
     return ball
@@ -409,7 +399,7 @@ def _ball(near: Ragged, centre: Int[Tensor, "C"], hops: int) -> Int[Tensor, "P"]
 def step(near: Ragged, place: Int[Tensor, "B K"], rng: torch.Generator) -> Int[Tensor, "B K"]:
     """A random neighbour of each entity; anything where there is none."""
     lot = torch.rand(place.shape, generator=rng, device=place.device, dtype=torch.double)
-    return near.pick(place.flatten(), lot.view(-1, 1)).view(place.shape)
+    return near.sample_at(place.flatten(), lot.view(-1, 1)).view(place.shape)
 
 
 def _walk_ends(
@@ -427,7 +417,7 @@ def _walk_ends(
                 place = step(near, place, rng)
             ends[:, walk] = place.squeeze(1)
             start = place if compat else start
-        alone = near.size[some] == 0
+        alone = near.sizes(some) == 0
         anyone = torch.randint(count, ends.shape, generator=rng, device=some.device)
         ends = torch.where(alone.unsqueeze(1), anyone, ends).sort(1).values
         first = torch.ones_like(ends, dtype=torch.bool)

@@ -20,6 +20,7 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
+from sparring.batch import Queries
 from sparring.data.graph import KnowledgeGraph
 from sparring.data.split import SplitRule
 from sparring.data.vocabulary import Vocabulary
@@ -55,10 +56,10 @@ class World:
     @cached_property
     def hidden(self) -> Int[Tensor, "H 3"]:
         """True facts that no split holds: the false negatives that only an oracle knows."""
-        size, relations = len(self.graph.entities), len(self.graph.relations)
-        key = torch.tensor([relations * size, size, 1])
-        splits = torch.cat([self.graph.train, self.graph.valid, self.graph.test])
-        return self.truth[~torch.isin(self.truth @ key, splits @ key)]
+        head, relation, tail = self.truth.unbind(1)
+        queries = Queries(head, relation, tail, torch.ones(len(head)))
+        known = self.graph.known.contains(queries, tail.unsqueeze(1)).squeeze(1)
+        return self.truth[~known]
 
 
 def synthetic_world(
