@@ -14,7 +14,6 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from sparring.batch import Feedback, Negatives, Queries, Scorer
-from sparring.data.graph import TrainGraph
 from sparring.registry import Registry
 
 SAMPLERS = Registry(
