@@ -88,7 +88,7 @@ EMBEDDING_MODELS = {
     "transh": lambda graph, **options: TransH(graph, dim=8, **options),
 }
 
-# those that derive what an inverse relation says from the relation, unless told otherwise
+# those that derive an inverse from the relation's own vector, unless relations are reciprocal
 DERIVING_MODELS = EMBEDDING_MODELS | {
     "mutated": lambda graph, **options: Mutated(
         graph, inner=ComplEx(graph, dim=8, **options), mutator=CoordinateMask(rate=0.7)

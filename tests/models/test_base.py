@@ -6,10 +6,13 @@ import sys
 
 import pytest
 import torch
+from zoo import labelled
 
 from sparring.batch import Queries
 from sparring.corruption import make_queries
+from sparring.models import MODELS as REGISTERED
 from sparring.models import RESCAL, ComplEx, DistMult, RotatE, TransD, TransE, TransH
+from sparring.registry import build
 from sparring.testing import tiny_graph, tiny_queries
 
 GRAPH = tiny_graph()
@@ -258,6 +261,24 @@ class ScoreIds(torch.nn.Module):
 
     def forward(self, queries):
         return self.model(queries)(self.ids)
+
+
+FORMER = {
+    "transe": {"dim": 4, "own_inverse": True},
+    "conve": {"dim": 8, "height": 2, "kernel": 2},
+    "rules": {"agreement": "noisy-or", "anchors": 3, "support": 1, "confidence": 0.1}
+    | {"pessimism": 1.0, "most": 4},
+    "text": {"encoder": {"name": "trigrams", "places": 8}},
+    "mutated": {"inner": {"name": "distmult", "dim": 4}, "mutator": {"name": "mix-by-doubt"}}
+    | {"plain": 0.1, "entities": 5},
+}
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+@pytest.mark.parametrize("name", FORMER)
+def test_former_options_still_load(name):
+    model = build({"name": name, **FORMER[name]}, REGISTERED, "model", graph=labelled(GRAPH))
+    assert model(tiny_queries(GRAPH)) is not None
 
 
 def test_models_are_imported_without_the_extras():

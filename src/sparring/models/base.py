@@ -38,14 +38,14 @@ class KGEModel(nn.Module, ABC):
                 return DotScorer(query, self.entity)
 
     `register` makes it known to configurations and to `sparring list models`, and
-    `sparring.testing.check_model` tells whether it keeps the contract. `sparring.models.scorers`
-    has the usual comparisons of a query vector with candidates. Samplers that need entity vectors
-    look for the attribute `entity`.
+    `sparring.testing.check_model` checks that it keeps the contract. The scorers in
+    `sparring.models.scorers` compare a query vector with candidates. Samplers that need entity
+    vectors read the attribute `entity`.
     """
 
     registry = MODELS
 
-    trains_on_entities = True  # False where training scores something else than the candidates
+    trains_on_entities = True  # False if training scores mutated candidates instead
 
     @abstractmethod
     def forward(self, queries: Queries) -> Scorer:
