@@ -1,4 +1,8 @@
-"""Small instances of everything in the library, by name; contract tests run over all of it."""
+"""Small instances of everything in the library, by name; contract tests run over all of it.
+
+Each registered part is here with its example, under its own name; a new one needs no line in this
+file. What is listed here are variants: options that take another way through the code.
+"""
 
 from dataclasses import replace
 from functools import partial
@@ -8,24 +12,9 @@ import polars as pl
 import torch
 from samplers import instances
 
-from sparring import losses
-from sparring.corruption import (
-    Bernoulli,
-    CorruptBoth,
-    CorruptEither,
-    FunctionalSide,
-    PseudoTypedSide,
-    SharpenedSide,
-)
-from sparring.generators import (
-    KBGAN,
-    AdversarialTree,
-    FlowGenerator,
-    MultiIndex,
-    NeuralGAN,
-    NSGenerator,
-    SoftmaxGenerator,
-)
+from sparring import corruption, generators, losses, models, samplers
+from sparring.corruption import CorruptBoth
+from sparring.generators import MultiIndex, NeuralGAN, NSGenerator
 from sparring.losses import (
     BCELoss,
     HardDebiased,
@@ -34,38 +23,15 @@ from sparring.losses import (
     SampledSoftmax,
     TrueNegativeSoftmax,
 )
-from sparring.models import (
-    RESCAL,
-    RGCN,
-    CompGCN,
-    ComplEx,
-    ConvE,
-    ConvEDecoder,
-    CoordinateMask,
-    DistMult,
-    Mutated,
-    NBFNet,
-    RotatE,
-    RuleModel,
-    TextModel,
-    TransD,
-    TransE,
-    TransEDecoder,
-    TransH,
-    Trigrams,
-    TuckER,
-)
+from sparring.models import RGCN, CompGCN, ConvEDecoder, RotatE, TransE, TransEDecoder, TuckER
 from sparring.samplers import (
-    AllEntities,
     InBatch,
-    KvsAll,
     MaskKnown,
     Popularity,
     ResampleKnown,
     Uniform,
-    UniformFiltered,
-    WithPositives,
 )
+from sparring.testing import dummy_scorer, tiny_graph
 from sparring.training import OPTIMIZERS, SCHEDULES, TrainingStep
 
 
@@ -76,41 +42,45 @@ def labelled(graph):
     return replace(graph, labels=pl.Series(names))
 
 
+def model(name, graph, **options):
+    """The example of a registered model, with other options."""
+    return models.MODELS.example(name, graph=labelled(graph), **options)
+
+
+def sampler(name, graph):
+    """The example of a registered sampler, bound to a model with vectors of entities."""
+    parts = {"teacher": dummy_scorer, "vectors": instances.vectors(graph)}
+    made = samplers.SAMPLERS.example(name, graph=graph, **parts)
+    return instances.introduced(made, graph)
+
+
+def corruption_of(name, graph):
+    """The example of a registered corruption."""
+    return corruption.CORRUPTIONS.example(name, graph=graph)
+
+
 EMBEDDING_MODELS = {
-    "complex": lambda graph, **options: ComplEx(graph, dim=8, **options),
-    "distmult": lambda graph, **options: DistMult(graph, dim=8, **options),
-    "rescal": lambda graph, **options: RESCAL(graph, dim=4, **options),
-    "rotate": lambda graph, **options: RotatE(graph, dim=8, **options),
+    name: partial(model, name)
+    for name in ("complex", "distmult", "rescal", "rotate", "transd", "transe", "transh")
+} | {
     "rotate-2": lambda graph, **options: RotatE(graph, dim=8, norm=2, **options),
-    "transd": lambda graph, **options: TransD(graph, dim=8, **options),
-    "transe": lambda graph, **options: TransE(graph, dim=8, **options),
     "transe-2": lambda graph, **options: TransE(graph, dim=8, norm=2, **options),
-    "transh": lambda graph, **options: TransH(graph, dim=8, **options),
 }
-
-# those that derive an inverse from the relation's own vector, unless relations are reciprocal
-DERIVING_MODELS = EMBEDDING_MODELS | {
-    "mutated": lambda graph, **options: Mutated(
-        graph, inner=ComplEx(graph, dim=8, **options), mutator=CoordinateMask(rate=0.7)
-    ),
-}
-
+# those that share one vector between a relation and its inverse by default
+DERIVING_MODELS = EMBEDDING_MODELS | {"mutated": partial(model, "mutated")}
 GRAPH_NETWORKS = {
-    "compgcn": lambda graph, **options: CompGCN(graph, dim=8, **options),
+    "compgcn": partial(model, "compgcn"),
     "compgcn-corr": lambda graph: CompGCN(
         graph, dim=8, layers=2, composition="corr", decoder=ConvEDecoder(dim=8, height=2, filters=2)
     ),
-    "rgcn": lambda graph, **options: RGCN(graph, dim=8, **options),
+    "rgcn": partial(model, "rgcn"),
     "rgcn-transe": lambda graph: RGCN(graph, dim=8, layers=1, decoder=TransEDecoder()),
 }
 NETWORKS = {
-    "conve": lambda graph, **options: ConvE(graph, dim=8, height=2, filters=3, **options),
-    "nbfnet": lambda graph: NBFNet(graph, dim=6, layers=2),
-    "rules": lambda graph: RuleModel(graph, min_support=1),
-    "text": lambda graph: TextModel(
-        labelled(graph), encoder=Trigrams(num_features=16), dim=8, hidden=12
-    ),
-    "tucker": lambda graph, **options: TuckER(graph, dim=8, **options),
+    name: partial(model, name)
+    for name in models.MODELS
+    if name not in {*DERIVING_MODELS, *GRAPH_NETWORKS}
+} | {
     "tucker-narrow": lambda graph, **options: TuckER(graph, dim=8, relation_dim=3, **options),
 }
 if find_spec("torch_geometric"):
@@ -118,61 +88,58 @@ if find_spec("torch_geometric"):
 MODELS = DERIVING_MODELS | NETWORKS
 
 GENERATORS = {
-    "adversarial-tree": lambda graph: AdversarialTree(graph, k=4),
-    "flow": lambda graph: FlowGenerator(graph, k=4, dim=8),
-    "kbgan": lambda graph: KBGAN(graph, k=2, pool=6, model=DistMult(graph, dim=4)),
-    "midx": lambda graph: MultiIndex(graph, k=4, codes=3),
+    name: partial(sampler, name)
+    for name, maker in samplers.SAMPLERS.items()
+    if maker.__module__.startswith(generators.__name__)
+} | {
     "midx-exact": lambda graph: MultiIndex(graph, k=4, codes=11, temperature=2.0),
-    "neural-gan": lambda graph: NeuralGAN(graph, k=4, dim=8, hidden=8),
     "neural-gan-pooled": lambda graph: NeuralGAN(
         graph, k=4, dim=8, hidden=8, pool=min(7, graph.num_entities)
     ),
-    "softmax-generator": lambda graph: SoftmaxGenerator(graph, k=4, dim=8),
-    "sparring": lambda graph: NSGenerator(graph, k=4, dim=8, visits=4),
-    "sparring-coarse": lambda graph: NSGenerator(graph, k=4, dim=8, codes=3, others=0),
-    "sparring-steered": lambda graph: NSGenerator(graph, k=1, dim=8, difficulty=0.2),
-    "sparring-shared": lambda graph: NSGenerator(graph, k=6, shared=True, dim=8),
-    "sparring-doubtful": lambda graph: NSGenerator(
+    "generator-coarse": lambda graph: NSGenerator(graph, k=4, dim=8, codes=3, others=0),
+    "generator-steered": lambda graph: NSGenerator(graph, k=1, dim=8, difficulty=0.2),
+    "generator-shared": lambda graph: NSGenerator(graph, k=6, shared=True, dim=8),
+    "generator-held-out": lambda graph: NSGenerator(
         replace(graph, held_out=graph.triples), k=4, dim=8, missing=0.2
     ),
 }
 
-# those whose `log_q` holds exactly; the density of "in-batch" is that of the whole graph
-EXACT_SAMPLERS = instances.EXACT | {
-    "all-entities": AllEntities,
-    "chunked": lambda graph: Uniform(graph, k=5, groups=3),
-    "hidden": lambda graph: MaskKnown(graph, inner=Uniform(graph, k=5)),
-    "hidden-popular": lambda graph: MaskKnown(graph, inner=Popularity(graph, k=5, groups=1)),
-    "own": lambda graph: Uniform(graph, k=5),
-    "popular": lambda graph: Popularity(graph, k=5),
-    "popular-chunked": lambda graph: Popularity(graph, k=5, power=1.0, groups=2),
-    "redrawn": lambda graph: ResampleKnown(graph, inner=Uniform(graph, k=5)),
-    "redrawn-chunked": lambda graph: ResampleKnown(graph, inner=Uniform(graph, k=5, groups=3)),
-    "redrawn-once-popular": lambda graph: ResampleKnown(
-        graph, inner=Popularity(graph, k=5), rounds=1
-    ),
-    "shared": lambda graph: Uniform(graph, k=5, groups=1),
-    "shown": lambda graph: WithPositives(graph, inner=Uniform(graph, k=4), answers=2),
-    "unknown": lambda graph: UniformFiltered(graph, k=5),
-    **GENERATORS,
-}
 SAMPLERS = (
-    EXACT_SAMPLERS
+    {name: partial(sampler, name) for name in samplers.SAMPLERS}
+    | instances.EXACT
     | instances.INEXACT
+    | GENERATORS
     | {
-        "hidden-in-batch": lambda graph: MaskKnown(graph, inner=InBatch(graph, k=6)),
-        "in-batch": lambda graph: InBatch(graph, k=6),
-        "kvs-all": KvsAll,
+        "in-batch-masked": lambda graph: MaskKnown(graph, inner=InBatch(graph, k=6)),
+        "mask-known-popularity": lambda graph: MaskKnown(
+            graph, inner=Popularity(graph, k=5, groups=1)
+        ),
+        "popularity-chunked": lambda graph: Popularity(graph, k=5, power=1.0, groups=2),
+        "resample-known-chunked": lambda graph: ResampleKnown(
+            graph, inner=Uniform(graph, k=5, groups=3)
+        ),
+        "resample-known-once": lambda graph: ResampleKnown(
+            graph, inner=Popularity(graph, k=5), rounds=1
+        ),
+        "uniform-chunked": lambda graph: Uniform(graph, k=5, groups=3),
+        "uniform-shared": lambda graph: Uniform(graph, k=5, groups=1),
     }
 )
+# the density of these is that of the whole graph, not of the batch
+APPROXIMATE = {"in-batch", "in-batch-masked"}
+EXACT_SAMPLERS = {
+    name: make
+    for name, make in SAMPLERS.items()
+    if name not in APPROXIMATE and make(tiny_graph()).capabilities.has_log_q
+}
 
 # their lists are as long as there are known answers, which must be counted first
 COUNT_ANSWERS = (
     "kvs-all",
-    "redrawn",
-    "redrawn-chunked",
-    "redrawn-once-popular",
     "redrawn-typed",
+    "resample-known",
+    "resample-known-chunked",
+    "resample-known-once",
 )
 
 # the registered examples, and options that take another way through the code
@@ -191,29 +158,23 @@ LOSSES = {name: partial(losses.LOSSES.example, name) for name in losses.LOSSES} 
     "true-negative-softmax-count": lambda: TrueNegativeSoftmax(false_negatives="count"),
 }
 
-SIDES = {
-    "bernoulli": Bernoulli,
-    "both": CorruptBoth,
+CORRUPTIONS = {name: partial(corruption_of, name) for name in corruption.CORRUPTIONS} | {
     "both-subsampled": lambda graph: CorruptBoth(graph, subsampling=0.5),
     "both-subsampled-apart": lambda graph: CorruptBoth(graph, subsampling=0.5, kind="freq"),
-    "chosen": CorruptEither,
-    "one-side": FunctionalSide,
-    "pooled": PseudoTypedSide,
-    "sharpened": SharpenedSide,
 }
 
 
-def step_of(graph, *, model="distmult", sampler=None, loss=None, corruption=CorruptBoth):
+def step_of(graph, *, model="distmult", sampler=None, loss=None, corrupt=CorruptBoth):
     """A training step on the graph, of parts by name; what is not named is plain."""
     torch.manual_seed(0)
-    drawing = SAMPLERS[sampler](graph) if sampler else Uniform(graph, k=4)
-    judging = LOSSES[loss]() if loss else NSSALoss(margin=0.0, adversarial_temperature=0.0)
-    return TrainingStep(MODELS[model](graph), drawing, judging, corruption(graph)).to(
-        graph.triples.device
-    )
+    draw = SAMPLERS[sampler](graph) if sampler else Uniform(graph, k=4)
+    compare = LOSSES[loss]() if loss else NSSALoss(margin=0.0, adversarial_temperature=0.0)
+    step = TrainingStep(MODELS[model](graph), draw, compare, corrupt(graph))
+    return step.to(graph.triples.device)
 
 
 __all__ = [
+    "CORRUPTIONS",
     "COUNT_ANSWERS",
     "EXACT_SAMPLERS",
     "LOSSES",
@@ -221,6 +182,5 @@ __all__ = [
     "OPTIMIZERS",
     "SAMPLERS",
     "SCHEDULES",
-    "SIDES",
     "step_of",
 ]

@@ -5,7 +5,7 @@ import random
 
 import pytest
 import torch
-from zoo import LOSSES, MODELS, OPTIMIZERS, SAMPLERS, SCHEDULES, SIDES
+from zoo import CORRUPTIONS, LOSSES, MODELS, OPTIMIZERS, SAMPLERS, SCHEDULES
 
 from sparring.corruption import CorruptBoth
 from sparring.losses import NSSALoss, SampledSoftmax
@@ -88,13 +88,13 @@ def test_one_step_trains_any_combination(model, sampler, loss):
 def test_one_step_of_every_optimizer(optimizer, sparse):
     if sparse and optimizer == "adam":
         pytest.skip("Adam takes dense gradients only")
-    step, graph = build("transe", "own", "nssa-plain", sparse=sparse)
+    step, graph = build("transe", "uniform", "nssa-plain", sparse=sparse)
     assert all(learn(step, graph.triples, OPTIMIZERS[optimizer](step.trainable_parameters()))[1])
 
 
-@pytest.mark.parametrize("corruption", SIDES)
-def test_one_step_of_every_choice_of_sides(corruption):
-    step, graph = build("transe", "own", "nssa-plain", SIDES[corruption])
+@pytest.mark.parametrize("corruption", CORRUPTIONS)
+def test_one_step_of_every_corruption(corruption):
+    step, graph = build("transe", "uniform", "nssa-plain", CORRUPTIONS[corruption])
     assert all(learn(step, graph.triples, torch.optim.SGD(step.trainable_parameters(), 0.1))[1])
 
 

@@ -3,12 +3,12 @@
 import pytest
 import torch
 from zoo import (
+    CORRUPTIONS,
     COUNT_ANSWERS,
     EXACT_SAMPLERS,
     LOSSES,
     MODELS,
     SAMPLERS,
-    SIDES,
     step_of,
 )
 
@@ -96,20 +96,20 @@ def test_models_do_not_wait(name):
 
 @pytest.mark.parametrize("name", LOSSES)
 def test_losses_do_not_wait(name):
-    sampler = "popular" if LOSSES[name]().needs_answer_log_q else "own"
+    sampler = "popularity" if LOSSES[name]().needs_answer_log_q else "uniform"
     told = without_waiting(prepared(loss=name, sampler=sampler))
     assert told["loss"].isfinite()
 
 
-@pytest.mark.parametrize("name", SIDES)
-def test_sides_do_not_wait(name):
-    told = without_waiting(prepared(corruption=SIDES[name]))
+@pytest.mark.parametrize("name", CORRUPTIONS)
+def test_corruptions_do_not_wait(name):
+    told = without_waiting(prepared(corrupt=CORRUPTIONS[name]))
     assert told["loss"].isfinite()
 
 
 def test_a_generator_for_many_entities_learns(monkeypatch):
     monkeypatch.setattr("sparring.generators.ns_generator.MANY", 5)
-    assert prepared(sampler="sparring")()["generator_loss"].isfinite()
+    assert prepared(sampler="generator")()["generator_loss"].isfinite()
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)

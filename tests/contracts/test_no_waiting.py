@@ -13,7 +13,7 @@ from torch.optim.optimizer import (
     register_optimizer_step_pre_hook,
 )
 from torch.utils._python_dispatch import TorchDispatchMode
-from zoo import COUNT_ANSWERS, LOSSES, MODELS, SAMPLERS, SIDES, step_of
+from zoo import CORRUPTIONS, COUNT_ANSWERS, LOSSES, MODELS, SAMPLERS, step_of
 
 from sparring import batch
 from sparring import embedding as table
@@ -113,9 +113,9 @@ def test_models_do_not_wait(watch, model):
     assert seen_in_a_step(watch, model=model) <= MODELS_WAIT.get(model, set())
 
 
-@pytest.mark.parametrize("corruption", SIDES)
-def test_sides_do_not_wait(watch, corruption):
-    assert not seen_in_a_step(watch, corruption=SIDES[corruption])
+@pytest.mark.parametrize("corruption", CORRUPTIONS)
+def test_corruptions_do_not_wait(watch, corruption):
+    assert not seen_in_a_step(watch, corrupt=CORRUPTIONS[corruption])
 
 
 def test_rowwise_adagrad_does_not_wait(watch):

@@ -1,7 +1,6 @@
 """Generators by name, from the tables of an experiment."""
 
 import pytest
-from zoo import GENERATORS as ZOO
 
 from sparring.experiments.config import PARTS
 from sparring.models import TransE
@@ -9,17 +8,6 @@ from sparring.registry import ConfigError, build, resolve
 from sparring.testing import tiny_graph
 
 FAMILY = PARTS["sampler"][0]
-
-
-GENERATORS = [
-    make for make in FAMILY.values() if make.__module__.startswith("sparring.generators.")
-]
-
-
-@pytest.mark.parametrize("registered", GENERATORS)
-def test_every_generator_of_the_library_is_in_the_zoo(registered):
-    graph = tiny_graph()
-    assert any(type(make(graph)) is registered for make in ZOO.values())
 
 
 def test_the_model_inside_a_generator_is_any_model_by_name():

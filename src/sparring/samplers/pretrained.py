@@ -114,7 +114,7 @@ class RankedLists(NegativeSampler, ABC):
         return -among.to(queries.weight.dtype).log()
 
 
-@register("teacher-negatives", aliases=["near-miss"])
+@register("teacher-negatives", example={"k": 5}, aliases=["near-miss"])
 class TeacherNegatives(RankedLists):
     """Entities that a frozen model takes for answers, though the training graph does not.
 
@@ -164,7 +164,7 @@ class TeacherNegatives(RankedLists):
         return torch.minimum(above, self.filled[row])
 
 
-@register("nearest-neighbor", aliases=["nearest-neighbour"])
+@register("nearest-neighbor", example={"k": 3, "pool": 5}, aliases=["nearest-neighbour"])
 class NearestNeighbour(RankedLists):
     """The entities nearest to the answer, by the vectors of a frozen model.
 
