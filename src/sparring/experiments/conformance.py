@@ -1,12 +1,11 @@
 """Any sampler by name, judged by the conformance kit."""
 
-import importlib
 import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sparring.integrations import HOSTS
+from sparring.integrations import HOSTS, host_module
 from sparring.registry import ConfigError, build, find
 from sparring.samplers import NegativeSampler
 from sparring.samplers.base import SAMPLERS
@@ -53,16 +52,13 @@ def judged(name: str, options: Mapping[str, Any], *, filtered: bool = False) -> 
         )
     if issubclass(made, NegativeSampler):
         return Judged(name, _of_ours(name, made, options, filtered))
-    packages = [base.__module__.partition(".")[0] for base in made.__mro__]
-    host = next((HOSTS[package] for package in packages if package in HOSTS), None)
+    host = host_module(made)
     if host is None:
         raise ConfigError(
             f"[sampler] {name!r} is no sparring.samplers.NegativeSampler, nor a class of "
             f"{', '.join(HOSTS)}; wrap it in a sparring.testing.ExternalSampler"
         )
-    return Judged(
-        name, report_external(importlib.import_module(host).external_sampler(made, options))
-    )
+    return Judged(name, report_external(host.external_sampler(made, options)))
 
 
 def _of_ours(

@@ -215,8 +215,10 @@ def _sampler_arguments(
     config.set(f"{KEY}.implementation", "triple")  # jobs of LibKGE choose it, samplers do not
     config._import("complex")
     config.set_all({f"{KEY}.{name}": value for name, value in Config.flatten(options).items()})
-    names = [[str(i) for i in range(n)] for n in (graph.num_entities, graph.num_relations)]
-    return config, KEY, _dataset({"train": graph.triples}, *names, config)
+    entities, relations = (
+        [str(i) for i in range(number)] for number in (graph.num_entities, graph.num_relations)
+    )
+    return config, KEY, _dataset({"train": graph.triples}, entities, relations, config)
 
 
 def external_sampler(

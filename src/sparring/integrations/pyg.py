@@ -23,6 +23,7 @@ from torch_geometric.nn.kge import ComplEx, KGEModel
 from torch_geometric.sampler import (
     BaseSampler,
     EdgeSamplerInput,
+    HeteroSamplerOutput,
     NegativeSampling,
     NodeSamplerInput,
     SamplerOutput,
@@ -241,7 +242,9 @@ class NegativeLinkSampler(BaseSampler):
     def edge_permutation(self) -> Any:
         return None if self.neighbors is None else self.neighbors.edge_permutation
 
-    def sample_from_nodes(self, index: NodeSamplerInput, **options: Any) -> SamplerOutput:
+    def sample_from_nodes(
+        self, index: NodeSamplerInput, **options: Any
+    ) -> SamplerOutput | HeteroSamplerOutput:
         """The neighborhood of nodes, from `neighbors`."""
         if self.neighbors is not None:
             return self.neighbors.sample_from_nodes(index, **options)
@@ -250,7 +253,7 @@ class NegativeLinkSampler(BaseSampler):
 
     def sample_from_edges(
         self, index: EdgeSamplerInput, neg_sampling: NegativeSampling | None = None
-    ) -> SamplerOutput:
+    ) -> SamplerOutput | HeteroSamplerOutput:
         """The ends of links, K negative targets of each, and the neighborhood of all of them."""
         if neg_sampling is None or not neg_sampling.is_triplet() or neg_sampling.amount != self.k:
             raise ValueError(
