@@ -1,8 +1,15 @@
-"""Gradients against finite differences, and options that cannot work."""
+"""What all losses share: gradients, densities, weights of queries, ranges of options."""
+
+from dataclasses import replace
 
 import pytest
 import torch
-from loss_cases import offered, ones, scores
+from loss_cases import (
+    make_negatives,
+    on_example,
+    ones,
+    scores,
+)
 
 from sparring.losses import (
     NCE,
@@ -41,9 +48,9 @@ SMOOTH = {
 @pytest.mark.parametrize("name", SMOOTH)
 def test_gradients_match_finite_differences(name):
     rng = torch.Generator().manual_seed(5)
-    doubt = 0.3 * torch.rand(3, 4, generator=rng)
+    probability = 0.3 * torch.rand(3, 4, generator=rng)
     mask = torch.tensor([[True, True, True, False]]).expand(3, 4)
-    drawn = offered(mask=mask, p_false_negative=doubt, weight=0.5 + doubt)
+    drawn = make_negatives(mask=mask, p_false_negative=probability, weight=0.5 + probability)
     loss = lambda right, wrong: SMOOTH[name](right, wrong, drawn, torch.tensor([1.0, 2.0, 0.5]))
     assert torch.autograd.gradcheck(loss, scores())
 
@@ -55,22 +62,12 @@ def test_smoothing_is_a_share_below_one(make, smoothing):
         make(label_smoothing=smoothing)
 
 
-def test_a_negative_has_no_target_below_zero():
-    with pytest.raises(ValueError, match=r"must not be below 0; got -0\.5"):
-        SampledSoftmax(negative_target=-0.5)
-
-
-def test_the_ceiling_is_below_the_floor():
-    with pytest.raises(ValueError, match=r"got negative_margin=2\.0 and positive_margin=1\.0"):
-        DoubleMarginLoss(positive_margin=1.0, negative_margin=2.0)
-
-
 @pytest.mark.parametrize(
     "loss", [SampledSoftmax(correction="negatives"), NCE(), TrueNegativeSoftmax()], ids=repr
 )
 def test_a_missing_density_is_an_error(loss):
     with pytest.raises(ValueError, match="needs log_q, which this sampler does not know; use"):
-        loss(*scores(), offered(log_q=None), ones())
+        loss(*scores(), make_negatives(log_q=None), ones())
 
 
 @pytest.mark.parametrize(
@@ -78,4 +75,39 @@ def test_a_missing_density_is_an_error(loss):
 )
 def test_a_missing_density_at_the_answer_is_an_error(loss):
     with pytest.raises(ValueError, match="correcting the answer needs its log_q, which"):
-        loss(*scores(), offered(answer_log_q=None), ones())
+        loss(*scores(), make_negatives(answer_log_q=None), ones())
+
+
+def test_what_does_not_count_may_have_a_density_of_zero():
+    drawn = make_negatives(2, 3, mask=torch.tensor([[True, True, False]] * 2))
+    never = replace(drawn, log_q=drawn.log_q.masked_fill(~drawn.mask, -torch.inf))
+    for loss in (SampledSoftmax(correction="both"), NCE(), NCE(mean=True), TrueNegativeSoftmax()):
+        torch.testing.assert_close(on_example(loss, never), on_example(loss, drawn))
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        NSSALoss(margin=0.0, adversarial_temperature=0.0),
+        NSSALoss(),
+        BCELoss(),
+        NCE(),
+        DoubleMarginLoss(),
+        BCELoss(label_smoothing=0.1),
+    ],
+    ids=lambda loss: type(loss).__name__,
+)
+def test_negatives_may_weigh_otherwise_than_answers(loss):
+    weight, other = torch.tensor([1.0, 3.0]), torch.tensor([5.0, 1.0])
+    nothing = make_negatives(2, 3, mask=torch.zeros(2, 3, dtype=torch.bool))
+    of_answers = on_example(loss, nothing, weight)
+    of_negatives = on_example(loss, weight=other) - on_example(loss, nothing, other)
+    got = on_example(loss, make_negatives(2, 3, negative_query_weight=other), weight)
+    torch.testing.assert_close(got, of_answers + of_negatives)
+
+
+@pytest.mark.parametrize("make", [HardDebiased, HaSa, NNPULoss])
+@pytest.mark.parametrize("prior", [-0.1, 1.0])
+def test_a_prior_is_a_share_below_one(make, prior):
+    with pytest.raises(ValueError, match=f"prior of a false negative .* got {prior}"):
+        make(prior=prior)

@@ -1,9 +1,13 @@
+"""Margin losses, and the weighted mean of a hinge that they are made of."""
+
 import math
 
 import pytest
 import torch
+from loss_cases import on_example, sigmoid_loss
 from torch.nn import functional as F
 
+from sparring.losses import DoubleMarginLoss, MarginRankingLoss, SoftMarginRankingLoss
 from sparring.losses import margin as module
 from sparring.losses.margin import hinge
 
@@ -14,7 +18,7 @@ def way(request, monkeypatch):
         monkeypatch.setattr(module, "can_loop", lambda over: False)
 
 
-def given(dtype=torch.double, shape=(3, 5)):
+def hinge_arguments(dtype=torch.double, shape=(3, 5)):
     rng = torch.Generator().manual_seed(0)
     weight = torch.rand(shape, generator=rng, dtype=dtype)
     mask = torch.rand(shape, generator=rng) < 0.7
@@ -25,25 +29,25 @@ def given(dtype=torch.double, shape=(3, 5)):
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.double])
 def test_the_mean_of_what_is_above_0(dtype):
-    weight, mask, score, shift = given(dtype)
+    weight, mask, score, shift = hinge_arguments(dtype)
     share = weight * mask
     want = (share * F.relu(score + shift.unsqueeze(1))).sum(1) / share.sum(1)
     torch.testing.assert_close(hinge(weight, mask, score, shift), want)
 
 
 def test_gradients():
-    weight, mask, *rest = given()
+    weight, mask, *rest = hinge_arguments()
     assert torch.autograd.gradcheck(lambda *rest: hinge(weight, mask, *rest), rest)
 
 
 def test_one_row_of_weights_may_serve_all():
-    weight, mask, score, shift = given()
+    weight, mask, score, shift = hinge_arguments()
     want = hinge(weight[1].repeat(3, 1), mask, score, shift)
     torch.testing.assert_close(hinge(weight[1].expand(3, 5), mask, score, shift), want)
 
 
 def test_rows_of_nothing_give_nothing():
-    weight, mask, score, shift = given()
+    weight, mask, score, shift = hinge_arguments()
     mask[1] = False
     mean = hinge(weight, mask, score, shift)
     mean.sum().backward()
@@ -65,9 +69,32 @@ def test_nan_is_passed_on():
 
 
 def test_scores_may_lie_anywhere_in_memory():
-    weight, mask, score, shift = given()
+    weight, mask, score, shift = hinge_arguments()
     want = hinge(weight, mask, score, shift)
     wide = torch.stack([score, score], 2).transpose(0, 1)
     apart = torch.stack([shift, shift], 1)[:, 0]
     got = hinge(weight.T.contiguous().T, mask.T.contiguous().T, wide[:, :, 1].T, apart)
     torch.testing.assert_close(got, want)
+
+
+def test_margin_ranking():
+    want = ((0 + 0 + 2) / 3 + (3 + 2.5 + 0) / 3) / 2
+    torch.testing.assert_close(on_example(MarginRankingLoss()), torch.tensor(want))
+
+
+def test_pairwise_logistic():
+    gaps = [[-2 + 0.5, -3 + 0.5, 1 + 0.5], [2 + 0.5, 1.5 + 0.5, -1 + 0.5]]
+    want = sum(sigmoid_loss(-gap) for row in gaps for gap in row) / 6
+    torch.testing.assert_close(on_example(SoftMarginRankingLoss(margin=0.5)), torch.tensor(want))
+
+
+def test_double_margin():
+    want = (0 + (0 + 0 + 2.5) / 3 + 2 + (0.5 + 0 + 0) / 3) / 2
+    torch.testing.assert_close(
+        on_example(DoubleMarginLoss(positive_margin=1.0, negative_margin=0.5)), torch.tensor(want)
+    )
+
+
+def test_the_negative_margin_is_not_above_the_positive_one():
+    with pytest.raises(ValueError, match=r"got negative_margin=2\.0 and positive_margin=1\.0"):
+        DoubleMarginLoss(positive_margin=1.0, negative_margin=2.0)
