@@ -80,6 +80,7 @@ class Registry(Mapping[str, Maker]):
     ):
         self.kind, self.nested, self.default = kind, nested or {}, default
         self.renamed = renamed or {}
+        self.base: type | None = None  # what parts derive from, once one is registered
         self.entries: dict[str, Entry] = {}
         self.aliases: dict[str, tuple[str, Alias]] = {}
         REGISTRIES[kind] = self
@@ -171,6 +172,7 @@ def register(
 
     def known(part: Part) -> Part:
         registry: Registry = part.registry  # type: ignore[attr-defined]
+        registry.base = next(base for base in part.__mro__ if "registry" in vars(base))
         registry.register(name, example=example, aliases=aliases, renamed=renamed)(part)
         return part
 
@@ -335,16 +337,36 @@ def find(spec: Mapping[str, Any], registry: Registry, where: str) -> Any:
     if not isinstance(name, str):
         raise ConfigError(f"[{where}] a name is a string; got {name!r}")
     if ":" in name:
-        module, _, attribute = name.partition(":")
-        try:
-            return getattr(importlib.import_module(module), attribute)
-        except (ImportError, AttributeError) as error:
-            raise ConfigError(f"[{where}] cannot import {name!r}: {error}") from error
+        return _checked_kind(import_object(name, where), name, registry, where)
     if name not in registry:
         load_plugins()
     if name not in registry:
         raise ConfigError(f"[{where}] unknown name {name!r}; {_suggestion(name, registry)}")
     return registry[name]
+
+
+def import_object(name: str, where: str) -> Any:
+    """The object at "module:attribute".
+
+    Raises:
+        ConfigError: if there is none.
+    """
+    module, _, attribute = name.partition(":")
+    try:
+        return getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError) as error:
+        raise ConfigError(f"[{where}] cannot import {name!r}: {error}") from error
+
+
+def _checked_kind(found: Any, name: str, registry: Registry, where: str) -> Any:
+    """The object, if it is a class of the registry's kind: nothing else is called."""
+    base = registry.base
+    if base is None or (isinstance(found, type) and issubclass(found, base)):
+        return found
+    raise ConfigError(
+        f"[{where}] {name!r} is no {registry.kind}: it must be a subclass of "
+        f"{base.__module__}.{base.__qualname__}"
+    )
 
 
 def refuse_unknown(

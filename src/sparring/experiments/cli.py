@@ -5,11 +5,13 @@ Nothing here imports PyTorch, so that `sparring --help` answers at once."""
 import logging
 import os
 import sys
+import warnings
 from importlib.metadata import version
 from typing import Annotated
 
 import typer
 from rich.logging import RichHandler
+from rich.text import Text
 
 from sparring.experiments.commands import audit, check, compare, data, export, listing, predict, run
 from sparring.experiments.commands import run as evaluate
@@ -32,6 +34,12 @@ def show_version(asked: bool) -> bool:
     return asked
 
 
+def show_warning(message: Warning | str, category: type[Warning], *place: object) -> None:
+    """Print a warning that a user can act on as one line; the others are for developers."""
+    if issubclass(category, FutureWarning | UserWarning):
+        err.print(Text(f"warning: {message}", style="yellow"), soft_wrap=True)
+
+
 @app.callback(epilog="Exit codes: 0 done, 1 failed, 2 misused, 130 stopped by Ctrl-C.")
 def sparring(
     shown: Annotated[
@@ -47,6 +55,8 @@ def sparring(
     """Train knowledge graph completion models against good opponents."""
     handler = RichHandler(console=err, show_time=False, show_path=False)
     logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[handler])
+    if not debug:
+        warnings.showwarning = show_warning
 
 
 app.command("run")(run.run)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sparring.integrations import HOSTS, host_module
-from sparring.registry import ConfigError, build, find
+from sparring.registry import ConfigError, build, find, import_object
 from sparring.samplers import NegativeSampler
 from sparring.samplers.base import SAMPLERS
 from sparring.testing import ExternalSampler, Report, report_external, report_sampler, tiny_graph
@@ -42,7 +42,7 @@ def judged(name: str, options: Mapping[str, Any], *, filtered: bool = False) -> 
     Raises:
         ConfigError: if there is no such sampler, or no way to judge it.
     """
-    made = find(SAMPLERS.current({"name": name}, "sampler"), SAMPLERS, "sampler")
+    made = import_object(name, "sampler") if ":" in name else _registered(name)
     if isinstance(made, ExternalSampler):
         return Judged(name, report_external(made))
     if not inspect.isclass(made):
@@ -59,6 +59,11 @@ def judged(name: str, options: Mapping[str, Any], *, filtered: bool = False) -> 
             f"{', '.join(HOSTS)}; wrap it in a sparring.testing.ExternalSampler"
         )
     return Judged(name, report_external(host.external_sampler(made, options)))
+
+
+def _registered(name: str) -> Any:
+    """The sampler of a name, today's or a former one."""
+    return find(SAMPLERS.current({"name": name}, "sampler"), SAMPLERS, "sampler")
 
 
 def _of_ours(

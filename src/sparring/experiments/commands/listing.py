@@ -2,6 +2,8 @@
 
 import inspect
 from dataclasses import dataclass
+from itertools import groupby
+from operator import attrgetter
 from typing import Annotated
 
 import typer
@@ -27,10 +29,13 @@ class Part:
     """Something to name in an experiment.
 
     Attributes:
+        group: where it comes from: a module of this package, such as "frequency", or another
+            package.
         options: type and default of each option, in words.
     """
 
     name: str
+    group: str
     summary: str
     options: dict[str, str]
 
@@ -44,9 +49,14 @@ def parts(family: str) -> list[Part]:
     known = families()
     refuse_unknown([family], known, "list")
     return [
-        Part(name, _summary(maker), options_of(maker))
+        Part(name, _group(maker), _summary(maker), options_of(maker))
         for name, maker in sorted(known[family].items())
     ]
+
+
+def _group(maker: object) -> str:
+    package, *_, module = maker.__module__.split(".")
+    return module.replace("_", " ") if package == "sparring" else package
 
 
 def _summary(maker: object) -> str:
@@ -72,11 +82,19 @@ def list_parts(
     if json:
         as_json({name: [vars(part) for part in family] for name, family in found.items()})
         return
+    by_group = attrgetter("group")
     for name, family in found.items():
         out.print(Text(name, style="bold underline"))
-        for part in family:
-            out.print(Text(f"  {part.name}", style="bold cyan"))
-            out.print(Padding(Text(part.summary), (0, 0, 0, 6)))
-            for option, words in part.options.items():
-                out.print(Padding(Text(f"{option}: {words}", style="dim"), (0, 0, 0, 6)))
+        for group, members in groupby(sorted(family, key=by_group), by_group):
+            out.print(Text(f"  {group}", style="bold"))
+            for part in members:
+                show(part)
         out.print()
+
+
+def show(part: Part) -> None:
+    """Print what a part is, and its options."""
+    out.print(Text(f"    {part.name}", style="bold cyan"))
+    out.print(Padding(Text(part.summary), (0, 0, 0, 8)))
+    for option, words in part.options.items():
+        out.print(Padding(Text(f"{option}: {words}", style="dim"), (0, 0, 0, 8)))
