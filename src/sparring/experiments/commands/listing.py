@@ -55,8 +55,8 @@ def parts(family: str) -> list[Part]:
 
 
 def _group(maker: object) -> str:
-    package, *_, module = maker.__module__.split(".")
-    return module.replace("_", " ") if package == "sparring" else package
+    path = maker.__module__.split(".")
+    return path[-1].replace("_", " ") if path[0] == "sparring" else path[0]
 
 
 def _summary(maker: object) -> str:
