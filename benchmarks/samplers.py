@@ -38,10 +38,9 @@ from sparring.samplers import (
     KvsAll,
     MaskKnown,
     Mixture,
-    NearestNeighbour,
+    NearestNeighbor,
     NSCaching,
     Popularity,
-    Positional,
     RandomWalk,
     Relational,
     ResampleKnown,
@@ -52,7 +51,7 @@ from sparring.samplers import (
     WithoutReplacement,
     WithPositives,
 )
-from sparring.samplers.pretrained import NearMisses
+from sparring.samplers.pretrained import TeacherRankings
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "research" / "results" / "benchmarks" / "samplers.json"
@@ -60,6 +59,12 @@ QUERIES = 1024
 SIZES = ((15_000, 237, 272_000), (100_000, 100, 1_000_000), (1_000_000, 100, 2_000_000))
 CANDIDATES = (8, 64, 256)
 PLAIN = "uniform draw"
+
+
+def positional(graph: TrainGraph, k: int) -> TypeConstrained:
+    """Entities seen in the position that is asked for, and no others."""
+    return TypeConstrained(graph, k=k, uniform_mix=0.0)
+
 
 # those that stand in every table and document under their own names
 SAMPLERS = {
@@ -75,15 +80,15 @@ SAMPLERS = {
     "in-batch": lambda graph, k: InBatch(graph, k=k),
     "all-entities": lambda graph, k: AllEntities(graph),
     "kvs-all": lambda graph, k: KvsAll(graph),
-    "positional": lambda graph, k: Positional(graph, k=k),
+    "positional": positional,
     "typed": lambda graph, k: TypeConstrained(graph, k=k),
     "relational": lambda graph, k: Relational(graph, k=k),
     "k-hop": lambda graph, k: KHop(graph, k=k, hops=1),
     "random-walk": lambda graph, k: RandomWalk(graph, k=k),
     "walk-ends": lambda graph, k: SANS(graph, k=k, walks=20),
     "near-miss": lambda graph, k: TeacherNegatives(graph, k=k, teacher=rankings(graph, k)),
-    "nearest-neighbour": lambda graph, k: NearestNeighbour(graph, k=k, vectors=vectors(graph)),
-    "neighbourhood": lambda graph, k: introduced(EANS(graph, k=k, every=10**9), graph),
+    "nearest-neighbour": lambda graph, k: NearestNeighbor(graph, k=k, vectors=vectors(graph)),
+    "neighbourhood": lambda graph, k: introduced(EANS(graph, k=k, update_every=10**9), graph),
     "hardest-of": lambda graph, k: DynamicNegatives(graph, inner=Uniform(graph, k=4 * k), k=k),
     "until-wrong": lambda graph, k: WARP(graph, inner=Uniform(graph, k=4 * k), k=k),
     "cached": lambda graph, k: NSCaching(graph, k=k),
@@ -92,13 +97,13 @@ SAMPLERS = {
         graph, inner=Uniform(graph, k=4 * k), k=k
     ),
     "mix": lambda graph, k: Mixture(
-        graph, parts=[Uniform(graph, k=k // 2), Positional(graph, k=k // 2)]
+        graph, parts=[Uniform(graph, k=k // 2), TypeConstrained(graph, k=k // 2, uniform_mix=0.0)]
     ),
     "discount": lambda graph, k: FalseNegativeWeighting(
-        graph, inner=Uniform(graph, k=k), doubt=DistanceEstimator(graph, hops=1)
+        graph, inner=Uniform(graph, k=k), estimator=DistanceEstimator(graph, hops=1)
     ),
     "curriculum": lambda graph, k: Curriculum(
-        graph, inner=TypeConstrained(graph, k=k), option="floor", start=1.0, end=0.5, steps=10
+        graph, inner=TypeConstrained(graph, k=k), option="uniform_mix", start=1.0, end=0.5, steps=10
     ),
     "show-known": lambda graph, k: WithPositives(graph, inner=Uniform(graph, k=k)),
     "kbgan": lambda graph, k: KBGAN(graph, k=k, model=DistMult(graph, dim=16)),
@@ -118,12 +123,12 @@ FILTERED = ("python-set", "bloom")
 COUNTERPARTS = {
     "basic": (CorruptEither, Uniform),
     "bernoulli": (Bernoulli, Uniform),
-    "pseudo-typed": (PseudoTypedSide, Positional),
+    "pseudo-typed": (PseudoTypedSide, positional),
 }
 UNFILTERED = {
     "uniform": (CorruptEither, Uniform),
     "bernoulli": (Bernoulli, Uniform),
-    "positional": (Bernoulli, Positional),
+    "positional": (Bernoulli, positional),
 }
 
 
@@ -150,11 +155,11 @@ def introduced(sampler, graph):
     return sampler
 
 
-def rankings(graph: TrainGraph, k: int) -> NearMisses:
+def rankings(graph: TrainGraph, k: int) -> TeacherRankings:
     """As if a frozen model had ranked all entities for every query, which takes long."""
     rows, rng = graph.known.num_queries, torch.Generator().manual_seed(4)
     entity = torch.randint(graph.num_entities, (rows, k), generator=rng, dtype=torch.int32)
-    return NearMisses(entity, torch.full((rows,), k), torch.full((graph.known.num_facts,), k))
+    return TeacherRankings(entity, torch.full((rows,), k), torch.full((graph.known.num_facts,), k))
 
 
 class Ours:

@@ -3,10 +3,10 @@
 import pytest
 import torch
 
-from sparring.experiments.config import ALL_SAMPLERS, check_config
+from sparring.experiments.config import check_config
 from sparring.experiments.run import run
 from sparring.registry import ConfigError, build
-from sparring.samplers import NearestNeighbour, TeacherNegatives
+from sparring.samplers import SAMPLERS, NearestNeighbor, TeacherNegatives
 
 
 def near_miss(folder):
@@ -14,7 +14,7 @@ def near_miss(folder):
 
 
 def made(spec, graph):
-    return build(spec, ALL_SAMPLERS, "sampler", graph=graph.training)
+    return build(spec, SAMPLERS, "sampler", graph=graph.training)
 
 
 def test_the_teacher_is_the_best_model_of_the_run(finished, graph):
@@ -29,9 +29,7 @@ def test_vectors_are_those_of_the_run(finished, graph):
     teacher = finished.trained(finished.config(), graph).model
     helper = {"name": "run", "folder": str(finished.folder)}
     sampler = made({"name": "nearest-neighbour", "k": 3, "vectors": helper}, graph)
-    assert torch.equal(
-        sampler.entity, NearestNeighbour(graph.training, k=3, vectors=teacher).entity
-    )
+    assert torch.equal(sampler.entity, NearestNeighbor(graph.training, k=3, vectors=teacher).entity)
 
 
 def test_a_teacher_takes_no_random_numbers(finished, graph):
@@ -46,7 +44,7 @@ def test_a_run_can_have_the_model_of_another_one_as_its_teacher(finished, tables
     tables["sampler"] = near_miss(finished.folder)
     folder = tmp_path / "taught"
     result = run(check_config(tables), folder)
-    assert result is not None and result["sampler"] == "near-miss"
+    assert result is not None and result["sampler"] == "teacher-negatives"
     assert run(check_config(tables), folder, resume=True) is not None
 
 
@@ -71,4 +69,4 @@ def test_a_teacher_is_a_table():
     with pytest.raises(
         ConfigError, match=r"\[sampler.teacher\] is a table with a name, of: run; got 'runs/helper'"
     ):
-        build(spec, ALL_SAMPLERS, "sampler")
+        build(spec, SAMPLERS, "sampler")

@@ -5,7 +5,6 @@ import torch
 from sparring.corruption import tail_and_head_queries
 from sparring.data.graph import TrainGraph
 from sparring.generators.base import halve, slot_features
-from sparring.generators.multi_index import cluster
 from sparring.testing import tiny_graph
 
 
@@ -71,16 +70,3 @@ def test_the_widest_direction_is_halved_first():
     leaf, depth = halve(points)
     first = leaf >> (depth - 1)
     assert len(first[group == 0].unique()) == len(first[group == 1].unique()) == 1
-
-
-def test_clusters_are_found():
-    points = torch.tensor([[0.0], [0.2], [9.0], [9.4], [9.2]])
-    centroid, code = cluster(points, torch.tensor([[0.0], [0.2]]), rounds=5)
-    torch.testing.assert_close(centroid, torch.tensor([[0.1], [9.2]]))
-    assert code.tolist() == [0, 0, 1, 1, 1]
-
-
-def test_a_centroid_without_points_stays():
-    centroid, code = cluster(torch.tensor([[1.0], [2.0]]), torch.tensor([[1.5], [99.0]]), rounds=3)
-    assert centroid.tolist() == [[1.5], [99.0]]
-    assert code.tolist() == [0, 0]

@@ -14,9 +14,8 @@ from sparring.samplers import (
     KHop,
     MaskKnown,
     Mixture,
-    NearestNeighbour,
+    NearestNeighbor,
     NSCaching,
-    Positional,
     RandomWalk,
     Relational,
     ResampleKnown,
@@ -49,15 +48,15 @@ def introduced(sampler, graph):
 
 EXACT = {
     "curriculum": lambda graph: Curriculum(
-        graph, inner=TypeConstrained(graph, k=5), option="floor", start=1.0, end=0.3, steps=20
+        graph, inner=TypeConstrained(graph, k=5), option="uniform_mix", start=1.0, end=0.3, steps=20
     ),
     "discounted": lambda graph: FalseNegativeWeighting(
-        graph, inner=Uniform(graph, k=5), doubt=CardinalityEstimator(graph)
+        graph, inner=Uniform(graph, k=5), estimator=CardinalityEstimator(graph)
     ),
     "k-hop": lambda graph: KHop(graph, k=5, hops=1),
-    "k-hop-floored": lambda graph: KHop(graph, k=5, hops=1, floor=0.5),
+    "k-hop-floored": lambda graph: KHop(graph, k=5, hops=1, uniform_mix=0.5),
     "mix": lambda graph: Mixture(
-        graph, parts=[Positional(graph, k=2), Uniform(graph, k=3, groups=1)]
+        graph, parts=[TypeConstrained(graph, k=2, uniform_mix=0.0), Uniform(graph, k=3, groups=1)]
     ),
     "mix-own-densities": lambda graph: Mixture(
         graph,
@@ -68,14 +67,14 @@ EXACT = {
     "near-miss-strict": lambda graph: TeacherNegatives(
         graph, k=3, teacher=opinion, pool=6, strict=True
     ),
-    "nearest-neighbour": lambda graph: NearestNeighbour(graph, k=3, vectors=vectors(graph), pool=5),
+    "nearest-neighbour": lambda graph: NearestNeighbor(graph, k=3, vectors=vectors(graph), pool=5),
     "neighbourhood": lambda graph: introduced(
-        EANS(graph, k=5, width=4.0, clusters=3, every=2), graph
+        EANS(graph, k=5, width=4.0, clusters=3, update_every=2), graph
     ),
-    "positional": lambda graph: Positional(graph, k=5),
+    "positional": lambda graph: TypeConstrained(graph, k=5, uniform_mix=0.0),
     "redrawn-typed": lambda graph: ResampleKnown(graph, inner=TypeConstrained(graph, k=5)),
     "relational": lambda graph: Relational(graph, k=5),
-    "relational-floored": lambda graph: Relational(graph, k=5, floor=0.5),
+    "relational-floored": lambda graph: Relational(graph, k=5, uniform_mix=0.5),
     "typed": lambda graph: TypeConstrained(graph, k=5),
     "walk-ends": lambda graph: SANS(graph, k=5, walks=20),
     "walk-ends-compat": lambda graph: SANS(graph, k=5, walks=20, compat=True),
@@ -88,10 +87,10 @@ EXACT = {
 }
 INEXACT = {
     "curriculum": lambda graph: Curriculum(
-        graph, inner=TypeConstrained(graph, k=5), option="floor", start=1.0, end=0.3, steps=20
+        graph, inner=TypeConstrained(graph, k=5), option="uniform_mix", start=1.0, end=0.3, steps=20
     ),
     "discounted": lambda graph: FalseNegativeWeighting(
-        graph, inner=Uniform(graph, k=5), doubt=CardinalityEstimator(graph)
+        graph, inner=Uniform(graph, k=5), estimator=CardinalityEstimator(graph)
     ),
     "cached": lambda graph: NSCaching(graph, k=3, size=4, fresh=3),
     "cached-hashed": lambda graph: NSCaching(
@@ -107,7 +106,9 @@ INEXACT = {
     "mix-hardest": lambda graph: Mixture(
         graph, parts=[DynamicNegatives(graph, inner=Uniform(graph, k=4)), Uniform(graph, k=2)]
     ),
-    "metropolis-hastings": lambda graph: MCNS(graph, inner=KHop(graph, k=5, floor=0.5), steps=3),
+    "metropolis-hastings": lambda graph: MCNS(
+        graph, inner=KHop(graph, k=5, uniform_mix=0.5), steps=3
+    ),
     "random-walk": lambda graph: RandomWalk(graph, k=5),
     "redrawn-without-replacement": lambda graph: ResampleKnown(
         graph, inner=WithoutReplacement(graph, inner=TypeConstrained(graph, k=4))

@@ -9,9 +9,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from sparring.batch import EmbeddingScorer, Negatives, Scorer
+from sparring.clustering import k_means
 from sparring.data.graph import TrainGraph
 from sparring.generators.base import draw, slot_features
-from sparring.generators.multi_index import cluster
 from sparring.registry import register
 from sparring.samplers.base import Capabilities, NegativeSampler
 
@@ -100,7 +100,7 @@ class MultiIndex(NegativeSampler):
             # the first codes are the entities evenly spaced by id
             spaced = torch.linspace(0, len(half) - 1, self.codes, device=half.device).round()
             start = self.index.get(f"codes {side}", half[spaced.long()])
-            centroid, nearest = cluster(half, start, self.rounds)
+            centroid, nearest = k_means(half, start, self.rounds)
             book.append(centroid)
             code.append(nearest)
         cell = code[0] * self.codes + code[1]

@@ -1,6 +1,4 @@
-"""k-means, with nothing random in it.
-
-Entities in cells of two codes: exact draws from a softmax over cells, without listing them."""
+"""Entities in cells of two codes: exact draws from a softmax over cells, without listing them."""
 
 from dataclasses import dataclass
 
@@ -13,23 +11,6 @@ from sparring.data.index import ragged_arange
 from sparring.embedding import refuse_strangers
 from sparring.kernels.multi_index import BELOW, draw_from_cells, state
 from sparring.kernels.runtime import can_loop
-
-
-def cluster(
-    points: Float[Tensor, "N d"], centroid: Float[Tensor, "C d"], rounds: int
-) -> tuple[Float[Tensor, "C d"], Int[Tensor, "N"]]:
-    """Centroids after some rounds from the given ones, and the nearest of each point.
-
-    A centroid that is nearest to no point stays where it is.
-    """
-    one = torch.ones_like(points[:, 0])
-    for _ in range(rounds):
-        code = torch.cdist(points, centroid).argmin(1)
-        count = one.new_zeros(len(centroid)).index_add(0, code, one).unsqueeze(1)
-        total = torch.zeros_like(centroid).index_add(0, code, points)
-        centroid = torch.where(count > 0, total / count.clamp(min=1), centroid)
-    return centroid, torch.cdist(points, centroid).argmin(1)
-
 
 # every cell stays possible, and products of three such numbers stay above the smallest float
 LITTLE, DEEPEST = 1e-11, 25.0

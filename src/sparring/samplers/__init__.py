@@ -1,3 +1,11 @@
+"""Negative samplers that need no training, and wrappers that combine them.
+
+`NegativeSampler` is the class to derive from. `SAMPLERS` holds all samplers by name, and
+`ESTIMATORS` the estimators of false negatives that `FalseNegativeWeighting` takes. Samplers that
+learn are in `sparring.generators`. This room imports batches, graphs and the registry, but
+no models, losses or training.
+"""
+
 from sparring.samplers.adaptive import MCNS, WARP, DynamicNegatives, NSCaching
 from sparring.samplers.base import SAMPLERS, Capabilities, NegativeSampler, SamplerWrapper
 from sparring.samplers.false_negatives import (
@@ -15,15 +23,8 @@ from sparring.samplers.frequency import (
     UniformFiltered,
     WithoutReplacement,
 )
-from sparring.samplers.pretrained import EANS, NearestNeighbour, TeacherNegatives
-from sparring.samplers.structural import (
-    SANS,
-    KHop,
-    Positional,
-    RandomWalk,
-    Relational,
-    TypeConstrained,
-)
+from sparring.samplers.pretrained import EANS, NearestNeighbor, TeacherNegatives, TeacherRankings
+from sparring.samplers.structural import SANS, KHop, RandomWalk, Relational, TypeConstrained
 from sparring.samplers.wrappers import Curriculum, MaskKnown, Mixture, ResampleKnown, WithPositives
 
 __all__ = [
@@ -46,15 +47,15 @@ __all__ = [
     "MaskKnown",
     "Mixture",
     "NSCaching",
-    "NearestNeighbour",
+    "NearestNeighbor",
     "NegativeSampler",
     "Popularity",
-    "Positional",
     "RandomWalk",
     "Relational",
     "ResampleKnown",
     "SamplerWrapper",
     "TeacherNegatives",
+    "TeacherRankings",
     "TypeConstrained",
     "Uniform",
     "UniformFiltered",

@@ -1,8 +1,8 @@
-"""Wrong answers chosen from a pool by what the main model thinks of them now.
+"""Samplers that use the scores of the main model.
 
-Hard wrong answers remembered from step to step (NSCaching: Zhang et al., 2019).
-
-Wrong answers from Markov chains that the model's scores steer (MCNS: Yang et al., 2020)."""
+`DynamicNegatives` and `WARP` choose from a pool, `NSCaching` remembers hard negatives from step to
+step, and `MCNS` runs Markov chains.
+"""
 
 import math
 from abc import ABC
@@ -15,27 +15,33 @@ from torch import Tensor
 from sparring.batch import PER_CANDIDATE, Negatives, Queries, Scorer, ungroup
 from sparring.data.graph import TrainGraph
 from sparring.registry import register
-from sparring.samplers.base import NO_DENSITY, NegativeSampler, SamplerWrapper, gumbel, repeated
+from sparring.samplers.base import (
+    NO_DENSITY,
+    NegativeSampler,
+    SamplerWrapper,
+    gumbel_like,
+    is_repeated,
+)
 
 
 class ScoreSelected(SamplerWrapper, ABC):
-    """A choice by score among the candidates of another sampler, which has no stated density.
+    """A choice by score among the candidates of another sampler; its density is unknown.
 
     Args:
         inner: draws the pool, `inner.k` candidates per query. Wrap it in `MaskKnown`.
         k: how many to choose.
-        asked: scores asked for beyond those of the pool.
+        extra_scores: scores asked for in addition to those of the pool.
     """
 
-    def __init__(self, inner: NegativeSampler, k: int, asked: int = 0):
+    def __init__(self, inner: NegativeSampler, k: int, extra_scores: int = 0):
         super().__init__(inner, k)
-        extra = inner.capabilities.num_extra_scores + inner.k + asked
+        extra = inner.capabilities.num_extra_scores + inner.k + extra_scores
         self.capabilities = replace(NO_DENSITY, needs_scores=True, num_extra_scores=extra)
 
-    def log_prob(self, queries, ids):
+    def log_prob(self, queries: Queries, ids: Int[Tensor, "G K"]) -> None:
         return None
 
-    def answer_log_prob(self, queries):
+    def answer_log_prob(self, queries: Queries) -> None:
         return None
 
 
@@ -50,8 +56,10 @@ class DynamicNegatives(ScoreSelected):
     Candidates that do not count are never preferred to those that do.
 
     Args:
-        rank: which place of the pool to begin with; 1 is the hardest. The hardest are the
-            likeliest false negatives, and a lower place leaves them out.
+        inner: draws the pool.
+        k: how many to choose.
+        rank: the first rank of the pool to choose; 1 is the hardest. The hardest candidates are
+            the most likely false negatives, and a higher rank leaves them out.
 
     Raises:
         ValueError: if the pool has fewer than rank + k - 1 candidates, or the rank is below 1.
@@ -66,11 +74,11 @@ class DynamicNegatives(ScoreSelected):
             raise ValueError(f"rank 1 is the hardest candidate; got rank={rank}")
         if rank + k - 1 > inner.k:
             raise ValueError(
-                f"places {rank} to {rank + k - 1} lie beyond a pool of {inner.k} candidates; "
+                f"ranks {rank} to {rank + k - 1} are beyond a pool of {inner.k} candidates; "
                 "give `inner` a larger k"
             )
 
-    def sample(self, queries, score, rng):
+    def sample(self, queries: Queries, score: Scorer, rng: torch.Generator) -> Negatives:
         pool = self.inner.sample(queries, score, rng)
         scores = score(pool.ids).masked_fill(~pool.mask, -torch.inf)
         last = min(self.rank + self.k - 1, self.inner.k)
@@ -79,16 +87,17 @@ class DynamicNegatives(ScoreSelected):
 
 @register("warp", example={"inner": {"name": "uniform", "k": 8}, "k": 2}, aliases=["until-wrong"])
 class WARP(ScoreSelected):
-    """Draws until a candidate scores too close to the answer, and offers that one.
+    """Draws until a candidate violates the margin (WSABIE: Weston et al., 2011).
 
-    Each of the k candidates is the first in its share of the pool to score above the answer's
-    score minus `margin`; it does not count if there is none.
+    The pool is divided among the k negatives. Each of them is the first candidate of its part
+    that scores above the answer's score minus `margin`; it does not count if there is none.
 
     Args:
-        inner: draws the pool: `inner.k` / k tries per candidate.
-        margin: how far above a candidate the answer should score.
-        by_rank: weigh a candidate found at try n by 1 + 1/2 + ... + 1/r, where r = (N - 1) / n,
-            rounded down, estimates the answer's rank (WSABIE: Weston et al., 2011).
+        inner: draws the pool: `inner.k` / k tries per negative.
+        k: negatives per query.
+        margin: how far the answer should score above a candidate.
+        by_rank: weigh a negative found at try n by 1 + 1/2 + ... + 1/r, where r = (N - 1) / n,
+            rounded down, estimates the answer's rank.
 
     Raises:
         ValueError: if k does not divide the pool, or the margin is negative.
@@ -107,7 +116,7 @@ class WARP(ScoreSelected):
         margin: float = 0.0,
         by_rank: bool = False,
     ):
-        super().__init__(inner, k, asked=1)
+        super().__init__(inner, k, extra_scores=1)
         if inner.k % k:
             raise ValueError(
                 f"a pool of {inner.k} candidates cannot be shared evenly by k={k} searches"
@@ -115,21 +124,21 @@ class WARP(ScoreSelected):
         if margin < 0:
             raise ValueError(f"a margin is a distance, not below 0; got {margin}")
         self.margin, self.by_rank = margin, by_rank
-        share = torch.arange(graph.num_entities, device=graph.triples.device).float().reciprocal()
-        share[0] = 0.0
-        self.register_buffer("harmonic", share.cumsum(0), persistent=False)
+        terms = torch.arange(graph.num_entities, device=graph.triples.device).float().reciprocal()
+        terms[0] = 0.0
+        self.register_buffer("harmonic", terms.cumsum(0), persistent=False)
 
-    def sample(self, queries, score, rng):
+    def sample(self, queries: Queries, score: Scorer, rng: torch.Generator) -> Negatives:
         pool = self.inner.sample(queries, score, rng)
-        bar = score(queries.answer.unsqueeze(1)) - self.margin
-        wrong = (pool.mask & (score(pool.ids) > bar)).unflatten(1, (self.k, -1))
-        before = wrong.byte().argmax(2)  # of equal values, the first
-        start = torch.arange(self.k, device=before.device) * wrong.shape[2]
-        chosen = pool.gather(start + before)
+        threshold = score(queries.answer.unsqueeze(1)) - self.margin
+        violates = (pool.mask & (score(pool.ids) > threshold)).unflatten(1, (self.k, -1))
+        failed_tries = violates.byte().argmax(2)  # the first maximum
+        start = torch.arange(self.k, device=failed_tries.device) * violates.shape[2]
+        chosen = pool.gather(start + failed_tries)
         weight = chosen.weight
         if self.by_rank:
-            weight = weight * self.harmonic[(len(self.harmonic) - 1) // (before + 1)]
-        return replace(chosen, mask=chosen.mask & wrong.any(2), weight=weight)
+            weight = weight * self.harmonic[(len(self.harmonic) - 1) // (failed_tries + 1)]
+        return replace(chosen, mask=chosen.mask & violates.any(2), weight=weight)
 
 
 DRAWS = ("importance", "top", "uniform")
@@ -138,16 +147,16 @@ KEEPS = ("importance", "top")
 
 @register("nscaching", example={"k": 3, "size": 4, "fresh": 3}, aliases=["cached"])
 class NSCaching(NegativeSampler):
-    """Candidates from a cache of each query, which the model's scores keep hard.
+    """Candidates from a cache of hard negatives for each query (Zhang et al., 2019).
 
-    A step draws from the cache as it is, and then renews it: of the cached entities and some
-    fresh ones, it keeps `size`. Caches start at random, take 4 * size bytes each, and may fill
-    with false negatives: these score high and stay. No density is stated.
+    A step draws from the cache as it is and then updates it: of the cached entities and some
+    fresh ones, it keeps `size`, by their scores. Caches start at random and take 4 * size bytes
+    each. They may fill with false negatives, which score high and stay. The density is unknown.
 
     Args:
         size: entities per cache.
-        fresh: entities drawn from all alike to renew it with.
-        draw: which cached entities are offered: "uniform" all alike, "importance" in proportion
+        fresh: entities drawn uniformly to update it with.
+        draw: which cached entities become negatives: "uniform" any, "importance" in proportion
             to exp(score / temperature), "top" the k highest.
         keep: which entities are kept: "importance" at random without repetition, in proportion
             to exp(score / temperature); "top" the highest.
@@ -158,7 +167,8 @@ class NSCaching(NegativeSampler):
             has twice the chance to stay, and can stay twice.
 
     Raises:
-        ValueError: for an unknown draw or keep, an empty cache, or a top beyond the cache.
+        ValueError: for an unknown `draw` or `keep`, an empty cache, a temperature that is not above
+            0, or more top entities than the cache holds.
     """
 
     schedulable = (("temperature", 1e-6, math.inf),)
@@ -199,33 +209,34 @@ class NSCaching(NegativeSampler):
         start = torch.randint(graph.num_entities, shape, dtype=torch.int32)
         self.register_buffer("cache", start.to(graph.triples.device))
 
-    def sample(self, queries, score, rng):
+    def sample(self, queries: Queries, score: Scorer, rng: torch.Generator) -> Negatives:
         row = self.row(queries)
         cached, size = self.cache[row].long(), self.cache.shape[1]
         shape, device = (len(queries), self.fresh), row.device
         fresh = torch.randint(self.num_entities, shape, generator=rng, device=device)
         candidate = torch.cat([cached, fresh], 1)
         logit = score(candidate) / self.temperature
-        drawn = self.to_negatives(queries, cached.gather(1, self._drawn(logit[:, :size], rng)))
-        kept = self._kept(queries, candidate, logit, rng)
-        write_once(self.cache, row, candidate.gather(1, kept).int())
+        drawn = self.to_negatives(queries, cached.gather(1, self._draw(logit[:, :size], rng)))
+        kept = self._keep(queries, candidate, logit, rng)
+        write_first(self.cache, row, candidate.gather(1, kept).int())
         return drawn
 
     def row(self, queries: Queries) -> Int[Tensor, "B"]:
         """Which cache each query uses."""
         if self.rows is None:
             return self.known.rows(queries)
-        key = self.known.key(queries)
-        return ((key * 0x9E3779B97F4A7C1) >> 20) % self.rows  # Fibonacci hashing
+        return (
+            (self.known.key(queries) * 0x9E3779B97F4A7C1) >> 20
+        ) % self.rows  # Fibonacci hashing
 
-    def _drawn(self, logit: Float[Tensor, "B S"], rng: torch.Generator) -> Int[Tensor, "B K"]:
-        """Which cached entities are offered."""
+    def _draw(self, logit: Float[Tensor, "B S"], rng: torch.Generator) -> Int[Tensor, "B K"]:
+        """Which cached entities become negatives."""
         if self.draw == "top":
             return logit.topk(self.k).indices
-        share = torch.zeros_like(logit) if self.draw == "uniform" else logit
-        return torch.multinomial(share.softmax(1), self.k, replacement=True, generator=rng)
+        logit = torch.zeros_like(logit) if self.draw == "uniform" else logit
+        return torch.multinomial(logit.softmax(1), self.k, replacement=True, generator=rng)
 
-    def _kept(
+    def _keep(
         self,
         queries: Queries,
         candidate: Int[Tensor, "B C"],
@@ -234,53 +245,55 @@ class NSCaching(NegativeSampler):
     ) -> Int[Tensor, "B S"]:
         """Which candidates make up the next cache."""
         if self.keep == "importance":
-            logit = logit + gumbel(logit, rng)
+            logit = logit + gumbel_like(logit, rng)
         if self.drop_known:
             logit = logit.masked_fill(self.known.contains(queries, candidate), -torch.inf)
         if not self.compat:
-            logit = logit.masked_fill(repeated(candidate), -torch.inf)
+            logit = logit.masked_fill(is_repeated(candidate), -torch.inf)
         return logit.topk(self.cache.shape[1]).indices
 
 
-def write_once(table: Int[Tensor, "rows S"], row: Int[Tensor, "B"], value: Int[Tensor, "B S"]):
-    """Write values to rows of the table; where rows repeat, the first value holds.
+def write_first(
+    table: Int[Tensor, "rows S"], row: Int[Tensor, "B"], value: Int[Tensor, "B S"]
+) -> None:
+    """Write values to rows of the table; if a row repeats, its first value.
 
-    All writers of a row write that one value, so that their order cannot matter.
+    Every repetition writes that first value too, so that the order of writing cannot matter.
     """
     ascending, order = row.sort(stable=True)
-    place = torch.arange(len(row), device=row.device)
+    index = torch.arange(len(row), device=row.device)
     begins = torch.ones_like(row, dtype=torch.bool)
     begins[1:] = ascending[1:] != ascending[:-1]
-    first = torch.where(begins, place, 0).cummax(0).values
+    first = torch.where(begins, index, 0).cummax(0).values
     table[ascending] = value[order[first]]
 
 
 @register(
     "mcns",
-    example={"inner": {"name": "k-hop", "k": 5, "floor": 0.5}, "steps": 3},
+    example={"inner": {"name": "k-hop", "k": 5, "uniform_mix": 0.5}, "steps": 3},
     aliases=["metropolis-hastings"],
 )
 class MCNS(SamplerWrapper):
-    """Candidates in proportion to exp(alpha * score), as far as a few steps of a chain lead.
+    """The ends of short Markov chains toward exp(alpha * score) (MCNS: Yang et al., 2020).
 
-    Each candidate is the end of a chain of its own. It starts at a draw of another sampler, and
-    every further draw replaces it with the Metropolis-Hastings probability, which is exact, so
-    that enough steps forget the start. What does not count is never moved to. The law of a chain
-    cut short is unknown, hence no density.
+    Each negative is the end of a chain of its own. The chain starts at a draw of another sampler,
+    and every further draw replaces it with the Metropolis-Hastings probability, so that enough
+    steps forget the start. A chain never moves to a candidate that does not count. The density of
+    a chain that is cut short is unknown.
 
-    Yang et al. let one chain run on from query to query; chains that end with the batch need
-    no order of queries and can run side by side.
+    Yang et al. run one chain from query to query. Chains that end with the batch need no order of
+    queries and can run in parallel.
 
     Args:
-        inner: proposes; half uniform and half close to the anchor in the paper, which is
-            `KHop` with a floor of 0.5.
+        inner: proposes candidates; half of them uniform and half close to the anchor in the
+            paper, which is `KHop` with a `uniform_mix` of 0.5.
         steps: proposals per chain.
         alpha: 0 for uniform over all that `inner` reaches, 1 for the model's own softmax.
         compat: as in the authors' program, one random number per step decides for all chains
             of the batch, which then move together.
 
     Raises:
-        ValueError: without steps, for a negative alpha, or if `inner` states no closed density.
+        ValueError: without steps, for a negative alpha, or if `inner` has no `log_prob`.
     """
 
     schedulable = (("alpha", 0.0, math.inf),)
@@ -297,8 +310,8 @@ class MCNS(SamplerWrapper):
         super().__init__(inner)
         if not inner.capabilities.has_log_prob:
             raise ValueError(
-                f"a chain weighs what is proposed against its density, and "
-                f"{type(inner).__name__} states no closed one; propose by another sampler"
+                f"a chain divides by the density of its proposals, and {type(inner).__name__} "
+                "has no `log_prob`; propose by another sampler"
             )
         if steps < 1:
             raise ValueError(f"a chain takes at least one step; got steps={steps}")
@@ -308,32 +321,32 @@ class MCNS(SamplerWrapper):
         extra = (steps + 1) * (inner.capabilities.num_extra_scores + inner.k)
         self.capabilities = replace(NO_DENSITY, needs_scores=True, num_extra_scores=extra)
 
-    def sample(self, queries, score, rng):
-        here = self._proposal(queries, score, rng)
+    def sample(self, queries: Queries, score: Scorer, rng: torch.Generator) -> Negatives:
+        state = self._propose(queries, score, rng)
         for _ in range(self.steps):
-            there = self._proposal(queries, score, rng)
-            shape = () if self.compat else here["lead"].shape
-            lot = torch.rand(shape, generator=rng, device=here["lead"].device)
-            moves = lot.log() < there["lead"] - here["lead"]
-            # whatever counts is better than what does not
-            moves = there["mask"] & (moves | ~here["mask"])
-            here = {name: torch.where(moves, there[name], here[name]) for name in here}
-        fields = {name: here[name] for name in PER_CANDIDATE}
-        return Negatives(here["ids"], **fields, negative_query_weight=queries.negative_weight)
+            proposal = self._propose(queries, score, rng)
+            shape = () if self.compat else state["log_ratio"].shape
+            u = torch.rand(shape, generator=rng, device=state["log_ratio"].device)
+            accepted = u.log() < proposal["log_ratio"] - state["log_ratio"]
+            # a candidate that counts always replaces one that does not
+            accepted = proposal["mask"] & (accepted | ~state["mask"])
+            state = {name: torch.where(accepted, proposal[name], state[name]) for name in state}
+        fields = {name: state[name] for name in PER_CANDIDATE}
+        return Negatives(state["ids"], **fields, negative_query_weight=queries.negative_weight)
 
-    def _proposal(
+    def _propose(
         self, queries: Queries, score: Scorer, rng: torch.Generator
     ) -> dict[str, Shaped[Tensor, "B K"]]:
-        """Draws of the inner sampler, and the lead of target over density, in logarithms."""
+        """Draws of the inner sampler, and the log-ratio of target to proposal density."""
         drawn = self.inner.sample(queries, score, rng)
         fields = {name: getattr(drawn, name) for name in PER_CANDIDATE}
         fields["ids"] = ungroup(drawn.ids, len(queries))
         log_q: Tensor = drawn.log_q  # pyright: ignore - the constructor asks for a density
-        fields["lead"] = self.alpha * score(drawn.ids) - log_q
+        fields["log_ratio"] = self.alpha * score(drawn.ids) - log_q
         return fields
 
-    def log_prob(self, queries, ids):
+    def log_prob(self, queries: Queries, ids: Int[Tensor, "G K"]) -> None:
         return None
 
-    def answer_log_prob(self, queries):
+    def answer_log_prob(self, queries: Queries) -> None:
         return None

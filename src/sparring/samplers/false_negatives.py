@@ -1,8 +1,8 @@
-"""What the number of a query's answers says about its wrong ones.
+"""Weights for candidates that may be missing facts, and estimates of how likely they are to be.
 
-What the distance from the anchor says about wrong answers (HaSa: Zhang et al., 2024).
-
-Wrong answers that count less, the likelier they are right."""
+`ESTIMATORS` knows each estimator by name. `DistanceEstimator` is that of HaSa (Zhang et al.,
+2024).
+"""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -11,104 +11,116 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from sparring.batch import Queries, ungroup
+from sparring.batch import Negatives, Queries, Scorer, ungroup
 from sparring.data.graph import TrainGraph, heads_per_tail, tails_per_head
 from sparring.data.index import Ragged
 from sparring.registry import Registry, register
 from sparring.samplers.base import NegativeSampler, SamplerWrapper
-from sparring.samplers.structural import balls
+from sparring.samplers.structural import neighborhoods
 
 ESTIMATORS = Registry("estimator")
+FalseNegativeEstimator = Callable[[Queries, Int[Tensor, "G K"]], Float[Tensor, "B K"]]
 
 
-@ESTIMATORS.register("cardinality")
+@ESTIMATORS.register(
+    "cardinality",
+    example={},
+    renamed={"missing": "missing_rate", "ceiling": "max_probability"},
+)
 class CardinalityEstimator(nn.Module):
-    """Chance that an entity, uniformly drawn, is a missing answer, by the relation alone.
+    """Probability that a uniform entity is a missing answer, by the relation alone.
 
-    A query has as many answers, in the mean, as the queries of its relation that have any, and
-    for each known one there are missing / (1 - missing) unknown ones among N entities.
+    It assumes that a query has as many answers as the mean query of its relation. For each known
+    answer there are missing_rate / (1 - missing_rate) unknown ones among N entities.
 
     Args:
-        missing: share of the true facts that the training graph lacks, at least 0, below 1.
-        ceiling: the highest chance stated.
+        missing_rate: share of the true facts that the training graph lacks, at least 0, below 1.
+        max_probability: upper limit of the estimate.
 
     Raises:
-        ValueError: if a share is none.
+        ValueError: if an argument is out of its range.
     """
 
     rate: Float[Tensor, "S"]
 
-    def __init__(self, graph: TrainGraph, *, missing: float = 0.5, ceiling: float = 0.5):
+    def __init__(
+        self, graph: TrainGraph, *, missing_rate: float = 0.5, max_probability: float = 0.5
+    ):
         super().__init__()
-        if not 0 <= missing < 1:
-            raise ValueError(f"the share of missing facts is at least 0, below 1; got {missing}")
-        if not 0 <= ceiling <= 1:
-            raise ValueError(f"the highest chance is from 0 to 1; got ceiling={ceiling}")
+        if not 0 <= missing_rate < 1:
+            raise ValueError(f"missing_rate is at least 0 and below 1; got {missing_rate}")
+        if not 0 <= max_probability <= 1:
+            raise ValueError(f"max_probability is from 0 to 1; got {max_probability}")
         answers = torch.cat([tails_per_head(graph), heads_per_tail(graph)])
-        rate = answers * missing / (1 - missing) / graph.num_entities
-        self.register_buffer("rate", rate.clamp(max=ceiling), persistent=False)
+        rate = answers * missing_rate / (1 - missing_rate) / graph.num_entities
+        self.register_buffer("rate", rate.clamp(max=max_probability), persistent=False)
 
     def forward(self, queries: Queries, ids: Int[Tensor, "G K"]) -> Float[Tensor, "B K"]:
         return self.rate[queries.relation].unsqueeze(1).expand(-1, ids.shape[1])
 
 
-@ESTIMATORS.register("distance")
+@ESTIMATORS.register("distance", example={}, renamed={"chance": "probability"})
 class DistanceEstimator(nn.Module):
-    """Chance that an entity is a missing answer: `chance` within a few facts of the anchor.
+    """Probability that an entity is a missing answer: the same for all within a few facts.
 
-    Facts are followed from head to tail where the tail is asked for, and from tail to head where
-    the head is. Everything farther away has chance 0. Takes 4 bytes for each entity in reach of
-    each other one, in both directions.
+    It follows facts from head to tail where the query asks for the tail, and from tail to head
+    where it asks for the head. Everything farther away has probability 0. Takes 4 bytes for each
+    pair of an entity and another one in its reach, in both directions.
 
     Args:
         hops: facts to follow, at most.
-        chance: above 0; where only the order of doubt matters, as to the loss `hasa`, any will do.
+        probability: above 0. For a loss that only uses the order of the estimates, such as
+            `hasa`, its value makes no difference.
         max_ids: entities in reach that may be held.
 
     Raises:
-        ValueError: if the chance is none, for less than one hop, or if too many are in reach.
+        ValueError: if the probability is out of range, for less than one hop, or if too many
+            entities are in reach.
     """
 
     def __init__(
-        self, graph: TrainGraph, *, hops: int = 2, chance: float = 0.5, max_ids: int = 2**28
+        self,
+        graph: TrainGraph,
+        *,
+        hops: int = 2,
+        probability: float = 0.5,
+        max_ids: int = 2**28,
     ):
         super().__init__()
-        if not 0 < chance <= 1:
-            raise ValueError(f"the chance of a missing answer is above 0, at most 1; got {chance}")
-        self.chance, self.num_entities = chance, graph.num_entities
+        if not 0 < probability <= 1:
+            raise ValueError(f"probability is above 0 and at most 1; got {probability}")
+        self.probability, self.num_entities = probability, graph.num_entities
         self.num_relations = graph.num_relations
         head, _, tail = graph.triples.unbind(1)
         # every entity is two rows: one from which facts lead on, and one from which they lead back
         start = torch.cat([head, tail + self.num_entities])
         end = torch.cat([tail, head + self.num_entities])
-        near = Ragged.from_pairs(start, end, 2 * self.num_entities)
-        self.reach = balls(near, hops, max_ids)
+        adjacency = Ragged.from_pairs(start, end, 2 * self.num_entities)
+        self.reach = neighborhoods(adjacency, hops, max_ids)
 
     def forward(self, queries: Queries, ids: Int[Tensor, "G K"]) -> Float[Tensor, "B K"]:
         back = (queries.relation >= self.num_relations) * self.num_entities
-        own = ungroup(ids, len(queries)) + back.unsqueeze(1)
-        return self.chance * self.reach.contains(queries.anchor + back, own).to(
-            queries.weight.dtype
-        )
-
-
-FalseNegativeEstimator = Callable[[Queries, Int[Tensor, "G K"]], Float[Tensor, "B K"]]
+        row, ids = queries.anchor + back, ungroup(ids, len(queries)) + back.unsqueeze(1)
+        return self.probability * self.reach.contains(row, ids).to(queries.weight.dtype)
 
 
 @register(
     "false-negative-weighting",
-    example={"inner": {"name": "uniform", "k": 5}, "doubt": {"name": "cardinality"}},
+    example={"inner": {"name": "uniform", "k": 5}, "estimator": {"name": "cardinality"}},
     aliases=["discount"],
+    renamed={"doubt": "estimator", "weigh": "weight_negatives"},
 )
 class FalseNegativeWeighting(SamplerWrapper):
-    """Weigh candidates by the probability that they are wrong: 1 - `p_false_negative`.
+    """Weigh candidates by the probability that they are true negatives: 1 - `p_false_negative`.
 
-    With a calibrated estimate, sums over candidates stand for sums over true negatives.
+    With a calibrated estimate, sums over candidates estimate sums over true negatives.
 
     Args:
-        doubt: probability of being in truth a fact, of queries and candidates; None for what
-            the inner sampler states.
-        weigh: False only states the estimate, for losses that make use of it themselves.
+        inner: draws the candidates.
+        estimator: probability that a candidate is a missing answer, of queries and candidates;
+            None for the `p_false_negative` of the inner sampler.
+        weight_negatives: False changes no weights: the estimate is then for losses that use
+            it themselves.
     """
 
     def __init__(
@@ -116,19 +128,19 @@ class FalseNegativeWeighting(SamplerWrapper):
         graph: TrainGraph,
         *,
         inner: NegativeSampler,
-        doubt: FalseNegativeEstimator | None = None,
-        weigh: bool = True,
+        estimator: FalseNegativeEstimator | None = None,
+        weight_negatives: bool = True,
     ):
         super().__init__(inner)
-        self.doubt, self.weigh = doubt, weigh
+        self.estimator, self.weight_negatives = estimator, weight_negatives
 
-    def sample(self, queries, score, rng):
+    def sample(self, queries: Queries, score: Scorer, rng: torch.Generator) -> Negatives:
         drawn = self.inner.sample(queries, score, rng)
-        doubt = drawn.p_false_negative
-        if self.doubt is not None:
+        p = drawn.p_false_negative
+        if self.estimator is not None:
             with torch.no_grad():
-                doubt = torch.where(drawn.mask, self.doubt(queries, drawn.ids), doubt)
+                p = torch.where(drawn.mask, self.estimator(queries, drawn.ids), p)
         weight = drawn.weight
-        if self.weigh:  # what does not count may stand for known facts, which are not discounted
-            weight = torch.where(drawn.mask, weight * (1 - doubt), weight)
-        return replace(drawn, p_false_negative=doubt, weight=weight)
+        if self.weight_negatives:  # known facts, which do not count, keep their weights
+            weight = torch.where(drawn.mask, weight * (1 - p), weight)
+        return replace(drawn, p_false_negative=p, weight=weight)

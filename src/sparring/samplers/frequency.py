@@ -1,24 +1,26 @@
-"""Samplers whose density does not depend on what the main model thinks.
+"""Samplers that know the density of their draws: uniform, by popularity, of all entities.
 
-Wrong answers none of which comes twice (Kool et al., 2019)."""
+`WithoutReplacement` makes the draws of any of them distinct (Kool et al., 2019).
+"""
 
 import math
+from abc import ABC
 from dataclasses import replace
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from sparring.batch import Negatives, Queries, ungroup
+from sparring.batch import Negatives, Queries, Scorer, ungroup
 from sparring.data.graph import TrainGraph
 from sparring.registry import register
 from sparring.samplers.base import (
     NO_DENSITY,
     NegativeSampler,
     SamplerWrapper,
-    gumbel,
-    repeated,
-    times,
+    count_occurrences,
+    gumbel_like,
+    is_repeated,
 )
 
 
@@ -29,18 +31,21 @@ class Uniform(NegativeSampler):
     Args:
         groups: candidate lists per batch, each shared by an equal part of its queries; None
             gives each query a list of its own.
+
+    Raises:
+        ValueError: if there are no groups.
     """
 
     def __init__(self, graph: TrainGraph, *, k: int, groups: int | None = None):
         super().__init__(k)
-        self.num_entities, self.groups = graph.num_entities, at_least_one(groups)
+        self.num_entities, self.groups = graph.num_entities, validate_groups(groups)
 
-    def sample(self, queries, score, rng):
+    def sample(self, queries: Queries, score: Scorer, rng: torch.Generator) -> Negatives:
         shape = (self.groups or len(queries), self.k)
         ids = torch.randint(self.num_entities, shape, generator=rng, device=queries.anchor.device)
         return self.to_negatives(queries, ids)
 
-    def log_prob(self, queries, ids):
+    def log_prob(self, queries: Queries, ids: Int[Tensor, "G K"]) -> Float[Tensor, "B K"]:
         log_q = queries.weight.new_full((), -math.log(self.num_entities))
         return log_q.expand(len(queries), ids.shape[1])
 
@@ -49,8 +54,8 @@ class Uniform(NegativeSampler):
 class UniformFiltered(NegativeSampler):
     """Every entity that is no known answer of the query, with equal probability.
 
-    Exact and without rounds: the rank among unknown entities is drawn. A query whose answers are
-    all entities gets no candidate that counts.
+    Exact and without rejection: it draws the rank among the unknown entities. A query that all
+    entities answer gets no candidate that counts.
     """
 
     def __init__(self, graph: TrainGraph, *, k: int):
@@ -58,87 +63,97 @@ class UniformFiltered(NegativeSampler):
         self.known = graph.known
         self.num_entities = graph.num_entities
 
-    def sample(self, queries, score, rng):
+    def sample(self, queries: Queries, score: Scorer, rng: torch.Generator) -> Negatives:
         shape, device = (len(queries), self.k), queries.anchor.device
-        free, answer = self._free(queries)
-        lot = torch.rand(shape, generator=rng, device=device, dtype=torch.double)
-        # lot * free, in doubles, is below any number of entities
-        rank = lot.mul_(free.clamp(min=1).unsqueeze(1)).long()
+        num_unknown, answer = self._unknown(queries)
+        u = torch.rand(shape, generator=rng, device=device, dtype=torch.double)
+        # in doubles, u * num_unknown is below num_unknown for any number of entities
+        rank = u.mul_(num_unknown.clamp(min=1).unsqueeze(1)).long()
         ids = self.known.unknown(queries, rank).clamp_(max=self.num_entities - 1)
-        full = (free == 0).unsqueeze(1)
-        log_q = answer.unsqueeze(1).masked_fill(full, -torch.inf).expand(shape)
+        none = (num_unknown == 0).unsqueeze(1)
+        log_q = answer.unsqueeze(1).masked_fill(none, -torch.inf).expand(shape)
         drawn = Negatives.from_ids(queries, ids, log_q, answer)
-        return replace(drawn, mask=drawn.mask & ~full)
+        return replace(drawn, mask=drawn.mask & ~none)
 
-    def _free(self, queries: Queries) -> tuple[Int[Tensor, "B"], Float[Tensor, "B"]]:
+    def _unknown(self, queries: Queries) -> tuple[Int[Tensor, "B"], Float[Tensor, "B"]]:
         """How many entities are unknown, and the log-probability of each."""
-        free = self.num_entities - self.known.count(queries)
-        return free, -free.clamp(min=1).to(queries.weight.dtype).log()
+        count = self.num_entities - self.known.count(queries)
+        return count, -count.clamp(min=1).to(queries.weight.dtype).log()
 
-    def log_prob(self, queries, ids):
+    def log_prob(self, queries: Queries, ids: Int[Tensor, "G K"]) -> Float[Tensor, "B K"]:
         log_q = self.answer_log_prob(queries).unsqueeze(1).expand(-1, ids.shape[1])
         return log_q.masked_fill(self.known.contains(queries, ids), -torch.inf)
 
-    def answer_log_prob(self, queries):
-        return self._free(queries)[1]
+    def answer_log_prob(self, queries: Queries) -> Float[Tensor, "B"]:
+        return self._unknown(queries)[1]
+
+
+class PopularityDensity(NegativeSampler, ABC):
+    """Entities by popularity; an answer without training triples has the density of degree 1.
+
+    Args:
+        popularity: probability of each entity.
+        total: what degrees, or their powers, add up to.
+    """
+
+    log_popularity: Float[Tensor, "N"]
+    log_unseen: Float[Tensor, ""]
+
+    def __init__(self, k: int, popularity: Float[Tensor, "N"], total: Float[Tensor, ""]):
+        super().__init__(k)
+        self.register_buffer("log_popularity", popularity.log().float(), persistent=False)
+        self.register_buffer("log_unseen", -total.log().float(), persistent=False)
+
+    def log_prob(self, queries: Queries, ids: Int[Tensor, "G K"]) -> Float[Tensor, "B K"]:
+        return ungroup(self.log_popularity[ids], len(queries))
+
+    def answer_log_prob(self, queries: Queries) -> Float[Tensor, "B"]:
+        log_prob = self.log_popularity[queries.answer]
+        return torch.where(log_prob == -torch.inf, self.log_unseen, log_prob)
 
 
 @register("popularity", example={"k": 5}, aliases=["popular"])
-class Popularity(NegativeSampler):
+class Popularity(PopularityDensity):
     """Entities in proportion to (training) degree ** power (Mikolov et al., 2013).
 
-    An answer without training triples, which is never drawn, counts as of degree 1.
-
     Args:
+        power: 0 for uniform draws from the entities with a training triple.
         groups: candidate lists per batch; None gives each query its own.
+
+    Raises:
+        ValueError: if there are no groups.
     """
 
-    log_share: Float[Tensor, "N"]
-    log_once: Float[Tensor, ""]
-    upto: Float[Tensor, "N"]
+    cumulative: Float[Tensor, "N"]
 
     def __init__(
         self, graph: TrainGraph, *, k: int, power: float = 0.75, groups: int | None = None
     ):
-        super().__init__(k)
-        self.groups = at_least_one(groups)
         mass = graph.degree.double() ** power
-        share = mass / mass.sum()
-        self.register_buffer("log_share", share.log().float(), persistent=False)
-        self.register_buffer("log_once", -mass.sum().log().float(), persistent=False)
-        self.register_buffer("upto", share.cumsum(0), persistent=False)
+        popularity = mass / mass.sum()
+        super().__init__(k, popularity, mass.sum())
+        self.groups = validate_groups(groups)
+        self.register_buffer("cumulative", popularity.cumsum(0), persistent=False)
 
-    def sample(self, queries, score, rng):
+    def sample(self, queries: Queries, score: Scorer, rng: torch.Generator) -> Negatives:
         shape = (self.groups or len(queries), self.k)
-        lot = torch.rand(shape, generator=rng, device=queries.anchor.device, dtype=torch.double)
-        ids = torch.searchsorted(self.upto, lot * self.upto[-1], right=True)
-        return self.to_negatives(queries, ids.clamp_(max=len(self.upto) - 1))
-
-    def log_prob(self, queries, ids):
-        return ungroup(self.log_share[ids], len(queries))
-
-    def answer_log_prob(self, queries):
-        return at_answer(self.log_share, self.log_once, queries)
+        u = torch.rand(shape, generator=rng, device=queries.anchor.device, dtype=torch.double)
+        ids = torch.searchsorted(self.cumulative, u * self.cumulative[-1], right=True)
+        return self.to_negatives(queries, ids.clamp_(max=len(self.cumulative) - 1))
 
 
 @register("in-batch", example={"k": 6})
-class InBatch(NegativeSampler):
+class InBatch(PopularityDensity):
     """Answers of other queries of the batch, drawn without replacement and shared by all.
 
-    The stated density is that of answers in the training graph, on both sides together; an
-    answer without training triples counts as of degree 1.
+    The density is approximate: that of answers in the training graph, heads and tails together.
     """
 
-    log_share: Float[Tensor, "N"]
-    log_once: Float[Tensor, ""]
-
     def __init__(self, graph: TrainGraph, *, k: int):
-        super().__init__(k)
         total = graph.degree.double().sum()
-        self.register_buffer("log_share", (graph.degree / total).log().float(), persistent=False)
-        self.register_buffer("log_once", -total.log().float(), persistent=False)
+        super().__init__(k, graph.degree / total, total)
 
-    def sample(self, queries, score, rng):
+    def sample(self, queries: Queries, score: Scorer, rng: torch.Generator) -> Negatives:
         if len(queries) < self.k:
             raise ValueError(
                 f"in-batch negatives need a batch of at least k={self.k} queries; "
@@ -147,38 +162,32 @@ class InBatch(NegativeSampler):
         order = torch.randperm(len(queries), generator=rng, device=queries.answer.device)
         return self.to_negatives(queries, queries.answer[order[: self.k]].unsqueeze(0))
 
-    def log_prob(self, queries, ids):
-        return ungroup(self.log_share[ids], len(queries))
 
-    def answer_log_prob(self, queries):
-        return at_answer(self.log_share, self.log_once, queries)
-
-
-@register("all-entities")
+@register("all-entities", example={})
 class AllEntities(NegativeSampler):
     """Every entity once: full softmax or 1vsAll (Lacroix et al., 2018)."""
 
-    everyone: Int[Tensor, "1 N"]
+    all_ids: Int[Tensor, "1 N"]
 
     def __init__(self, graph: TrainGraph):
         super().__init__(k=graph.num_entities)
-        everyone = torch.arange(graph.num_entities).unsqueeze(0)
-        self.register_buffer("everyone", everyone, persistent=False)
+        all_ids = torch.arange(graph.num_entities).unsqueeze(0)
+        self.register_buffer("all_ids", all_ids, persistent=False)
 
-    def sample(self, queries, score, rng):
-        return self.to_negatives(queries, self.everyone)
+    def sample(self, queries: Queries, score: Scorer, rng: torch.Generator) -> Negatives:
+        return self.to_negatives(queries, self.all_ids)
 
-    def log_prob(self, queries, ids):
+    def log_prob(self, queries: Queries, ids: Int[Tensor, "G K"]) -> Float[Tensor, "B K"] | None:
         log_q = queries.weight.new_full((), -math.log(self.k))
         return log_q.expand(len(queries), ids.shape[1])
 
 
-@register("kvs-all")
+@register("kvs-all", example={})
 class KvsAll(AllEntities):
     """Every entity that is no known answer; a query's negatives count once per epoch.
 
-    A query with A known answers comes by A times per epoch, so each time its negatives weigh
-    1 / A, and the epoch's sum is that of Dettmers et al., 2018.
+    A query with A known answers occurs A times per epoch. Its negatives weigh 1 / A each time,
+    so that their sum over the epoch is that of Dettmers et al., 2018.
     """
 
     capabilities = NO_DENSITY
@@ -187,19 +196,19 @@ class KvsAll(AllEntities):
         super().__init__(graph)
         self.known = graph.known
 
-    def sample(self, queries, score, rng):
-        drawn = Negatives.from_ids(queries, self.everyone)
+    def sample(self, queries: Queries, score: Scorer, rng: torch.Generator) -> Negatives:
+        drawn = Negatives.from_ids(queries, self.all_ids)
         row, entity = self.known.answers(queries)
         mask = drawn.mask.index_put((row, entity), drawn.mask.new_zeros(()))
-        answers = self.known.count(queries).clamp(min=1).unsqueeze(1)
-        return replace(drawn, mask=mask, weight=drawn.weight / answers)
+        num_answers = self.known.count(queries).clamp(min=1).unsqueeze(1)
+        return replace(drawn, mask=mask, weight=drawn.weight / num_answers)
 
-    def log_prob(self, queries, ids):
+    def log_prob(self, queries: Queries, ids: Int[Tensor, "G K"]) -> None:
         return None
 
 
-def at_least_one(groups: int | None) -> int | None:
-    """The number of candidate lists, if it is one.
+def validate_groups(groups: int | None) -> int | None:
+    """The number of candidate lists.
 
     Raises:
         ValueError: if it is below 1.
@@ -209,43 +218,35 @@ def at_least_one(groups: int | None) -> int | None:
     return groups
 
 
-def at_answer(
-    log_share: Float[Tensor, "N"], log_once: Float[Tensor, ""], queries: Queries
-) -> Float[Tensor, "B"]:
-    """The answer's share; that of a degree of 1 where it has none."""
-    stated = log_share[queries.answer]
-    return torch.where(stated == -torch.inf, log_once, stated)
-
-
 @register("without-replacement", example={"inner": {"name": "type-constrained", "k": 4}})
 class WithoutReplacement(SamplerWrapper):
-    """Distinct candidates, likelier the likelier another sampler draws them.
+    """Distinct candidates, in proportion to their probability under another sampler.
 
-    Of all entities but the answer, the k + 1 highest log-probabilities plus Gumbel noise are
-    found; the last of them is the bar that the first k are above. `log_q` goes by the chance to
-    be above that bar, which makes sums over the list unbiased, and that of the answer by its
-    chance to have been: corrected by both, a softmax has the log-probability of the answer as
-    its optimum, exactly and for any k, since given the bar all draws are independent.
+    Of all entities but the answer, it finds the k + 1 highest log-probabilities plus Gumbel
+    noise. The last of them is the threshold, and the first k are the negatives. `log_q` is the
+    log-probability to exceed that threshold, divided by k, so that sums over the list are
+    unbiased; the density of the answer is its probability to have exceeded it. A softmax that is
+    corrected by both has the log-probability of the answer as its optimum, exactly and for any
+    k, because all draws are independent given the threshold (Kool et al., 2019).
 
     Args:
         inner: its draws are the pool to choose from, in proportion to how often they count.
-        k: how many to choose; None to choose `inner.k` from all entities by the density of
-            `inner`, whose masks and weights are then left aside (so wrap the result in
-            `MaskKnown`), at the price of N densities per query. A choice from a pool states no
-            density of the answer.
+        k: how many to choose from the pool; such a choice has no density of the answer. None
+            chooses `inner.k` from all entities instead, by the density of `inner`: this ignores
+            masks and weights of `inner` (so wrap the result in `MaskKnown`) and computes N
+            densities per query.
 
     Raises:
-        ValueError: if the pool is smaller than k, or `inner` states no closed density where
-            one is needed.
+        ValueError: if the pool is smaller than k, or `inner` has no `log_prob` and k is None.
     """
 
-    everyone: Int[Tensor, "1 N"]
+    all_ids: Int[Tensor, "1 N"]
 
     def __init__(self, graph: TrainGraph, *, inner: NegativeSampler, k: int | None = None):
         super().__init__(inner, k)
         if k is None and not inner.capabilities.has_log_prob:
             raise ValueError(
-                f"{type(inner).__name__} states no closed density to draw from all entities by; "
+                f"{type(inner).__name__} has no `log_prob` to draw from all entities by; "
                 "give k to choose from its draws instead"
             )
         if self.k > inner.k:
@@ -253,68 +254,71 @@ class WithoutReplacement(SamplerWrapper):
                 f"a pool of {inner.k} draws holds no k={k} distinct candidates; give `inner` a "
                 "larger k"
             )
-        self.pooled = k is not None
+        self.from_pool = k is not None
         self.capabilities = replace(
             inner.capabilities, has_answer_log_q=k is None, has_log_prob=False
         )
-        everyone = torch.arange(graph.num_entities, device=graph.triples.device).unsqueeze(0)
-        self.register_buffer("everyone", everyone, persistent=False)
+        all_ids = torch.arange(graph.num_entities, device=graph.triples.device).unsqueeze(0)
+        self.register_buffer("all_ids", all_ids, persistent=False)
 
-    def sample(self, queries, score, rng):
-        drawn = self.inner.sample(queries, score, rng)  # it may have something to prepare
-        if self.pooled:
-            return self._of_pool(queries, drawn, rng)
-        log_share: Tensor = self.inner.log_prob(queries, self.everyone)  # pyright: ignore
+    def sample(self, queries: Queries, score: Scorer, rng: torch.Generator) -> Negatives:
+        pool = self.inner.sample(queries, score, rng)  # `inner` may count or prepare its steps
+        return self._of_pool(queries, pool, rng) if self.from_pool else self._of_all(queries, rng)
+
+    def _of_all(self, queries: Queries, rng: torch.Generator) -> Negatives:
+        log_prob: Tensor = self.inner.log_prob(queries, self.all_ids)  # pyright: ignore
         answer: Tensor = self.inner.answer_log_prob(queries)  # pyright: ignore
-        others = log_share.detach().scatter(1, queries.answer.unsqueeze(1), -torch.inf)
-        pick, log_chance, bar = above_the_bar(others, self.k, rng)
+        log_weight = log_prob.detach().scatter(1, queries.answer.unsqueeze(1), -torch.inf)
+        ids, log_inclusion, threshold = draw_distinct(log_weight, self.k, rng)
         drawn = Negatives.from_ids(
             queries,
-            pick,
-            log_chance - math.log(self.k),
-            log_chance_above(answer.detach() - bar) - math.log(self.k),
-            log_policy=log_share.gather(1, pick) if log_share.requires_grad else None,
+            ids,
+            log_inclusion - math.log(self.k),
+            log_exceeds(answer.detach() - threshold) - math.log(self.k),
+            log_policy=log_prob.gather(1, ids) if log_prob.requires_grad else None,
         )
-        return replace(drawn, mask=drawn.mask & log_chance.isfinite())
+        return replace(drawn, mask=drawn.mask & log_inclusion.isfinite())
 
-    def _of_pool(self, queries: Queries, drawn: Negatives, rng: torch.Generator) -> Negatives:
-        ids = ungroup(drawn.ids, len(queries))
-        often = times(ids, drawn.mask).to(queries.weight.dtype)
-        first = drawn.mask & ~repeated(ids.masked_fill(~drawn.mask, -1))
-        log_share = often.log().masked_fill(~first, -torch.inf)
-        pick, log_chance, _ = above_the_bar(log_share, self.k, rng)
-        chosen = drawn.gather(pick)
-        chosen = replace(chosen, mask=chosen.mask & log_chance.isfinite())
-        if drawn.log_q is None:
+    def _of_pool(self, queries: Queries, pool: Negatives, rng: torch.Generator) -> Negatives:
+        ids = ungroup(pool.ids, len(queries))
+        count = count_occurrences(ids, pool.mask).to(queries.weight.dtype)
+        first = pool.mask & ~is_repeated(ids.masked_fill(~pool.mask, -1))
+        log_weight = count.log().masked_fill(~first, -torch.inf)
+        column, log_inclusion, _ = draw_distinct(log_weight, self.k, rng)
+        chosen = pool.gather(column)
+        chosen = replace(chosen, mask=chosen.mask & log_inclusion.isfinite())
+        if pool.log_q is None:
             return chosen
-        # an entity stands for all of its draws, each of which weighs 1 / (inner.k q)
-        lone = (drawn.log_q - often.clamp(min=1).log()).gather(1, pick)
-        return replace(chosen, log_q=lone + log_chance + math.log(self.inner.k / self.k))
+        # an entity represents all of its draws, each of which weighs 1 / (inner.k q)
+        log_q = (pool.log_q - count.clamp(min=1).log()).gather(1, column)
+        return replace(chosen, log_q=log_q + log_inclusion + math.log(self.inner.k / self.k))
 
-    def log_prob(self, queries, ids):
+    def log_prob(self, queries: Queries, ids: Int[Tensor, "G K"]) -> None:
         return None
 
-    def answer_log_prob(self, queries):
+    def answer_log_prob(self, queries: Queries) -> None:
         return None
 
 
-def above_the_bar(
-    log_share: Float[Tensor, "B C"], k: int, rng: torch.Generator
+def draw_distinct(
+    log_weight: Float[Tensor, "B C"], k: int, rng: torch.Generator
 ) -> tuple[Int[Tensor, "B K"], Float[Tensor, "B K"], Float[Tensor, "B"]]:
-    """k columns without replacement, their log-probability to be above the bar, and the bar.
+    """k columns per row without replacement, in proportion to their weights.
 
-    Where fewer than k columns have a share, the rest has log-probability -inf.
+    Returns:
+        The columns, their log-probability to exceed the threshold, and the threshold. Where fewer
+        than k columns have a weight, the rest has log-probability -inf.
     """
-    width = log_share.shape[1]
+    width = log_weight.shape[1]
     if width <= k:
-        log_share = torch.nn.functional.pad(log_share, (0, k + 1 - width), value=-torch.inf)
-    top, pick = (log_share + gumbel(log_share, rng)).topk(k + 1)
-    log_chance = log_chance_above(log_share.gather(1, pick) - top[:, k:])[:, :k]
-    log_chance = log_chance.masked_fill(top[:, :k] == -torch.inf, -torch.inf)
-    return pick[:, :k].clamp(max=width - 1), log_chance, top[:, k]
+        log_weight = torch.nn.functional.pad(log_weight, (0, k + 1 - width), value=-torch.inf)
+    top, column = (log_weight + gumbel_like(log_weight, rng)).topk(k + 1)
+    log_inclusion = log_exceeds(log_weight.gather(1, column) - top[:, k:])[:, :k]
+    log_inclusion = log_inclusion.masked_fill(top[:, :k] == -torch.inf, -torch.inf)
+    return column[:, :k].clamp(max=width - 1), log_inclusion, top[:, k]
 
 
-def log_chance_above(lead: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
-    """Log-probability that Gumbel noise added to the lead over a bar is above 0."""
-    # far below the bar the chance is exp(lead), which may be too small for its logarithm
-    return torch.where(lead < -10, lead, (-torch.expm1(-lead.exp())).log())
+def log_exceeds(margin: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
+    """Log-probability that the margin over a threshold plus Gumbel noise is above 0."""
+    # far below the threshold this is the margin itself, whose exp may be too small to subtract
+    return torch.where(margin < -10, margin, (-torch.expm1(-margin.exp())).log())

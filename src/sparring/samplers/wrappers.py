@@ -1,19 +1,17 @@
 """Samplers made of other samplers.
 
-Several samplers at once.
-
-Known answers beside the negatives, for losses that compare with them.
-
-Wrong answers that change with the progress of training."""
+`MaskKnown` and `ResampleKnown` deal with known facts, `WithPositives` adds known answers, `Mixture`
+combines several samplers, and `Curriculum` changes an option during training.
+"""
 
 import math
 from dataclasses import replace
 
 import torch
-from jaxtyping import Float, Shaped
+from jaxtyping import Float, Int, Shaped
 from torch import Tensor, nn
 
-from sparring.batch import PER_CANDIDATE, Negatives, Queries, Scorer, ungroup
+from sparring.batch import PER_CANDIDATE, Feedback, Negatives, Queries, Scorer, ungroup
 from sparring.data.graph import TrainGraph
 from sparring.registry import register
 from sparring.samplers.base import Capabilities, NegativeSampler, SamplerWrapper
@@ -21,13 +19,17 @@ from sparring.samplers.base import Capabilities, NegativeSampler, SamplerWrapper
 
 @register("mask-known", example={"inner": {"name": "uniform", "k": 5}}, aliases=["hide-known"])
 class MaskKnown(SamplerWrapper):
-    """Do not count candidates that are facts of the training graph."""
+    """Do not count candidates that are facts of the training graph.
+
+    Args:
+        inner: draws the candidates.
+    """
 
     def __init__(self, graph: TrainGraph, *, inner: NegativeSampler):
         super().__init__(inner)
         self.known = graph.known
 
-    def sample(self, queries, score, rng):
+    def sample(self, queries: Queries, score: Scorer, rng: torch.Generator) -> Negatives:
         drawn = self.inner.sample(queries, score, rng)
         return replace(drawn, mask=drawn.mask & ~self.known.contains(queries, drawn.ids))
 
@@ -36,74 +38,76 @@ class MaskKnown(SamplerWrapper):
     "resample-known", example={"inner": {"name": "uniform", "k": 5}}, aliases=["redraw-known"]
 )
 class ResampleKnown(SamplerWrapper):
-    """Replace candidates that are facts of the training graph by fresh draws, K staying full.
+    """Replace candidates that are facts of the training graph by fresh draws.
 
-    What is still a fact after the last round does not count, so that a query whose answers
-    crowd the sampler's range cannot hang. Shared lists become own lists.
-
-    No density is stated where `inner` has none in closed form.
+    A candidate that is still a fact after the last round does not count, so that a query with
+    many answers cannot block training. Shared lists become own lists. The density is unknown if
+    `inner` has no `log_prob`.
 
     Args:
-        rounds: how often to redraw.
+        inner: draws the candidates.
+        rounds: how often to draw again.
     """
 
     def __init__(self, graph: TrainGraph, *, inner: NegativeSampler, rounds: int = 3):
         super().__init__(inner)
-        closed = inner.capabilities.has_log_prob
-        self.capabilities = replace(inner.capabilities, has_log_q=closed, has_answer_log_q=closed)
+        has_log_prob = inner.capabilities.has_log_prob
+        self.capabilities = replace(
+            inner.capabilities, has_log_q=has_log_prob, has_answer_log_q=has_log_prob
+        )
         self.known, self.rounds = graph.known, rounds
 
-    def sample(self, queries, score, rng):
+    def sample(self, queries: Queries, score: Scorer, rng: torch.Generator) -> Negatives:
         kept = self._draw(queries, score, rng)
         for _ in range(self.rounds):
             fresh = self._draw(queries, score, rng)
             kept = {name: torch.where(kept["mask"], kept[name], fresh[name]) for name in kept}
         answer = None
         if self.capabilities.has_log_q:
-            lift = self._lift(queries).detach()
-            kept["log_q"] = kept["log_q"] + lift.unsqueeze(1)
-            stated: Tensor = self.inner.answer_log_prob(queries)  # pyright: ignore
-            answer = stated.detach() + lift
+            log_gain = self._log_gain(queries).detach()
+            kept["log_q"] = kept["log_q"] + log_gain.unsqueeze(1)
+            of_inner: Tensor = self.inner.answer_log_prob(queries)  # pyright: ignore
+            answer = of_inner.detach() + log_gain
         return Negatives(**kept, answer_log_q=answer, negative_query_weight=queries.negative_weight)
 
     def _draw(
         self, queries: Queries, score: Scorer, rng: torch.Generator
     ) -> dict[str, Shaped[Tensor, "B K"]]:
-        """Own lists of the inner sampler, in which known facts neither count nor are drawn."""
+        """Own lists of the inner sampler, in which known facts do not count."""
         drawn = self.inner.sample(queries, score, rng)
         fields = {name: getattr(drawn, name) for name in PER_CANDIDATE}
         fields["ids"] = ungroup(drawn.ids, len(queries))
         known = self.known.contains(queries, drawn.ids)
         fields["mask"] = drawn.mask & ~known
-        if self.capabilities.has_log_q:  # only then does every draw state its own
+        if self.capabilities.has_log_q:
             log_q: Tensor = drawn.log_q  # pyright: ignore
             fields["log_q"] = log_q.masked_fill(known, -torch.inf)
         return fields
 
-    def log_prob(self, queries, ids):
-        inner = self.inner.log_prob(queries, ids)
-        if inner is None:
+    def log_prob(self, queries: Queries, ids: Int[Tensor, "G K"]) -> Float[Tensor, "B K"] | None:
+        of_inner = self.inner.log_prob(queries, ids)
+        if of_inner is None:
             return None
-        lifted = inner + self._lift(queries).unsqueeze(1)
-        return lifted.masked_fill(self.known.contains(queries, ids), -torch.inf)
+        log_prob = of_inner + self._log_gain(queries).unsqueeze(1)
+        return log_prob.masked_fill(self.known.contains(queries, ids), -torch.inf)
 
-    def answer_log_prob(self, queries):
-        inner = self.inner.answer_log_prob(queries)
-        return None if inner is None else inner + self._lift(queries)
+    def answer_log_prob(self, queries: Queries) -> Float[Tensor, "B"] | None:
+        of_inner = self.inner.answer_log_prob(queries)
+        return None if of_inner is None else of_inner + self._log_gain(queries)
 
-    def _lift(self, queries: Queries) -> Float[Tensor, "B"]:
-        """How much more often redrawing offers an unknown entity, as a logarithm."""
-        taken = self._mass_of_known(queries)
-        return torch.log1p(-(taken ** (self.rounds + 1))) - torch.log1p(-taken)
+    def _log_gain(self, queries: Queries) -> Float[Tensor, "B"]:
+        """Log of how much more often an unknown entity is drawn than by the inner sampler."""
+        p_known = self._p_known(queries)
+        return torch.log1p(-(p_known ** (self.rounds + 1))) - torch.log1p(-p_known)
 
-    def _mass_of_known(self, queries: Queries) -> Float[Tensor, "B"]:
+    def _p_known(self, queries: Queries) -> Float[Tensor, "B"]:
         """Probability that one draw of the inner sampler is a known answer."""
         row, entity = self.known.answers(queries)
-        # only asked for where the inner sampler states a density
-        log_mass: Tensor = self.inner.log_prob(queries[row], entity.unsqueeze(1))  # pyright: ignore
-        share = log_mass.squeeze(1).exp()
-        total = share.new_zeros(len(queries)).index_add(0, row, share)
-        return total.clamp(max=1 - torch.finfo(share.dtype).eps)
+        # called only if the inner sampler has a `log_prob`
+        log_prob: Tensor = self.inner.log_prob(queries[row], entity.unsqueeze(1))  # pyright: ignore
+        p = log_prob.squeeze(1).exp()
+        total = p.new_zeros(len(queries)).index_add(0, row, p)
+        return total.clamp(max=1 - torch.finfo(p.dtype).eps)
 
 
 @register(
@@ -112,15 +116,15 @@ class ResampleKnown(SamplerWrapper):
     aliases=["mix"],
 )
 class Mixture(NegativeSampler):
-    """The lists of several samplers, side by side.
+    """The negatives of several samplers, one list after the other.
 
-    Every candidate is given the density of the whole list, whichever part drew it (the balance
-    heuristic: Veach & Guibas, 1995). Where a part states none in closed form, each part's
-    columns keep their own, which is right if all parts reach the same candidates. Wrap the
-    mixture in `MaskKnown`, not its parts, so that they do.
+    Every candidate gets the density of the whole list, whichever part drew it (the balance
+    heuristic: Veach & Guibas, 1995). If a part has no `log_prob`, the candidates of each part keep
+    its density, which is right if all parts reach the same candidates. Wrap the mixture in
+    `MaskKnown`, not its parts, so that they do.
 
     Args:
-        parts: the samplers; each is told what became of its own columns.
+        parts: the samplers; each gets the feedback on its own candidates.
 
     Raises:
         ValueError: if there are no parts.
@@ -132,66 +136,65 @@ class Mixture(NegativeSampler):
         super().__init__(sum(part.k for part in parts))
         self.parts = nn.ModuleList(parts)
         each = [part.capabilities for part in parts]
-        closed = all(one.has_log_prob for one in each)
+        has_log_prob = all(one.has_log_prob for one in each)
         self.capabilities = Capabilities(
             needs_scores=any(one.needs_scores for one in each),
             num_extra_scores=sum(one.num_extra_scores for one in each),
             has_log_q=all(one.has_log_q for one in each),
-            has_answer_log_q=closed,
-            has_log_prob=closed,
+            has_answer_log_q=has_log_prob,
+            has_log_prob=has_log_prob,
         )
 
     @property
-    def _members(self) -> list:
+    def _parts(self) -> list:
         return list(self.parts)
 
-    def sample(self, queries, score, rng):
-        drawn = [part.sample(queries, score, rng) for part in self._members]
-        joined = Negatives.cat(drawn, len(queries))
+    def sample(self, queries: Queries, score: Scorer, rng: torch.Generator) -> Negatives:
+        drawn = [part.sample(queries, score, rng) for part in self._parts]
+        joint = Negatives.cat(drawn, len(queries))
         if not self.capabilities.has_log_q:
-            return joined
-        log_q = self.log_prob(queries, joined.ids)
+            return joint
+        log_q = self.log_prob(queries, joint.ids)
         if log_q is None:
-            stated = [part.log_q for part in drawn if part.log_q is not None]
-            log_q = torch.cat(stated, 1)
+            log_q = torch.cat([part.log_q for part in drawn if part.log_q is not None], 1)
         answer = self.answer_log_prob(queries)
         return replace(
-            joined,
+            joint,
             log_q=log_q.detach(),
             answer_log_q=None if answer is None else answer.detach(),
         )
 
-    def log_prob(self, queries, ids):
-        return self._mixed([part.log_prob(queries, ids) for part in self._members])
+    def log_prob(self, queries: Queries, ids: Int[Tensor, "G K"]) -> Float[Tensor, "B K"] | None:
+        return self._mean([part.log_prob(queries, ids) for part in self._parts])
 
-    def answer_log_prob(self, queries):
-        stated = self.log_prob(queries, queries.answer.unsqueeze(1))
-        opened = self._mixed([part.answer_log_prob(queries) for part in self._members])
-        if stated is None or opened is None:
+    def answer_log_prob(self, queries: Queries) -> Float[Tensor, "B"] | None:
+        log_prob = self.log_prob(queries, queries.answer.unsqueeze(1))
+        if_never_drawn = self._mean([part.answer_log_prob(queries) for part in self._parts])
+        if log_prob is None or if_never_drawn is None:
             return None
-        stated = stated.squeeze(1)
-        return torch.where(stated == -torch.inf, opened, stated)
+        log_prob = log_prob.squeeze(1)
+        return torch.where(log_prob == -torch.inf, if_never_drawn, log_prob)
 
-    def _mixed(self, log_share: list) -> Tensor | None:
-        """The mean share, by the parts' number of candidates; None if one is unknown."""
-        known = [
-            share + math.log(part.k / self.k)
-            for share, part in zip(log_share, self._members)
-            if share is not None
+    def _mean(self, log_probs: list) -> Tensor | None:
+        """Log of the mean probability, by the parts' numbers of candidates."""
+        weighted = [
+            log_prob + math.log(part.k / self.k)
+            for log_prob, part in zip(log_probs, self._parts)
+            if log_prob is not None
         ]
-        return torch.stack(known).logsumexp(0) if len(known) == len(self.parts) else None
+        return torch.stack(weighted).logsumexp(0) if len(weighted) == len(self.parts) else None
 
-    def observe(self, feedback):
-        told, start = {}, 0
-        for place, part in enumerate(self._members):
+    def observe(self, feedback: Feedback) -> dict[str, Tensor]:
+        metrics, start = {}, 0
+        for index, part in enumerate(self._parts):
             stop = start + part.k
             for name, value in part.observe(feedback.columns(start, stop)).items():
-                told[f"{place}.{name}"] = value
+                metrics[f"{index}.{name}"] = value
             start = stop
-        return told
+        return metrics
 
-    def bind_model(self, model):
-        for part in self._members:
+    def bind_model(self, model: nn.Module) -> None:
+        for part in self._parts:
             part.bind_model(model)
 
 
@@ -201,57 +204,69 @@ class Mixture(NegativeSampler):
     aliases=["show-known"],
 )
 class WithPositives(SamplerWrapper):
-    """Show `answers` known answers of each query beside its negatives, uniformly drawn.
+    """Add known answers of each query to its negatives, for losses that compare with them.
 
     They do not count as negatives: mask is False and `p_false_negative` 1. Their weights add up
     to the number of known answers. Shared lists become own lists.
+
+    Args:
+        inner: draws the negatives.
+        answers: known answers to add per query, uniform and with repetition.
+
+    Raises:
+        ValueError: if there are none to add.
     """
 
     def __init__(self, graph: TrainGraph, *, inner: NegativeSampler, answers: int = 1):
         if answers < 1:
-            raise ValueError(f"at least one known answer must be shown; got answers={answers}")
+            raise ValueError(f"there must be at least one known answer; got answers={answers}")
         super().__init__(inner, k=inner.k + answers)
         self.known, self.answers = graph.known, answers
 
-    def sample(self, queries, score, rng):
+    def sample(self, queries: Queries, score: Scorer, rng: torch.Generator) -> Negatives:
         drawn = self.inner.sample(queries, score, rng)
-        count = self.known.count(queries).unsqueeze(1)
-        lot = torch.rand(
-            len(queries), self.answers, generator=rng, device=count.device, dtype=torch.double
-        )
-        rank = torch.minimum((lot * count).long(), (count - 1).clamp(min=0))
-        shown = Negatives.from_ids(queries, self.known.answer(queries, rank))
-        shown = replace(
-            shown,
-            mask=torch.zeros_like(shown.mask),
-            weight=shown.weight * count / self.answers,
-            p_false_negative=(count > 0).to(shown.weight.dtype).expand_as(shown.weight),
-        )
-        joint = Negatives.cat([drawn, shown], len(queries))
+        positives = self._positives(queries, rng)
+        joint = Negatives.cat([drawn, positives], len(queries))
         if drawn.log_q is None:
             return joint
-        of_shown = self.inner.log_prob(queries, shown.ids)
-        if of_shown is None:  # where nothing counts, any density will do
-            of_shown = torch.zeros_like(shown.weight)
-        log_q = torch.cat([drawn.log_q, of_shown.detach()], 1) + self._thinned()
+        of_positives = self.inner.log_prob(queries, positives.ids)
+        if of_positives is None:  # any density will do, because they do not count
+            of_positives = torch.zeros_like(positives.weight)
+        log_q = torch.cat([drawn.log_q, of_positives.detach()], 1) + self._log_fraction()
         answer = drawn.answer_log_q
         return replace(
-            joint, log_q=log_q, answer_log_q=None if answer is None else answer + self._thinned()
+            joint,
+            log_q=log_q,
+            answer_log_q=None if answer is None else answer + self._log_fraction(),
         )
 
-    def log_prob(self, queries, ids):
-        inner = self.inner.log_prob(queries, ids)
-        return None if inner is None else inner + self._thinned()
+    def _positives(self, queries: Queries, rng: torch.Generator) -> Negatives:
+        count = self.known.count(queries).unsqueeze(1)
+        shape = (len(queries), self.answers)
+        u = torch.rand(shape, generator=rng, device=count.device, dtype=torch.double)
+        rank = torch.minimum((u * count).long(), (count - 1).clamp(min=0))
+        positives = Negatives.from_ids(queries, self.known.answer(queries, rank))
+        weight = positives.weight
+        return replace(
+            positives,
+            mask=torch.zeros_like(positives.mask),
+            weight=weight * count / self.answers,
+            p_false_negative=(count > 0).to(weight.dtype).expand_as(weight),
+        )
 
-    def answer_log_prob(self, queries):
-        inner = self.inner.answer_log_prob(queries)
-        return None if inner is None else inner + self._thinned()
+    def log_prob(self, queries: Queries, ids: Int[Tensor, "G K"]) -> Float[Tensor, "B K"] | None:
+        of_inner = self.inner.log_prob(queries, ids)
+        return None if of_inner is None else of_inner + self._log_fraction()
 
-    def observe(self, feedback):
+    def answer_log_prob(self, queries: Queries) -> Float[Tensor, "B"] | None:
+        of_inner = self.inner.answer_log_prob(queries)
+        return None if of_inner is None else of_inner + self._log_fraction()
+
+    def observe(self, feedback: Feedback) -> dict[str, Tensor]:
         return self.inner.observe(feedback.columns(0, self.inner.k))
 
-    def _thinned(self) -> float:
-        """Log of the share of the list that is drawn."""
+    def _log_fraction(self) -> float:
+        """Log of the fraction of candidates that `inner` drew."""
         return math.log(self.inner.k / self.k)
 
 
@@ -259,24 +274,26 @@ class WithPositives(SamplerWrapper):
     "curriculum",
     example={
         "inner": {"name": "type-constrained", "k": 5},
-        "option": "floor",
+        "option": "uniform_mix",
         "start": 1.0,
         "end": 0.3,
         "steps": 20,
     },
 )
 class Curriculum(SamplerWrapper):
-    """Lead one option of a sampler from one value to another, evenly over the first steps.
+    """Change one option of a sampler from one value to another, linearly over the first steps.
 
-    Progress is counted in training steps: batches asked for in training mode.
+    It counts training steps: batches drawn in training mode.
 
     Args:
-        option: what changes, such as the floor of `TypeConstrained` or the rank of
-            `DynamicNegatives`. Whole numbers stay whole.
+        inner: the sampler that has the option.
+        option: what changes, such as `uniform_mix` of `TypeConstrained` or `rank` of
+            `DynamicNegatives`. Integers stay integers.
         start, end: values at the first step and from step `steps` on.
+        steps: how long the change takes.
 
     Raises:
-        ValueError: if the sampler has no such option that may change while training, a value is
+        ValueError: if the sampler has no such option that may change during training, a value is
             out of its bounds, or there are no steps.
     """
 
@@ -295,25 +312,25 @@ class Curriculum(SamplerWrapper):
         option = self.registry.renamed_options(type(inner)).get(option, option)
         if option not in bounds:
             raise ValueError(
-                f"{type(inner).__name__} has no option {option!r} that may change while training; "
+                f"{type(inner).__name__} has no option {option!r} that may change during training; "
                 f"it has: {', '.join(bounds) or 'none'}"
             )
         low, high = bounds[option]
         for value in (start, end):
             if not low <= value <= high:
-                raise ValueError(f"{option} lies between {low} and {high}; got {value}")
+                raise ValueError(f"{option} must be between {low} and {high}; got {value}")
         if steps < 1:
             raise ValueError(f"a curriculum takes at least one step; got steps={steps}")
         self.option, self.start, self.end, self.steps = option, start, end, steps
-        self.whole = isinstance(getattr(inner, option), int)
+        self.is_integer = isinstance(getattr(inner, option), int)
         self.set_extra_state(0)
 
     def value(self) -> float | int:
-        """Where the option stands now."""
+        """The present value of the option."""
         value = self.start + (self.end - self.start) * min(1.0, self.calls / self.steps)
-        return round(value) if self.whole else value
+        return round(value) if self.is_integer else value
 
-    def sample(self, queries, score, rng):
+    def sample(self, queries: Queries, score: Scorer, rng: torch.Generator) -> Negatives:
         setattr(self.inner, self.option, self.value())
         self.calls += self.training
         return self.inner.sample(queries, score, rng)

@@ -64,9 +64,7 @@ def predict(
         raise typer.BadParameter("give --queries, or --relation with --head or --tail")
     if not queries and (relation is None or len(asked) != 2):
         raise typer.BadParameter("give --relation and one of --head and --tail, or --queries")
-    questions = (
-        read_queries(queries) if queries else [PredictionQuery(head, relation or "", tail)]
-    )
+    questions = read_queries(queries) if queries else [PredictionQuery(head, relation or "", tail)]
     place = Run(run)
     config = place.config(overrides or [])
     graph = load_graph(config.graph)

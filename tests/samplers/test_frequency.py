@@ -13,18 +13,21 @@ from sparring.samplers import (
     DynamicNegatives,
     MaskKnown,
     Popularity,
-    Positional,
     RandomWalk,
     TypeConstrained,
     Uniform,
     UniformFiltered,
     WithoutReplacement,
 )
-from sparring.samplers.base import times
-from sparring.samplers.frequency import above_the_bar, log_chance_above
+from sparring.samplers.base import count_occurrences
+from sparring.samplers.frequency import draw_distinct, log_exceeds
 
 WORLD = graph_of((0, 0, 1), (0, 0, 2), (3, 0, 1), (4, 0, 2), (0, 1, 5))
 QUERY = make_queries(0, 0, 1)
+
+
+def slot(k):
+    return TypeConstrained(WORLD, k=k, uniform_mix=0.0)
 
 
 def sums(sampler, weights, rounds=20_000):
@@ -42,7 +45,7 @@ TRUE_SUM = 61.0  # the answer, 1, does not count
 
 @pytest.mark.parametrize("k", [1, 3, 5])
 @pytest.mark.parametrize(
-    "inner", [Uniform, lambda graph, k: TypeConstrained(graph, k=k, floor=0.3)]
+    "inner", [Uniform, lambda graph, k: TypeConstrained(graph, k=k, uniform_mix=0.3)]
 )
 def test_sums_over_all_entities_are_unbiased(inner, k):
     mean, error = sums(WithoutReplacement(WORLD, inner=inner(WORLD, k=k)), WEIGHTS)
@@ -51,7 +54,7 @@ def test_sums_over_all_entities_are_unbiased(inner, k):
 
 @pytest.mark.parametrize("k", [1, 3])
 @pytest.mark.parametrize(
-    "inner", [Uniform, lambda graph, k: TypeConstrained(graph, k=k, floor=0.3)]
+    "inner", [Uniform, lambda graph, k: TypeConstrained(graph, k=k, uniform_mix=0.3)]
 )
 def test_sums_over_a_pool_are_unbiased(inner, k):
     mean, error = sums(WithoutReplacement(WORLD, inner=inner(WORLD, k=12), k=k), WEIGHTS)
@@ -65,7 +68,7 @@ def test_all_of_all_entities_is_the_full_sum():
 
 
 def test_sets_come_as_if_drawn_one_after_another():
-    inner = TypeConstrained(WORLD, k=2, floor=0.3)
+    inner = TypeConstrained(WORLD, k=2, uniform_mix=0.3)
     share = inner.log_prob(QUERY, torch.arange(6).unsqueeze(0))[0].double().exp().tolist()
     others, whole = (0, 2, 3, 4, 5), 1 - share[1]
     law = {pair: 0.0 for pair in itertools.combinations(others, 2)}
@@ -92,13 +95,13 @@ def test_nothing_comes_twice(make):
 
 
 def test_what_the_sampler_cannot_draw_does_not_count():
-    drawn = draw(WithoutReplacement(WORLD, inner=Positional(WORLD, k=4)), QUERY)
+    drawn = draw(WithoutReplacement(WORLD, inner=slot(4)), QUERY)
     assert counted(drawn, 1) == [2]
     assert drawn.log_q[drawn.mask].exp().tolist() == pytest.approx([1 / 4])
 
 
 def test_a_pool_of_repetitions_leaves_places_empty():
-    pool = MaskKnown(WORLD, inner=Positional(WORLD, k=9))
+    pool = MaskKnown(WORLD, inner=slot(9))
     unseen = make_queries(4, 0, 1)
     drawn = draw(WithoutReplacement(WORLD, inner=pool, k=3), make_queries(3, 0, 1))
     assert counted(drawn, 1) == [2]
@@ -178,9 +181,9 @@ def test_an_answer_that_is_barred_has_a_density_all_the_same():
 
 def test_an_answer_far_below_the_bar_has_a_finite_density():
     steep = torch.tensor([[0.0, -0.1, -500.0, -0.2]])
-    _, _, bar = above_the_bar(steep, 1, torch.Generator().manual_seed(0))
+    _, _, bar = draw_distinct(steep, 1, torch.Generator().manual_seed(0))
     lead = steep[:, 2] - bar
-    torch.testing.assert_close(log_chance_above(lead), lead)
+    torch.testing.assert_close(log_exceeds(lead), lead)
 
 
 SKEWED = torch.tensor([0.4, 0.3, 0.15, 0.1, 0.05], dtype=torch.double)
@@ -221,12 +224,12 @@ def test_all_entities_without_replacement_are_one_against_all():
 def test_occurrences_are_counted_where_they_count():
     ids = torch.tensor([[3, 1, 3, 3, 1]])
     mask = torch.tensor([[True, True, False, True, False]])
-    assert times(ids, mask).tolist() == [[2, 1, 2, 2, 1]]
+    assert count_occurrences(ids, mask).tolist() == [[2, 1, 2, 2, 1]]
 
 
 def test_all_entities_need_a_closed_density():
     hardest = DynamicNegatives(WORLD, inner=Uniform(WORLD, k=3))
-    with pytest.raises(ValueError, match="DynamicNegatives states no closed density"):
+    with pytest.raises(ValueError, match="DynamicNegatives has no `log_prob`"):
         WithoutReplacement(WORLD, inner=hardest)
 
 
