@@ -1,7 +1,8 @@
-"""What travels through one training step.
+"""The tensors of one update step: queries, negatives, scorers and feedback.
 
-Dimension names used everywhere: B queries, K candidates per query, G candidate lists in a
-batch (G divides B), N entities, R relations, T triples, d embedding width."""
+Names of dimensions, used everywhere: B queries, K candidates per query, G candidate lists in a
+batch (G divides B), N entities, R relations, T triples, d embedding width.
+"""
 
 import inspect
 from dataclasses import dataclass, replace
@@ -16,15 +17,18 @@ from sparring.kernels.runtime import can_loop, compiled, in_parts
 
 @dataclass(frozen=True, eq=False)
 class Queries:
-    """B questions "which entity completes (anchor, relation, ?)".
+    """B queries (anchor, relation, ?), each with the answer that completes it.
 
-    Relation ids run over [0, 2R): id r asks for the tail of r, id r + R asks for its head.
-    There is no side flag anywhere else in the library.
+    Relation ids run over [0, 2R): id r asks for the tail of r, id r + R asks for its head. No other
+    flag says which end of a triple is missing.
 
     Attributes:
-        weight: factor on the query's share of the loss.
-        negative_weight: the same for its negatives, where they weigh otherwise than its answer;
-            None where they do not.
+        anchor: the given entity.
+        relation: the relation id in [0, 2R).
+        answer: the entity that completes the query to a triple.
+        weight: weight of the query in the loss.
+        negative_weight: weight of its negatives, where it differs from that of its answer; else
+            None.
     """
 
     anchor: Int[Tensor, "B"]
@@ -37,7 +41,7 @@ class Queries:
         return self.anchor.shape[0]
 
     def __getitem__(self, rows: slice | Tensor) -> "Queries":
-        """The chosen queries, in the order asked for."""
+        """The selected queries, in this order."""
         other = None if self.negative_weight is None else self.negative_weight[rows]
         return Queries(
             self.anchor[rows], self.relation[rows], self.answer[rows], self.weight[rows], other
@@ -51,22 +55,22 @@ class Queries:
 
 @dataclass(frozen=True, eq=False)
 class Negatives:
-    """K wrong answers offered to each of B queries.
+    """K candidates for each of B queries, of which most are wrong answers.
 
     Attributes:
-        ids: candidate entities. Queries g*B/G .. (g+1)*B/G - 1 share list g.
+        ids: the candidates. Queries g*B/G .. (g+1)*B/G - 1 share list g.
         mask: True where the candidate counts; never at the query's own answer.
-        weight: non-negative factor on the candidate's share of the loss.
-        p_false_negative: estimated probability that the candidate is in truth a fact. Where it is
-            1 and mask False, the candidate is a known fact, there to be compared with; the
-            weights of these make sums over them stand for all known answers of the query.
+        weight: weight of the candidate in the loss, at least 0.
+        p_false_negative: estimated probability that the candidate is a false negative. Where it is
+            1 and the mask False, the candidate is a known fact, listed to be compared with; sums
+            over these by their weights stand for all known answers of the query.
         log_policy: log-probability of the draw under the sampler that made it, with gradients to
-            its parameters; zero where nothing learns. The only field with gradients.
+            the parameters of that sampler; 0 where nothing learns. No other field has gradients.
         log_q: makes importance sums unbiased: for any f, the mean over draws of
-            sum_k mask_k f(ids_k) / (K exp(log_q_k)) is the sum of f over all candidates the
-            sampler may offer. For independent draws it is the log-probability of the id.
-            None if the sampler cannot state it.
-        answer_log_q: the same density at the query's answer; None if it cannot be stated.
+            sum_k mask_k f(ids_k) / (K exp(log_q_k)) is the sum of f over all entities that the
+            sampler may draw. For independent draws it is the log-probability of the id. None if it
+            is not known.
+        answer_log_q: the same density at the query's answer; None if it is not known.
         negative_query_weight: `negative_weight` of the queries.
     """
 
@@ -88,7 +92,12 @@ class Negatives:
         answer_log_q: Float[Tensor, "B"] | None = None,
         log_policy: Float[Tensor, "B K"] | None = None,
     ) -> "Negatives":
-        """Offer `ids` to `queries`, hiding each query's own answer."""
+        """These candidates with weight 1; each query's own answer is masked.
+
+        Args:
+            log_q, answer_log_q: None if the density is not known.
+            log_policy: 0 by default.
+        """
         mask = not_answer(queries.answer, ids)
         zero = queries.weight.new_zeros(()).expand(mask.shape)
         one = queries.weight.new_ones(()).expand(mask.shape)
@@ -97,7 +106,11 @@ class Negatives:
 
     @classmethod
     def cat(cls, parts: list["Negatives"], batch: int) -> "Negatives":
-        """Lists side by side. The density of the joint list is for the caller to state."""
+        """The candidates of all parts, for the same queries; their joint density is left None.
+
+        Args:
+            batch: number of queries.
+        """
         ids = torch.cat([ungroup(part.ids, batch) for part in parts], 1)
         fields = {
             name: torch.cat([getattr(part, name) for part in parts], 1) for name in PER_CANDIDATE
@@ -105,7 +118,7 @@ class Negatives:
         return cls(ids, **fields, negative_query_weight=parts[0].negative_query_weight)
 
     def gather(self, pick: Int[Tensor, "B J"]) -> "Negatives":
-        """The picked columns of each row. A choice among candidates has no known density."""
+        """The chosen columns of each row; the density of a choice is not known."""
         ids = ungroup(self.ids, len(pick)).gather(1, pick)
         fields = {name: getattr(self, name).gather(1, pick) for name in PER_CANDIDATE}
         return Negatives(ids, **fields, negative_query_weight=self.negative_query_weight)
@@ -116,9 +129,11 @@ PER_CANDIDATE = ("mask", "weight", "p_false_negative", "log_policy")
 
 @dataclass(frozen=True, eq=False)
 class Feedback:
-    """What the main model made of the negatives it was offered.
+    """How the model scored the negatives: what a sampler learns from.
 
     Attributes:
+        queries: the queries of the step.
+        negatives: as the sampler made them, `log_policy` still with gradients.
         positive: scores of the answers, detached.
         negative: scores of the candidates, detached.
         gradient: d loss / d negative score.
@@ -132,11 +147,11 @@ class Feedback:
 
     @property
     def push(self) -> Float[Tensor, "B K"]:
-        """How hard each negative pushed the model, whatever the batch size."""
+        """The gradient times the number of queries, so that it does not depend on the batch."""
         return self.gradient * len(self.queries)
 
     def columns(self, start: int, stop: int) -> "Feedback":
-        """The part that concerns candidates start .. stop - 1."""
+        """The feedback on candidates start .. stop - 1."""
         pick = torch.arange(start, stop, device=self.negative.device).expand(len(self.queries), -1)
         return replace(
             self,
@@ -155,16 +170,16 @@ class Scorer(Protocol):
 
 @runtime_checkable
 class IndexableScorer(Scorer, Protocol):
-    """A scorer that can be asked for some of its queries alone."""
+    """A scorer that can be restricted to some of its queries."""
 
     def __getitem__(self, rows: slice) -> Scorer:
-        """The scorer of the chosen queries."""
+        """The scorer of the selected queries."""
         ...
 
 
 @runtime_checkable
 class EmbeddingScorer(IndexableScorer, Protocol):
-    """A scorer to which a candidate is its vector, and so any other vector is one too."""
+    """A scorer that compares with vectors, which need not be those of entities."""
 
     def embeddings(self, ids: Int[Tensor, "G K"]) -> Float[Tensor, "G K d"]:
         """The vectors of candidates."""
@@ -177,8 +192,8 @@ class EmbeddingScorer(IndexableScorer, Protocol):
 
 @torch.no_grad()
 def score_rows(score: Scorer, rows: slice, ids: Int[Tensor, "1 K"]) -> Float[Tensor, "M K"]:
-    """Scores of shared candidates for the chosen queries; no others, where the scorer can."""
-    scorer = inspect.unwrap(score)  # the model's own, from under what keeps gradients out
+    """Scores of shared candidates for the selected queries; of these alone, where possible."""
+    scorer = inspect.unwrap(score)  # `torch.no_grad()(score)` wraps the scorer
     return scorer[rows](ids) if isinstance(scorer, IndexableScorer) else score(ids)[rows]
 
 

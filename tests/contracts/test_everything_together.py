@@ -68,8 +68,8 @@ def build(model, sampler, loss, corruption=CorruptBoth, **options):
 
 def learn(step, triples, optimizer):
     before = [parameter.clone() for parameter in step.trainable_parameters()]
-    told = step(triples, optimizer, torch.Generator().manual_seed(0))
-    return told, [not torch.equal(a, b) for a, b in zip(before, step.trainable_parameters())]
+    metrics = step(triples, optimizer, torch.Generator().manual_seed(0))
+    return metrics, [not torch.equal(a, b) for a, b in zip(before, step.trainable_parameters())]
 
 
 @pytest.mark.parametrize("model, sampler, loss", COMBINED.values(), ids=COMBINED)
@@ -77,8 +77,10 @@ def test_one_step_trains_any_combination(model, sampler, loss):
     step, graph = build(model, sampler, loss)
     encodings = []
     step.model.register_forward_hook(lambda *_: encodings.append(1))
-    told, moved = learn(step, graph.triples[:6], torch.optim.SGD(step.trainable_parameters(), 0.1))
-    assert told["loss"].isfinite()
+    metrics, moved = learn(
+        step, graph.triples[:6], torch.optim.SGD(step.trainable_parameters(), 0.1)
+    )
+    assert metrics["loss"].isfinite()
     assert all(moved)
     assert len(encodings) == 1, "the encoder runs once"
 
@@ -211,7 +213,7 @@ def test_feedback_is_the_gradient_of_the_loss_alone():
         NSSALoss(margin=0.0, adversarial_temperature=0.0),
         CorruptBoth(graph),
     )
-    told = step(
+    metrics = step(
         graph.triples[:6], torch.optim.SGD(step.trainable_parameters(), 0.1), torch.Generator()
     )
 
@@ -221,8 +223,8 @@ def test_feedback_is_the_gradient_of_the_loss_alone():
     (gradient,) = torch.autograd.grad(loss, negative)
     torch.testing.assert_close(heard.gradient, gradient)
     torch.testing.assert_close(heard.push, gradient * 12)
-    torch.testing.assert_close(told["heard"], gradient.sum())
-    torch.testing.assert_close(told["loss"], loss.detach())
+    torch.testing.assert_close(metrics["heard"], gradient.sum())
+    torch.testing.assert_close(metrics["loss"], loss.detach())
 
 
 def test_training_fits_a_small_graph():

@@ -84,27 +84,27 @@ def test_models_say_the_same_as_on_the_processor(name):
 
 @pytest.mark.parametrize("name", [name for name in SAMPLERS if name not in COUNT_ANSWERS])
 def test_samplers_do_not_wait(name):
-    told = without_waiting(prepared(sampler=name))
-    assert told["loss"].isfinite()
+    metrics = without_waiting(prepared(sampler=name))
+    assert metrics["loss"].isfinite()
 
 
 @pytest.mark.parametrize("name", [name for name in MODELS if name != "rules"])
 def test_models_do_not_wait(name):
-    told = without_waiting(prepared(model=name))
-    assert told["loss"].isfinite()
+    metrics = without_waiting(prepared(model=name))
+    assert metrics["loss"].isfinite()
 
 
 @pytest.mark.parametrize("name", LOSSES)
 def test_losses_do_not_wait(name):
     sampler = "popularity" if LOSSES[name]().needs_answer_log_q else "uniform"
-    told = without_waiting(prepared(loss=name, sampler=sampler))
-    assert told["loss"].isfinite()
+    metrics = without_waiting(prepared(loss=name, sampler=sampler))
+    assert metrics["loss"].isfinite()
 
 
 @pytest.mark.parametrize("name", CORRUPTIONS)
 def test_corruptions_do_not_wait(name):
-    told = without_waiting(prepared(corrupt=CORRUPTIONS[name]))
-    assert told["loss"].isfinite()
+    metrics = without_waiting(prepared(corrupt=CORRUPTIONS[name]))
+    assert metrics["loss"].isfinite()
 
 
 def test_a_generator_for_many_entities_learns(monkeypatch):
@@ -114,5 +114,5 @@ def test_a_generator_for_many_entities_learns(monkeypatch):
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_optimizers_do_not_wait(name):
-    told = without_waiting(prepared(optimizer=name))
-    assert told["loss"].isfinite()
+    metrics = without_waiting(prepared(optimizer=name))
+    assert metrics["loss"].isfinite()

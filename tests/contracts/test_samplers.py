@@ -20,8 +20,8 @@ from sparring.testing import check_density, check_sampler, tiny_graph, tiny_quer
 
 
 def draw(sampler, queries, seed=0):
-    no_opinion = lambda ids: torch.zeros(len(queries), ids.shape[1])
-    return sampler.sample(queries, no_opinion, torch.Generator().manual_seed(seed))
+    flat = lambda ids: torch.zeros(len(queries), ids.shape[1])
+    return sampler.sample(queries, flat, torch.Generator().manual_seed(seed))
 
 
 def saturated():
@@ -111,18 +111,16 @@ def test_redrawing_keeps_what_the_inner_sampler_says_of_its_candidates():
     class Doubtful(Uniform):
         def sample(self, queries, score, rng):
             ids = super().sample(queries, score, rng).ids
-            said = ids.float() / self.num_entities
-            offered = self.to_negatives(queries, ids)
-            return Negatives(
-                ids, offered.mask, said, said, -said, offered.log_q, offered.answer_log_q
-            )
+            value = ids.float() / self.num_entities
+            drawn = self.to_negatives(queries, ids)
+            return Negatives(ids, drawn.mask, value, value, -value, drawn.log_q, drawn.answer_log_q)
 
     graph = tiny_graph()
     drawn = draw(ResampleKnown(graph, inner=Doubtful(graph, k=50)), tiny_queries(graph))
-    said = drawn.ids.float() / graph.num_entities
-    assert torch.equal(drawn.weight, said)
-    assert torch.equal(drawn.p_false_negative, said)
-    assert torch.equal(drawn.log_policy, -said)
+    value = drawn.ids.float() / graph.num_entities
+    assert torch.equal(drawn.weight, value)
+    assert torch.equal(drawn.p_false_negative, value)
+    assert torch.equal(drawn.log_policy, -value)
 
 
 @pytest.mark.parametrize("wrapper", [MaskKnown, ResampleKnown])
@@ -136,8 +134,8 @@ def test_feedback_reaches_the_sampler_inside(wrapper):
     sampler = wrapper(graph, inner=Listening(graph, k=3))
     drawn = draw(sampler, queries)
     scores = torch.ones(len(queries), 3)
-    told = sampler.observe(Feedback(queries, drawn, scores[:, 0], scores, scores / len(queries)))
-    assert told["heard"] == scores.numel()
+    metrics = sampler.observe(Feedback(queries, drawn, scores[:, 0], scores, scores / len(queries)))
+    assert metrics["heard"] == scores.numel()
 
 
 @pytest.mark.parametrize("wrapper", [MaskKnown, ResampleKnown])

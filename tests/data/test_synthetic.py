@@ -139,7 +139,7 @@ def test_relations_have_the_cardinalities_they_are_named_for():
 
 
 def test_a_handful_of_people_is_no_world():
-    with pytest.raises(ValueError, match="a world needs at least 20 people to be worth a rule"):
+    with pytest.raises(ValueError, match="a synthetic world needs at least 20 people"):
         synthetic_world(19)
 
 

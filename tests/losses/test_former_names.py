@@ -46,7 +46,7 @@ def batch(known_facts):
 @pytest.mark.parametrize("recorded", RECORDED, ids=lambda row: f"{row['name']} {row['options']}")
 def test_a_former_name_stands_for_the_same_loss(recorded):
     loss = build({"name": recorded["name"], **recorded["options"]}, LOSSES, "loss")
-    positive, negative, negatives, weight = batch(recorded["shown"])
+    positive, negative, negatives, weight = batch(recorded["known_facts"])
     value = loss(positive, negative, negatives, weight)
     value.backward()
     got = {"value": value.detach(), "positive": positive.grad, "negative": negative.grad}

@@ -105,7 +105,7 @@ def test_without_a_query_power_it_is_the_plain_loss():
     torch.testing.assert_close(loss(positive, negative, make_negatives(), ones()), plain)
 
 
-def test_queries_weigh_by_a_power_of_their_own_answer_if_no_others_are_shown():
+def test_queries_weigh_by_a_power_of_their_own_answer_if_no_others_are_listed():
     positive, negative = scores()
     weight = (-0.5 * positive.detach()).softmax(0)
     want = (weight * row_losses(positive, negative, make_negatives())).sum()
@@ -113,11 +113,11 @@ def test_queries_weigh_by_a_power_of_their_own_answer_if_no_others_are_shown():
     torch.testing.assert_close(loss(positive, negative, make_negatives(), ones()), want)
 
 
-def test_known_answers_shown_make_a_query_common():
+def test_listed_known_answers_make_a_query_frequent():
     positive, negative = scores()
-    shown = torch.tensor([[False, False, True, True]]).expand(3, 4)
-    weight = torch.where(shown, 2.5, 1.0)
-    drawn = make_negatives(mask=~shown, p_false_negative=shown.float(), weight=weight)
+    listed = torch.tensor([[False, False, True, True]]).expand(3, 4)
+    weight = torch.where(listed, 2.5, 1.0)
+    drawn = make_negatives(mask=~listed, p_false_negative=listed.float(), weight=weight)
     mass = 2.5 * negative.detach()[:, 2:].exp().sum(1)
     share = mass**0.7 / (mass**0.7).sum()
     want = (share * row_losses(positive, negative, drawn)).sum()

@@ -1,6 +1,6 @@
-"""Small worlds of people and places whose every true fact is known.
+"""Synthetic graphs of people and places, of which every true fact is known.
 
-The rules leave their traces in the facts:
+The facts follow these rules:
 
     city_in      every city lies in one country (N-1)
     has_city     its inverse (1-N)
@@ -11,7 +11,8 @@ The rules leave their traces in the facts:
     employs      its inverse (1-N)
     manages      a tree in each company (1-N)
     knows        everyone in a circle knows everyone else there (symmetric, N-N)
-    likes        everyone in a circle likes the same products (N-N clusters)"""
+    likes        everyone in a circle likes the same products (N-N clusters)
+"""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -44,7 +45,7 @@ REPORTS = 3
 
 @dataclass(frozen=True, eq=False)
 class World:
-    """A graph, and everything that is true in the world it speaks of.
+    """A graph, and all facts that are true, whether the graph holds them or not.
 
     Attributes:
         truth: all true facts, sorted; each is in at most one split.
@@ -81,14 +82,14 @@ def synthetic_world(
         GraphError: if so much is held out that some entity would be missing from train.
     """
     if people < 20:
-        raise ValueError(f"a world needs at least 20 people to be worth a rule; got {people}")
+        raise ValueError(f"a synthetic world needs at least 20 people; got {people}")
     sizes = _sizes(people)
     names = [f"{kind}_{number:04d}" for kind in TYPES for number in range(sizes[kind])]
     truth = _truth(sizes, torch.Generator().manual_seed(seed))
     shape = (len(names), len(RELATIONS))
     kept, _, _ = SplitRule(valid=withheld, test=0.0, seed=seed).rows(truth, *shape)
-    known, told = truth[kept], 1 - withheld
-    rule = SplitRule(valid=valid / told, test=test / told, seed=seed)
+    known, share = truth[kept], 1 - withheld
+    rule = SplitRule(valid=valid / share, test=test / share, seed=seed)
     train, held_out, tested = (known[rows] for rows in rule.rows(known, *shape))
     kind = torch.arange(len(TYPES)).repeat_interleave(torch.tensor(list(sizes.values())))
     graph = KnowledgeGraph(
@@ -106,13 +107,13 @@ def synthetic_world(
 
 def _sizes(people: int) -> dict[str, int]:
     """Number of entities of each type, in the order of `TYPES`."""
-    countries, tastes = max(2, people // 40), max(2, people // 25)
+    countries, clusters = max(2, people // 40), max(2, people // 25)
     return {
         "city": 4 * countries,
         "company": 2 * countries,
         "country": countries,
         "person": people,
-        "product": 5 * tastes,
+        "product": 5 * clusters,
     }
 
 
@@ -127,8 +128,8 @@ def _truth(sizes: dict[str, int], rng: torch.Generator) -> Int[Tensor, "F 3"]:
     job = torch.randint(len(company), (len(person),), generator=rng)
     circle = torch.randperm(len(person), generator=rng) // CIRCLE
     friends = (circle.unsqueeze(1) == circle) & ~torch.eye(len(person), dtype=torch.bool)
-    dummy_scores = circle % (len(product) // 5)
-    liked = dummy_scores.unsqueeze(1) == torch.arange(len(product)) // 5
+    cluster = circle % (len(product) // 5)
+    liked = cluster.unsqueeze(1) == torch.arange(len(product)) // 5
     knower, acquaintance = friends.nonzero().unbind(1)
     fan, favourite = liked.nonzero().unbind(1)
     manager, report = _trees(job)

@@ -1,4 +1,4 @@
-"""The kit names what is wrong with samplers of any library: each maker below breaks one thing."""
+"""Checks name what is wrong with samplers of any library: each maker below breaks one thing."""
 
 import math
 import time
@@ -212,14 +212,14 @@ def test_an_external_sampler_needs_a_number_of_candidates():
 
 
 @pytest.mark.parametrize("name", SAMPLERS)
-def test_the_kit_finds_no_errors_in_the_library(name):
+def test_samplers_of_the_library_have_no_errors(name):
     """Contract and density are checked elsewhere."""
     make = external_maker(lambda graph, width: SAMPLERS[name](graph))
     report = report_external(ExternalSampler(name, make, widths=(SAMPLERS[name](tiny_graph()).k,)))
     assert not report.errors
 
 
-def test_the_kit_sees_that_a_sampler_filters():
+def test_a_filtered_sampler_is_recognized():
     make = lambda graph, width: MaskKnown(graph, inner=Uniform(graph, k=width))
     assert not report_sampler(make, "it", widths=(4,), filtered=True).violations
 

@@ -13,7 +13,7 @@ from sparring.testing import tiny_graph, tiny_queries
 QUERIES = tiny_queries(tiny_graph())[:6]
 
 
-def offered(groups, k=4):
+def make_negatives(groups, k=4):
     """Negatives whose fields tell candidates apart."""
     drawn = Uniform(tiny_graph(), k=k, groups=groups).sample(
         QUERIES, lambda ids: ids.float(), torch.Generator().manual_seed(0)
@@ -38,7 +38,7 @@ def test_lists_are_shared_evenly(share):
 
 @pytest.mark.parametrize("way", ["loops", "vectors"])
 @pytest.mark.parametrize("groups", [1, 3, 6])
-def test_an_offer_hides_each_query_its_own_answer(groups, way, monkeypatch):
+def test_each_querys_own_answer_is_masked(groups, way, monkeypatch):
     if way == "vectors":
         monkeypatch.setattr(batch, "can_loop", lambda over: False)
     ids = torch.stack([torch.arange(11).roll(turn) for turn in range(groups)])
@@ -48,8 +48,8 @@ def test_an_offer_hides_each_query_its_own_answer(groups, way, monkeypatch):
 
 
 @pytest.mark.parametrize("groups", [1, 2, 6])
-def test_chosen_candidates_keep_what_is_said_of_them(groups):
-    drawn = offered(groups)
+def test_chosen_candidates_keep_their_fields(groups):
+    drawn = make_negatives(groups)
     pick = torch.tensor([[3, 1]]).expand(6, 2)
     chosen = drawn.gather(pick)
     assert torch.equal(chosen.ids, ungroup(drawn.ids, 6)[:, [3, 1]])
@@ -60,7 +60,7 @@ def test_chosen_candidates_keep_what_is_said_of_them(groups):
 
 @pytest.mark.parametrize("groups", [1, 2, 6])
 def test_joined_candidates_stand_side_by_side(groups):
-    one, other = offered(groups), offered(None, k=3)
+    one, other = make_negatives(groups), make_negatives(None, k=3)
     joined = Negatives.cat([one, other], 6)
     assert torch.equal(joined.ids, torch.cat([ungroup(one.ids, 6), other.ids], 1))
     for name in ("mask", "weight", "p_false_negative", "log_policy"):
@@ -71,7 +71,7 @@ def test_joined_candidates_stand_side_by_side(groups):
 
 
 def test_a_sampler_hears_of_its_own_columns():
-    drawn = offered(2)
+    drawn = make_negatives(2)
     negative = torch.arange(24.0).view(6, 4)
     whole = Feedback(QUERIES, drawn, torch.zeros(6), negative, negative / 10)
     part = whole.columns(1, 3)
