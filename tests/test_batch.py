@@ -5,7 +5,6 @@ from dataclasses import replace
 import pytest
 import torch
 
-from sparring import batch
 from sparring.batch import Feedback, Negatives, expand_lists, group_rows, ungroup
 from sparring.samplers import Uniform
 from sparring.testing import tiny_graph, tiny_queries
@@ -36,11 +35,8 @@ def test_lists_are_shared_evenly(share):
         share(torch.zeros(6, 2, dtype=torch.long), 4)
 
 
-@pytest.mark.parametrize("way", ["loops", "vectors"])
 @pytest.mark.parametrize("groups", [1, 3, 6])
-def test_each_querys_own_answer_is_masked(groups, way, monkeypatch):
-    if way == "vectors":
-        monkeypatch.setattr(batch, "can_loop", lambda over: False)
+def test_each_querys_own_answer_is_masked(groups):
     ids = torch.stack([torch.arange(11).roll(turn) for turn in range(groups)])
     drawn = Negatives.from_ids(QUERIES, ids)
     rows, answers = ungroup(ids, 6).tolist(), QUERIES.answer.tolist()

@@ -12,8 +12,6 @@ import torch
 from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor
 
-from sparring.kernels.runtime import can_loop, compiled, in_parts
-
 
 @dataclass(frozen=True, eq=False)
 class Queries:
@@ -226,19 +224,5 @@ def group_size(groups: int, batch: int) -> int:
 
 def not_answer(answer: Int[Tensor, "B"], ids: Int[Tensor, "G K"]) -> Bool[Tensor, "B K"]:
     """True where a candidate is not the query's answer."""
-    spread = expand_lists(ids, len(answer))
-    if not can_loop(ids):
-        return (spread != group_rows(answer, len(ids)).unsqueeze(2)).flatten(0, 1)
-    out = torch.empty(len(answer), ids.shape[1], dtype=torch.bool)
-    in_parts(tell_apart, len(answer), out.numel(), answer, ids.contiguous(), out)
-    return out
-
-
-@compiled
-def tell_apart(start, stop, answer, ids, out):
-    """Write whether candidates differ from the answer."""
-    for row in range(start, stop):
-        here, group = answer[row], row * len(ids) // len(answer)
-        for k in range(ids.shape[1]):
-            out[row, k] = ids[group, k] != here
-    return 0
+    each = expand_lists(ids, len(answer))
+    return (each != group_rows(answer, len(ids)).unsqueeze(2)).flatten(0, 1)

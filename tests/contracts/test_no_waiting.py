@@ -15,15 +15,7 @@ from torch.optim.optimizer import (
 from torch.utils._python_dispatch import TorchDispatchMode
 from zoo import CORRUPTIONS, COUNT_ANSWERS, LOSSES, MODELS, SAMPLERS, step_of
 
-from sparring import batch
-from sparring import embedding as table
-from sparring import optim as rowwise
-from sparring import optim as sparse
-from sparring.data import index as facts
-from sparring.data import index as lists
-from sparring.generators import multi_index as codes
-from sparring.losses import base
-from sparring.losses import margin as hinge
+from sparring import kernels
 from sparring.testing import tiny_graph
 from sparring.training import RowwiseAdagrad
 
@@ -41,7 +33,6 @@ WAITS = {name: {"repeat_interleave"} for name in COUNT_ANSWERS}
 # how many walks rules take is not known before they are taken
 WALKS = {*VALUES, *SIZES, "tolist", "index by mask"}
 MODELS_WAIT = {"rules": WALKS}
-MAY_WAIT = (base, batch, codes, facts, hinge, lists, rowwise, sparse, table)  # on the processor
 
 
 class Watch(TorchDispatchMode):
@@ -69,8 +60,6 @@ class Watch(TorchDispatchMode):
 def watch(monkeypatch):
     """A watch that shuts its eyes inside optimisers, while nothing may wait."""
     watch = Watch()
-    for module in MAY_WAIT:
-        monkeypatch.setattr(module, "can_loop", lambda ids: False)
     for name in ("tolist", "numpy", "cpu", "__array__"):
         plain = getattr(torch.Tensor, name)
 
@@ -81,7 +70,8 @@ def watch(monkeypatch):
         monkeypatch.setattr(torch.Tensor, name, caught)
     close = register_optimizer_step_pre_hook(lambda *_: setattr(watch, "asleep", True))
     open_ = register_optimizer_step_post_hook(lambda *_: setattr(watch, "asleep", False))
-    yield watch
+    with kernels.disabled():
+        yield watch
     close.remove()
     open_.remove()
 

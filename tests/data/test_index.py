@@ -4,9 +4,9 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from kernels.switch import kernels_on
 
 from sparring.batch import Queries
-from sparring.data import index as module
 from sparring.data.index import PairIndex, Ragged, TripleIndex, ragged_arange
 from sparring.testing import tiny_graph
 
@@ -138,9 +138,9 @@ def test_an_anchor_has_the_facts_of_all_its_queries():
 
 
 @pytest.fixture(params=[True, False], ids=["loops", "searches"])
-def compiled(request, monkeypatch):
-    if not request.param:
-        monkeypatch.setattr(module, "can_loop", lambda over: False)
+def compiled(request):
+    with kernels_on(request.param):
+        yield
 
 
 def test_ids_of_the_largest_graphs_are_exact(compiled):

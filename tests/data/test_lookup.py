@@ -31,4 +31,4 @@ def test_without_a_compiler_loops_stay_as_they_are(monkeypatch):
     monkeypatch.setattr(compiled, "numba", None)
     plain = lambda: None
     assert compiled.compiled(plain) is plain
-    assert not compiled.can_loop(torch.zeros(1))
+    assert not compiled.enabled_for(torch.zeros(1))

@@ -4,10 +4,10 @@ import math
 
 import pytest
 import torch
+from kernels.switch import kernels_on
 
 from sparring.batch import Queries, ungroup
 from sparring.corruption import tail_and_head_queries
-from sparring.data import index as facts
 from sparring.samplers import (
     InBatch,
     MaskKnown,
@@ -108,10 +108,10 @@ def test_popular_states_a_power_of_the_degree(power):
 
 
 @pytest.mark.parametrize("loops", [True, False])
-def test_uniform_over_the_unknown_is_uniform_over_the_unknown(loops, monkeypatch):
-    monkeypatch.setattr(facts, "can_loop", lambda over: loops)
+def test_uniform_over_the_unknown_is_uniform_over_the_unknown(loops):
     free = ~KNOWN
-    drawn = draw(UniformFiltered(GRAPH, k=K))
+    with kernels_on(loops):
+        drawn = draw(UniformFiltered(GRAPH, k=K))
     assert_follows(drawn.ids, free / free.sum())
     assert drawn.mask.all()
 

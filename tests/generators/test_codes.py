@@ -2,12 +2,18 @@
 
 import pytest
 import torch
+from kernels.switch import kernels_on
 
-from sparring.generators import multi_index as codes_module
 from sparring.generators.multi_index import DEEPEST, BatchMeanDistribution, InvertedMultiIndex
-from sparring.kernels.multi_index import BELOW, draw_from_cells, left, search
+from sparring.kernels.multi_index import BELOW, remainder, search_cell, write_draws
 
 N, DIM = 40, 6
+
+
+@pytest.fixture(params=[True, False], ids=["loops", "twins"])
+def loops(request):
+    with kernels_on(request.param):
+        yield
 
 
 def codes_of(codes=16, visits=1000, seed=0, entities=N):
@@ -33,10 +39,8 @@ def by_enumeration(codes, context):
     return (context @ rounded.T + codes.weight.log()).log_softmax(1)
 
 
-@pytest.mark.parametrize("loops", [True, False])
 @pytest.mark.parametrize("codes", [1, 3, 16, 500])
-def test_the_density_is_the_softmax_of_rounded_vectors(codes, loops, monkeypatch):
-    monkeypatch.setattr(codes_module, "can_loop", lambda over: loops)
+def test_the_density_is_the_softmax_of_rounded_vectors(codes, loops):
     made, *_ = codes_of(codes)
     context = contexts()
     stated = made.log_prob(made.shares(context), everyone())
@@ -59,10 +63,8 @@ def test_with_a_code_for_every_entity_nothing_is_rounded():
     )
 
 
-@pytest.mark.parametrize("loops", [True, False])
 @pytest.mark.parametrize("codes", [1, 16, 500])
-def test_draws_follow_the_density(codes, loops, monkeypatch):
-    monkeypatch.setattr(codes_module, "can_loop", lambda over: loops)
+def test_draws_follow_the_density(codes, loops):
     made, *_ = codes_of(codes)
     context = contexts(1).expand(2000, -1)
     shares = made.shares(context)
@@ -101,13 +103,13 @@ def test_some_queries_of_a_pool_look_at_the_same_list():
     torch.testing.assert_close(some, pool.log_prob(made, everyone())[:2])
 
 
-def test_loops_draw_the_same_as_everything_else(monkeypatch):
+def test_loops_draw_the_same_as_everything_else():
     """But for lots that fall on an edge, which rounding moves."""
     made, *_ = codes_of(codes=500, entities=3000)
     shares = made.shares(contexts(200, scale=3.0))
     quick = made.draw(shares, 20, torch.Generator().manual_seed(2))
-    monkeypatch.setattr(codes_module, "can_loop", lambda over: False)
-    plain = made.draw(shares, 20, torch.Generator().manual_seed(2))
+    with kernels_on(False):
+        plain = made.draw(shares, 20, torch.Generator().manual_seed(2))
     assert (quick != plain).sum() <= 4
 
 
@@ -123,24 +125,30 @@ def test_lots_at_either_end_lead_to_someone():
     cells = (made.first, made.size, made.upto, made.order, made.hint)
     ids = torch.full(lots.shape, -1)
     given = (shares.row, shares.far, made.mass, *cells, lots, ids)
-    draw_from_cells(*(one.numpy() for one in given), 0.0)
+    write_draws(*(one.numpy() for one in given), 0.0)
     assert ((ids >= 0) & (ids < N)).all()
     nobody = len(made.size) - 1
-    assert search(*(one.numpy() for one in (*cells[:3], made.hint)), nobody, 0.9) < N
+    assert search_cell(*(one.numpy() for one in (*cells[:3], made.hint)), nobody, 0.9) < N
 
 
 def test_what_rounding_did_to_a_share_is_undone():
-    assert left(0.5, 2.0) == 0.25
-    assert left(2.5, 2.0) == left(1.0, 0.0) == left(-1e-9, 2.0) == left(0.0, 0.0) == BELOW
+    assert remainder(0.5, 2.0) == 0.25
+    assert (
+        remainder(2.5, 2.0)
+        == remainder(1.0, 0.0)
+        == remainder(-1e-9, 2.0)
+        == remainder(0.0, 0.0)
+        == BELOW
+    )
 
 
-def test_a_share_of_the_draws_is_uniform(monkeypatch):
+def test_a_share_of_the_draws_is_uniform():
     """Those that the same lots do not lead to cells are as likely to be anyone."""
     made, *_ = codes_of()
     shares = made.shares(contexts(1, scale=3.0).expand(4000, -1))
     drawn = [made.draw(shares, 25, torch.Generator().manual_seed(2), 0.4)]
-    monkeypatch.setattr(codes_module, "can_loop", lambda over: False)
-    drawn.append(made.draw(shares, 25, torch.Generator().manual_seed(2), 0.4))
+    with kernels_on(False):
+        drawn.append(made.draw(shares, 25, torch.Generator().manual_seed(2), 0.4))
     assert (drawn[0] != drawn[1]).sum() <= 10
     expected = made.log_prob(shares[:1], everyone(), 0.4)[0].double().exp() * drawn[0].numel()
     counts = torch.bincount(drawn[0].flatten(), minlength=N).double()
@@ -148,9 +156,7 @@ def test_a_share_of_the_draws_is_uniform(monkeypatch):
     assert (chi - N + 1) / (2 * N - 2) ** 0.5 < 5
 
 
-@pytest.mark.parametrize("loops", [True, False])
-def test_however_sharp_the_question_something_real_is_drawn(loops, monkeypatch):
-    monkeypatch.setattr(codes_module, "can_loop", lambda over: loops)
+def test_however_sharp_the_question_something_real_is_drawn(loops):
     made, *_ = codes_of()
     shares = made.shares(contexts(50, scale=1e4))
     drawn = made.draw(shares, 8, torch.Generator().manual_seed(0))

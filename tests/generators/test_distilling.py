@@ -2,8 +2,8 @@
 
 import pytest
 import torch
+from kernels.switch import kernels_on
 
-from sparring import embedding as table
 from sparring.batch import Queries
 from sparring.generators.student import Proposal, distil
 from sparring.testing import tiny_graph
@@ -11,9 +11,8 @@ from sparring.testing import tiny_graph
 BATCH, MANY = 6, 5
 
 
-def lesson(graph, loops, lists, likelihood, dtype, monkeypatch):
+def lesson(graph, loops, lists, likelihood, dtype):
     """Loss and both tables' gradients."""
-    monkeypatch.setattr(table, "can_loop", lambda over: loops)
     torch.manual_seed(0)
     proposal = Proposal(graph, dim=8, sparse=False).to(dtype)
     torch.nn.init.normal_(proposal.relation.weight)  # at first nothing is turned
@@ -23,7 +22,8 @@ def lesson(graph, loops, lists, likelihood, dtype, monkeypatch):
     ids = torch.randint(graph.num_entities, (lists, MANY))
     log_q, target = torch.randn(BATCH, MANY), torch.randn(BATCH, MANY).softmax(1)
     target[2] = 0.0  # a query of which nothing counts
-    loss = distil(proposal, queries, ids, log_q, target, likelihood)
+    with kernels_on(loops):
+        loss = distil(proposal, queries, ids, log_q, target, likelihood)
     weights = (proposal.entity.weight, proposal.relation.weight)
     grads = torch.autograd.grad(2 * loss, weights)
     return loss.detach(), *(one.to_dense() for one in grads)
@@ -32,11 +32,9 @@ def lesson(graph, loops, lists, likelihood, dtype, monkeypatch):
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=["single", "double"])
 @pytest.mark.parametrize("likelihood", [0.0, 0.3])
 @pytest.mark.parametrize("lists", [BATCH, 2, 1])
-def test_the_loop_does_what_autograd_does(lists, likelihood, dtype, monkeypatch):
+def test_the_loop_does_what_autograd_does(lists, likelihood, dtype):
     graph = tiny_graph()
-    looped, plain = (
-        lesson(graph, loops, lists, likelihood, dtype, monkeypatch) for loops in (True, False)
-    )
+    looped, plain = (lesson(graph, loops, lists, likelihood, dtype) for loops in (True, False))
     for one, other in zip(looped, plain):
         assert one.dtype == other.dtype == dtype
         assert other.abs().max() > 1e-3

@@ -4,18 +4,18 @@ import math
 
 import pytest
 import torch
+from kernels.switch import kernels_on
 from loss_cases import on_example, sigmoid_loss
 from torch.nn import functional as F
 
+from sparring.kernels.losses import hinge
 from sparring.losses import DoubleMarginLoss, MarginRankingLoss, SoftMarginRankingLoss
-from sparring.losses import margin as module
-from sparring.losses.margin import hinge
 
 
-@pytest.fixture(params=["loops", "vectors"], autouse=True)
-def way(request, monkeypatch):
-    if request.param == "vectors":
-        monkeypatch.setattr(module, "can_loop", lambda over: False)
+@pytest.fixture(params=[True, False], ids=["loops", "twins"], autouse=True)
+def loops(request):
+    with kernels_on(request.param):
+        yield
 
 
 def hinge_arguments(dtype=torch.double, shape=(3, 5)):

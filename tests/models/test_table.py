@@ -5,10 +5,11 @@ import pickle
 
 import pytest
 import torch
+from kernels.switch import kernels_on
 
-from sparring import embedding as table
-from sparring.embedding import EmbeddingTable, runs_of
-from sparring.kernels import runtime as compiled
+from sparring.embedding import EmbeddingTable
+from sparring.kernels import runtime
+from sparring.kernels.embedding import group_by_row
 from sparring.models.scorers import ComplexL1Scorer, DotScorer, L1Scorer, L2Scorer
 
 SCORERS = {
@@ -41,20 +42,15 @@ def learnt(scorer, entity, lists):
     return scores.detach(), shift.grad, entity.weight.grad
 
 
-@pytest.fixture
-def loops_or_not(monkeypatch):
-    return lambda loops: monkeypatch.setattr(table, "can_loop", lambda over: loops)
-
-
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=["single", "double"])
 @pytest.mark.parametrize("sparse", [False, True], ids=["dense", "sparse"])
 @pytest.mark.parametrize("lists", [BATCH, 3, 1])
 @pytest.mark.parametrize("name", SCORERS)
-def test_loops_do_what_vectors_do(name, lists, sparse, dtype, loops_or_not):
+def test_loops_do_what_vectors_do(name, lists, sparse, dtype):
     got = {}
     for loops in (True, False):
-        loops_or_not(loops)
-        got[loops] = learnt(SCORERS[name], made(sparse=sparse, dtype=dtype), lists)
+        with kernels_on(loops):
+            got[loops] = learnt(SCORERS[name], made(sparse=sparse, dtype=dtype), lists)
     for one, other in zip(got[True], got[False]):
         assert one.is_sparse == other.is_sparse
         torch.testing.assert_close(one.to_dense(), other.to_dense())
@@ -72,7 +68,7 @@ def test_a_candidate_at_the_query_pulls_nothing(name):
 
 @pytest.mark.parametrize("name", SCORERS)
 def test_gradients_do_not_depend_on_the_number_of_threads(name, monkeypatch):
-    monkeypatch.setattr(compiled, "WORTH_A_THREAD", 1)
+    monkeypatch.setattr(runtime, "WORTH_A_THREAD", 1)
     got = {}
     for threads in (1, 5):
         monkeypatch.setattr(torch, "get_num_threads", lambda threads=threads: threads)
@@ -152,7 +148,7 @@ def test_nothing_asked_is_nothing_scored():
 @pytest.mark.parametrize("rows", [1, 2, 4096, 4097, 2**25])
 def test_pairs_are_sorted_by_row_and_then_as_they_stand(rows):
     keys = torch.randint(rows, (300,), generator=torch.Generator().manual_seed(0))
-    runs = runs_of(keys, rows)
+    runs = group_by_row(keys, rows)
     assert runs.order.tolist() == keys.argsort(stable=True).tolist()
     row, count = keys.unique(return_counts=True)
     assert runs.rows.tolist() == row.tolist()

@@ -5,7 +5,7 @@ import threading
 import pytest
 import torch
 
-from sparring.kernels.runtime import WORTH_A_THREAD, Threads, in_parts
+from sparring.kernels.runtime import WORTH_A_THREAD, Threads, run_in_threads
 
 
 def mark(start, stop, out):
@@ -18,7 +18,7 @@ def test_every_row_belongs_to_one_part(threads):
     before, out = torch.get_num_threads(), torch.zeros(10)
     torch.set_num_threads(threads)
     try:
-        assert in_parts(mark, 10, 10 * WORTH_A_THREAD, out) == 10
+        assert run_in_threads(mark, 10, 10 * WORTH_A_THREAD, out) == 10
     finally:
         torch.set_num_threads(before)
     assert out.tolist() == [1.0] * 10

@@ -2,11 +2,11 @@ import copy
 
 import pytest
 import torch
+from kernels.switch import kernels_on
 from torch import nn
 
-from sparring import optim as module
 from sparring import optim as optimizers
-from sparring.kernels import runtime as compiled
+from sparring.kernels import runtime
 from sparring.optim import OPTIMIZERS, RowwiseAdagrad
 
 LR, EPS = 0.1, 1e-8
@@ -127,14 +127,14 @@ def test_dense_optimizers_are_those_of_torch(name, same):
     torch.testing.assert_close(got, trained(two, same(list(two.parameters()))))
 
 
-@pytest.fixture(params=["loops", "vectors", "threads"])
+@pytest.fixture(params=["loops", "twins", "threads"])
 def way(request, monkeypatch):
     """Compiled loops, PyTorch's own operations, or loops on two threads."""
-    if request.param == "vectors":
-        monkeypatch.setattr(module, "can_loop", lambda over: False)
     if request.param == "threads":
-        monkeypatch.setattr(compiled, "WORTH_A_THREAD", 1)
+        monkeypatch.setattr(runtime, "WORTH_A_THREAD", 1)
         monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    with kernels_on(request.param != "twins"):
+        yield
 
 
 PEERS = {"adam": torch.optim.Adam, "adagrad": torch.optim.Adagrad}

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from sparring.batch import Queries, Scorer
 from sparring.corruption import tail_and_head_queries
 from sparring.data.index import TripleIndex
-from sparring.kernels.runtime import can_loop, compiled, in_parts
+from sparring.kernels.ranking import count_greater
 from sparring.models.base import KGEModel
 
 PRECISIONS = ("float32", "bfloat16")
@@ -121,30 +121,6 @@ def _count_unknown(
         above - torch.bincount(row[known > threshold], minlength=rows),
         at_least - torch.bincount(row[known >= threshold], minlength=rows),
     )
-
-
-def count_greater(
-    scores: Float[Tensor, "B n"], target: Float[Tensor, "B 1"]
-) -> tuple[Int[Tensor, "B"], Int[Tensor, "B"]]:
-    """How many scores of each row are above its target, and how many at least as high."""
-    if can_loop(scores) and scores.dtype in (torch.float32, torch.float64):
-        above, at_least = torch.empty(2, len(scores), dtype=torch.int32)
-        in_parts(compare, len(scores), scores.numel(), scores, target, above, at_least)
-        return above, at_least
-    above = (scores > target).sum(1, dtype=torch.int32)
-    return above, (scores >= target).sum(1, dtype=torch.int32)
-
-
-@compiled
-def compare(start, stop, scores, target, above, at_least):
-    """`count_greater`, in one pass."""
-    for row in range(start, stop):
-        bar, more, same_or_more = target[row, 0], 0, 0
-        for k in range(scores.shape[1]):
-            more += scores[row, k] > bar
-            same_or_more += scores[row, k] >= bar
-        above[row], at_least[row] = more, same_or_more
-    return 0
 
 
 def check_no_nan(queries: Queries, scores: Float[Tensor, "B n"]) -> None:

@@ -8,9 +8,13 @@ from torch import Tensor, nn
 
 from sparring.batch import ungroup
 from sparring.data.index import ragged_arange
-from sparring.embedding import refuse_strangers
-from sparring.kernels.multi_index import BELOW, draw_from_cells, state
-from sparring.kernels.runtime import can_loop
+from sparring.kernels.multi_index import (
+    Cells,
+    draw_from_cells,
+    index_in_cells,
+    mix_with_uniform,
+    probability_in_cells,
+)
 
 # every cell stays possible, and products of three such numbers stay above the smallest float
 LITTLE, DEEPEST = 1e-11, 25.0
@@ -85,7 +89,7 @@ class BatchMeanDistribution:
     ) -> Float[Tensor, "B K"]:
         """The same for the pool, in which all queries are alike."""
         share = self.table.flatten()[codes.cell[ids]] * codes.weight[ids]
-        stated = raised(share, floor, codes.entities).log()
+        stated = mix_with_uniform(share, floor, codes.entities).log()
         return ungroup(stated, self.size)
 
 
@@ -191,7 +195,8 @@ class InvertedMultiIndex(nn.Module):
         self.first.copy_(self.size.cumsum(0) - self.size)
         cell = self.cell[self.order]
         turn = torch.arange(self.entities, device=cell.device) - self.first[cell]
-        self.hint.copy_(self._inside(cell, turn.double() / self.size[cell]))
+        where = (self.first, self.size, self.upto, cell, turn.double() / self.size[cell])
+        self.hint.copy_(index_in_cells(*where))
         self.place = 0
 
     def _spaced(self, number: int) -> Int[Tensor, "C"]:
@@ -213,28 +218,8 @@ class InvertedMultiIndex(nn.Module):
         """
         batch, device = len(shares.row), shares.row.device
         lots = torch.rand(batch, k, generator=rng, device=device, dtype=torch.double)
-        if can_loop(lots):
-            ids = torch.empty_like(lots, dtype=torch.long)
-            cells = (self.first, self.size, self.upto, self.order, self.hint)
-            given = (shares.row, shares.far, self.mass, *cells, lots, ids)
-            draw_from_cells(*(one.numpy() for one in given), floor)
-            return ids
-        a, left = shared_out(shares.row.double(), (lots - floor).clamp(min=0) / (1 - floor))
-        wanted = (self.mass[a] * shares.far.unsqueeze(1)).double()
-        b, left = shared_out(wanted, left.unsqueeze(2))
-        ids = self.order[self._inside(a * len(self.far) + b.squeeze(2), left.squeeze(2))]
-        if not floor:
-            return ids
-        anyone = (lots * (BELOW * self.entities / floor)).long()
-        return torch.where(lots < floor, anyone, ids)
-
-    def _inside(self, cell: Int[Tensor, "..."], lot: Float[Tensor, "..."]) -> Int[Tensor, "..."]:
-        """Where in `order` such shares of the mass of cells lead."""
-        first = self.first[cell]
-        last = first + self.size[cell] - 1
-        before = torch.where(first > 0, self.upto[(first - 1).clamp(min=0)], 0.0)
-        spot = torch.searchsorted(self.upto, before + lot * (self.upto[last] - before), right=True)
-        return torch.minimum(spot, last)
+        cells = Cells(self.mass, self.first, self.size, self.upto, self.order, self.hint)
+        return draw_from_cells(shares.row, shares.far, cells, lots, floor)
 
     def log_prob(
         self, shares: CellDistribution, ids: Int[Tensor, "G K"], floor: float = 0.0
@@ -244,17 +229,8 @@ class InvertedMultiIndex(nn.Module):
         Raises:
             IndexError: for ids that are no entities.
         """
-        if can_loop(ids):
-            stated = shares.row.new_empty(len(shares.row), ids.shape[1])
-            given = (shares.near, shares.far, shares.total, self.cell, self.weight, ids, stated)
-            wrong = state(*(one.numpy() for one in given), floor)
-            refuse_strangers(wrong, stated.numel(), ids, self.entities)
-            return stated.log_()
-        ids = ungroup(ids, len(shares.row))
-        cell = self.cell[ids]
-        share = shares.near.gather(1, cell // len(self.far))
-        share = share * shares.far.gather(1, cell % len(self.far)) * self.weight[ids]
-        return raised(share / shares.total, floor, self.entities).log_()
+        given = (shares.near, shares.far, shares.total, self.cell, self.weight, ids)
+        return probability_in_cells(*given, floor).log_()
 
     def topk(self, shares: CellDistribution, m: int) -> Int[Tensor, "B m"]:
         """The m most probable entities of each query, in any order.
@@ -287,22 +263,6 @@ class InvertedMultiIndex(nn.Module):
 def attention(logit: Float[Tensor, "B C"]) -> Float[Tensor, "B C"]:
     """Softmax of each row, and a little more than nothing for everyone."""
     return logit.softmax(1).add_(LITTLE)
-
-
-def shared_out(
-    weight: Float[Tensor, "... n"], lot: Float[Tensor, "... k"]
-) -> tuple[Int[Tensor, "... k"], Float[Tensor, "... k"]]:
-    """Places drawn in proportion to weights, each by one lot, and what they leave of the lots."""
-    upto = weight.cumsum(-1)
-    share = lot * BELOW * upto[..., -1:]
-    place = torch.searchsorted(upto, share, right=True)
-    before = (upto - weight).gather(-1, place)
-    return place, ((share - before) / weight.gather(-1, place)).clamp(0, BELOW)
-
-
-def raised(share: Float[Tensor, "_ K"], floor: float, entities: int) -> Float[Tensor, "_ K"]:
-    """Probabilities of entities, where a share `floor` of the draws is uniform."""
-    return share * (1 - floor) + floor / entities
 
 
 def nearest(points: Float[Tensor, "M h"], codes: Float[Tensor, "C h"]) -> Int[Tensor, "M"]:

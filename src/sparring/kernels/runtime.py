@@ -1,14 +1,18 @@
-"""Loops over the processor's memory, compiled by Numba where it is installed.
+"""When compiled loops run, and on how many threads.
 
-Every one has a counterpart in PyTorch, which serves elsewhere and which tests compare it with."""
+A loop reads the memory of CPU tensors and is compiled by Numba. Its PyTorch twin computes the same:
+it runs on other devices, where Numba is missing, and where kernels are switched off."""
 
 import ctypes
 import inspect
 import mmap
 import os
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 
 import torch
+from jaxtyping import Int
 from torch import Tensor
 
 try:
@@ -18,7 +22,11 @@ except ImportError:  # it lags behind new versions of Python
 
 ANY_ORDER = {"reassoc", "contract", "nsz"}  # sums may be grouped otherwise than they are written
 BIG_PAGE = 2**21  # bytes
+DTYPES = (torch.float32, torch.float64, torch.int32, torch.int64)
 WORTH_A_THREAD = 2**17  # numbers to read, for which it pays to wake another thread
+
+
+_DISABLED: list[None] = []  # one entry per `disabled()` that has not ended
 
 
 def compiled(loop):
@@ -32,7 +40,7 @@ def compiled(loop):
     return numba.njit(**options)(plain) if numba else plain
 
 
-def in_big_pages(fresh: Tensor) -> Tensor:
+def in_huge_pages(fresh: Tensor) -> Tensor:
     """The same tensor; where the system can, its memory will come in pages of 2 MiB.
 
     Rows read here and there are found sooner so. For memory that nobody has written to, on Linux;
@@ -47,9 +55,32 @@ def in_big_pages(fresh: Tensor) -> Tensor:
     return fresh
 
 
-def can_loop(over: Tensor) -> bool:
-    """Whether compiled loops can read this tensor's memory."""
-    return numba is not None and over.device.type == "cpu"
+def enabled_for(tensor: Tensor) -> bool:
+    """Whether a compiled loop may read this tensor.
+
+    False for tensors on other devices and of other types than 32 and 64 bits, without Numba, where
+    the environment variable SPARRING_KERNELS is 0, and inside `disabled()`.
+    """
+    return (
+        numba is not None
+        and not _DISABLED
+        and tensor.device.type == "cpu"
+        and tensor.dtype in DTYPES
+        and os.environ.get("SPARRING_KERNELS") != "0"
+    )
+
+
+can_loop = enabled_for  # for call sites outside of kernels, until they have gone
+
+
+@contextmanager
+def disabled() -> Iterator[None]:
+    """Run the PyTorch twin of every compiled loop instead, in all threads."""
+    _DISABLED.append(None)
+    try:
+        yield
+    finally:
+        _DISABLED.pop()
 
 
 class Threads:
@@ -75,7 +106,7 @@ class Threads:
 THREADS = Threads()
 
 
-def in_parts(loop, rows: int, numbers: int, *given: Tensor) -> int:
+def run_in_threads(loop, rows: int, numbers: int, *given: Tensor) -> int:
     """Run loop(start, stop, *given) over all rows, by as many threads as pay; the sum it gives.
 
     Args:
@@ -88,3 +119,21 @@ def in_parts(loop, rows: int, numbers: int, *given: Tensor) -> int:
         return loop(0, rows, *arrays)
     cuts = [rows * part // count for part in range(count + 1)]
     return sum(THREADS.map(lambda low, high: loop(low, high, *arrays), cuts, cuts[1:]))
+
+
+def refuse_unknown_ids(wrong: int, of: int, ids: Int[Tensor, "G K"], rows: int) -> None:
+    """Raise an error if a loop has met ids outside of a table.
+
+    Args:
+        wrong: how many of them.
+        of: of how many ids.
+        rows: of the table.
+
+    Raises:
+        IndexError: if there are some.
+    """
+    if wrong:
+        raise IndexError(
+            f"{wrong} of {of} candidates are no entities: ids run from 0 to {rows - 1}, and here "
+            f"from {int(ids.min())} to {int(ids.max())}"
+        )

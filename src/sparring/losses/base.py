@@ -11,7 +11,6 @@ from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
 from sparring.batch import Negatives
-from sparring.kernels.runtime import can_loop, compiled, in_parts
 from sparring.models.base import KGEModel
 from sparring.registry import Registry
 from sparring.samplers.base import NegativeSampler
@@ -131,21 +130,7 @@ def combine_terms(
 
 def effective_weight(negatives: Negatives) -> Float[Tensor, "B K"]:
     """Weight of each candidate; 0 where the mask is False."""
-    weight, mask = negatives.weight, negatives.mask
-    if not can_loop(weight):
-        return torch.where(mask, weight, 0)
-    out = torch.empty(mask.shape, dtype=weight.dtype)
-    in_parts(count, len(mask), mask.numel(), weight, mask, out)
-    return out
-
-
-@compiled
-def count(start, stop, weight, mask, out):
-    """Weights where the mask is True, else 0."""
-    for row in range(start, stop):
-        for k in range(mask.shape[1]):
-            out[row, k] = weight[row, k] if mask[row, k] else 0
-    return 0
+    return torch.where(negatives.mask, negatives.weight, 0)
 
 
 def known_fact_weight(negatives: Negatives) -> Float[Tensor, "B K"]:

@@ -17,8 +17,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from sparring.batch import Scorer, expand_lists, group_rows
-from sparring.embedding import CITY_BLOCK, DISTANCE, MODULI, PRODUCT, Comparison, EmbeddingTable
-from sparring.kernels.embedding import TINY
+from sparring.embedding import EmbeddingTable
+from sparring.kernels.embedding import COMPLEX_L1, DOT, L1, L2, TINY, ScoreKernel
 
 Lookup = Callable[[Tensor], Tensor]  # from ids [...] to vectors [..., d]
 Distance = Callable[[Tensor, Lookup], Scorer]  # from query vectors and a lookup to a scorer
@@ -38,13 +38,13 @@ class LookupScorer(ABC):
 
     query: Float[Tensor, "B d"]
     entity: Lookup
-    kernel: ClassVar[Comparison | None] = None
+    kernel: ClassVar[ScoreKernel | None] = None
 
     def __call__(self, ids: Int[Tensor, "G K"]) -> Float[Tensor, "B K"]:
         """Score each query against its list of candidates."""
         table, kernel = self.entity, self.kernel
         if kernel and isinstance(table, EmbeddingTable) and table.fits(kernel, self.query, ids):
-            return table.compare(kernel, self.query, ids)
+            return table.score(kernel, self.query, ids)
         return self.score_in_pytorch(ids)
 
     @abstractmethod
@@ -69,7 +69,7 @@ class LookupScorer(ABC):
 class DotScorer(LookupScorer):
     """Inner product of query and candidate."""
 
-    kernel = PRODUCT
+    kernel = DOT
 
     def score_in_pytorch(self, ids: Int[Tensor, "G K"]) -> Float[Tensor, "B K"]:
         return (group_rows(self.query, len(ids)) @ self.entity(ids).mT).flatten(0, 1)
@@ -79,7 +79,7 @@ class DotScorer(LookupScorer):
 class L1Scorer(LookupScorer):
     """Negative L1 distance of query and candidate."""
 
-    kernel = CITY_BLOCK
+    kernel = L1
 
     def score_in_pytorch(self, ids: Int[Tensor, "G K"]) -> Float[Tensor, "B K"]:
         return -torch.cdist(group_rows(self.query, len(ids)), self.entity(ids), p=1.0).flatten(0, 1)
@@ -92,7 +92,7 @@ class L2Scorer(LookupScorer):
     Shared lists are scored by inner products, without a [B, K, d] tensor.
     """
 
-    kernel = DISTANCE
+    kernel = L2
 
     def score_in_pytorch(self, ids: Int[Tensor, "G K"]) -> Float[Tensor, "B K"]:
         query, candidate = group_rows(self.query, len(ids)), self.entity(ids)
@@ -105,7 +105,7 @@ class L2Scorer(LookupScorer):
 class ComplexL1Scorer(LookupScorer):
     """Negative sum of the moduli of query - candidate; complex vectors are [real, imaginary]."""
 
-    kernel = MODULI
+    kernel = COMPLEX_L1
 
     def score_in_pytorch(self, ids: Int[Tensor, "G K"]) -> Float[Tensor, "B K"]:
         return BroadcastScorer(self.query, self.entity, negative_modulus_sum)(ids)
