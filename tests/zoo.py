@@ -160,7 +160,9 @@ LOSSES = {name: partial(losses.LOSSES.example, name) for name in losses.LOSSES} 
 
 CORRUPTIONS = {name: partial(corruption_of, name) for name in corruption.CORRUPTIONS} | {
     "both-subsampled": lambda graph: CorruptBoth(graph, subsampling=0.5),
-    "both-subsampled-apart": lambda graph: CorruptBoth(graph, subsampling=0.5, kind="freq"),
+    "both-subsampled-apart": lambda graph: CorruptBoth(
+        graph, subsampling=0.5, subsampling_method="freq"
+    ),
 }
 
 

@@ -1,6 +1,4 @@
-"""How often to ask for the head of each relation, given how many answers each side has.
-
-Which end of each triple to ask about, and how much each question weighs."""
+"""From triples to queries: which end of each triple to corrupt, and how much each query weighs."""
 
 from abc import ABC, abstractmethod
 from dataclasses import replace
@@ -17,61 +15,16 @@ from sparring.data.graph import (
     heads_per_tail,
     tails_per_head,
 )
-from sparring.registry import Registry, register
+from sparring.registry import Alias, Registry, register
 
-
-def one_side_rate(graph: TrainGraph, floor: float) -> Float[Tensor, "R"]:
-    """The side with one answer, but for the share `floor`: heads of 1-N, tails of N-1.
-
-    Both sides equally where both have one answer or both have many.
-
-    Raises:
-        ValueError: if the floor is not between 0 and 0.5.
-    """
-    rate_of = {"1-1": 0.5, "1-N": 1 - checked_floor(floor), "N-1": floor, "N-N": 0.5}
-    rates = torch.tensor([rate_of[name] for name in CARDINALITIES], device=graph.triples.device)
-    return rates[cardinality(graph)]
-
-
-def sharpened_rate(graph: TrainGraph, power: float, floor: float) -> Float[Tensor, "R"]:
-    """tph ** power / (tph ** power + hpt ** power), kept between `floor` and 1 - `floor`.
-
-    tph is tails per head, hpt heads per tail. Relations without a training triple get 0.5.
-
-    Raises:
-        ValueError: if the power is negative or the floor not between 0 and 0.5.
-    """
-    if power < 0:
-        raise ValueError(
-            f"a power below 0 would ask for the side with many answers; got power={power}"
-        )
-    lean = power * (tails_per_head(graph).log() - heads_per_tail(graph).log())
-    return lean.sigmoid().nan_to_num(0.5).clamp(checked_floor(floor), 1 - floor)
-
-
-def pooled_rate(graph: TrainGraph) -> Float[Tensor, "R"]:
-    """Distinct heads / (distinct heads + distinct tails), 0.5 for an unused relation."""
-    _, relation, _ = graph.triples.unbind(1)
-    heads, tails = (
-        torch.bincount(pairs[:, 0], minlength=graph.num_relations)
-        for pairs in (
-            torch.stack([relation, graph.triples[:, end]], 1).unique(dim=0) for end in (0, 2)
-        )
-    )
-    return (heads / (heads + tails)).nan_to_num(0.5)
-
-
-def checked_floor(floor: float) -> float:
-    """The floor, if both sides can have it."""
-    if not 0 <= floor <= 0.5:
-        raise ValueError(f"each side can be left a share from 0 to 0.5; got floor={floor}")
-    return floor
+CORRUPTIONS = Registry("corruption", renamed={"floor": "min_rate", "kind": "subsampling_method"})
+SUBSAMPLING_METHODS = ("base", "freq", "uniq")
 
 
 def make_queries(
     triples: Int[Tensor, "B 3"], head: Bool[Tensor, "B"], num_relations: int
 ) -> Queries:
-    """Turn triples into queries, asking for the head where `head` is True."""
+    """Queries for the head of each triple where `head` is True, and for its tail elsewhere."""
     h, r, t = triples.unbind(1)
     return Queries(
         anchor=torch.where(head, t, h),
@@ -82,7 +35,7 @@ def make_queries(
 
 
 def tail_and_head_queries(triples: Int[Tensor, "B 3"], num_relations: int) -> Queries:
-    """Two queries per triple: all tails, then all heads."""
+    """Two queries per triple: first all for tails, then all for heads."""
     head = torch.arange(2, device=triples.device).bool().repeat_interleave(len(triples))
     return make_queries(triples.repeat(2, 1), head, num_relations)
 
@@ -90,7 +43,7 @@ def tail_and_head_queries(triples: Int[Tensor, "B 3"], num_relations: int) -> Qu
 def to_triples(
     queries: Queries, ids: Int[Tensor, "G K"], num_relations: int
 ) -> Int[Tensor, "B K 3"]:
-    """The triples that candidates would make true: `make_queries` undone, with another answer."""
+    """The triples with each candidate in the place of the answer."""
     ids = ungroup(ids, len(queries))
     head = (queries.relation >= num_relations).unsqueeze(1)
     anchor = queries.anchor.unsqueeze(1)
@@ -100,36 +53,34 @@ def to_triples(
     )
 
 
-KINDS = ("base", "freq", "uniq")
-
-
-CORRUPTIONS = Registry("corruption")
-
-
 class Corruption(nn.Module, ABC):
-    """Turns triples into queries.
+    """Turns triples into queries. Corrupting the head of a triple is a query for its head.
 
     Args:
-        subsampling: queries weigh their count to minus this power, scaled to mean 1 in each
-            batch; 0.5 in Sun et al., 2019, 0 for equal weights.
-        kind: which count. "base": answers of the query + answers of its mirror image + 6, the
-            stand-in for how often a fact occurs (both counts start at 4). "uniq": answers of the
-            query. "freq": the former for the answer, the latter for the negatives (Kamigaito &
-            Hayashi, 2022).
+        subsampling: a query weighs its count to the power of minus this, scaled to mean 1 in
+            each batch; 0.5 in Sun et al., 2019, 0 for equal weights.
+        subsampling_method: which count (Kamigaito & Hayashi, 2022). "base": answers of the query +
+            answers of the inverse query + 6, which approximates how often a fact occurs (both
+            counts start at 4). "uniq": answers of the query. "freq": "base" for the answer, "uniq"
+            for the negatives.
 
     Raises:
-        ValueError: for a kind of another name.
+        ValueError: for an unknown method.
     """
 
     registry = CORRUPTIONS
 
-    def __init__(self, graph: TrainGraph, *, subsampling: float = 0.0, kind: str = "base"):
+    def __init__(
+        self, graph: TrainGraph, *, subsampling: float = 0.0, subsampling_method: str = "base"
+    ):
         super().__init__()
-        if kind not in KINDS:
-            raise ValueError(f"subsampling is of kind {', '.join(KINDS)}; got {kind!r}")
-        self.num_relations, self.subsampling = graph.num_relations, subsampling
-        self.kind = kind
-        self.known = graph.known
+        if subsampling_method not in SUBSAMPLING_METHODS:
+            raise ValueError(
+                f"subsampling_method is one of {', '.join(SUBSAMPLING_METHODS)}; "
+                f"got {subsampling_method!r}"
+            )
+        self.subsampling, self.subsampling_method = subsampling, subsampling_method
+        self.num_relations, self.known = graph.num_relations, graph.known
 
     @abstractmethod
     def forward(self, triples: Int[Tensor, "T 3"], rng: torch.Generator) -> Queries:
@@ -139,118 +90,151 @@ class Corruption(nn.Module, ABC):
         """The same queries with the weights of their counts."""
         if not self.subsampling:
             return queries
-        of_fact, of_query = self._of_fact(queries), self._rarity(self.known.count(queries))
-        right, wrong = {
+        inverse = queries.inverse(self.num_relations)
+        answers = self.known.count(queries)
+        of_fact = self._weight(answers + self.known.count(inverse) + 6)
+        of_query = self._weight(answers)
+        weight, negative_weight = {
             "base": (of_fact, None),
             "freq": (of_fact, of_query),
             "uniq": (of_query, None),
-        }[self.kind]
-        return replace(queries, weight=right, negative_weight=wrong)
+        }[self.subsampling_method]
+        return replace(queries, weight=weight, negative_weight=negative_weight)
 
-    def _of_fact(self, queries: Queries) -> Float[Tensor, "B"]:
-        inverse = queries.inverse(self.num_relations)
-        return self._rarity(self.known.count(queries) + self.known.count(inverse) + 6)
-
-    def _rarity(self, count: Int[Tensor, "B"]) -> Float[Tensor, "B"]:
+    def _weight(self, count: Int[Tensor, "B"]) -> Float[Tensor, "B"]:
         weight = count.clamp(min=1).float() ** -self.subsampling
         return weight / weight.mean()
 
 
-@register("both")
+@register("both", example={})
 class CorruptBoth(Corruption):
-    """Two queries per triple: its tail, then its head."""
+    """Two queries per triple: for its tail, then for its head."""
 
-    def forward(self, triples, rng):
+    def forward(self, triples: Int[Tensor, "T 3"], rng: torch.Generator) -> Queries:
         return self.weighted(tail_and_head_queries(triples, self.num_relations))
 
 
-@register("either", aliases=["chosen"])
+@register("either", example={}, aliases=["chosen"])
 class CorruptEither(Corruption):
-    """One query per triple, for its head or its tail with equal probability."""
+    """One query per triple, for its head or its tail.
+
+    Attributes:
+        rate: probability to ask for the head, by relation; 0.5, unless a subclass changes it.
+    """
 
     rate: Float[Tensor, "R"]
 
-    def __init__(self, graph: TrainGraph, *, subsampling: float = 0.0, kind: str = "base"):
-        super().__init__(graph, subsampling=subsampling, kind=kind)
-        self.register_buffer("rate", self.head_rate(graph), persistent=False)
+    def __init__(
+        self, graph: TrainGraph, *, subsampling: float = 0.0, subsampling_method: str = "base"
+    ):
+        super().__init__(graph, subsampling=subsampling, subsampling_method=subsampling_method)
+        rate = torch.full((graph.num_relations,), 0.5, device=graph.triples.device)
+        self.register_buffer("rate", rate, persistent=False)
 
-    def head_rate(self, graph: TrainGraph) -> Float[Tensor, "R"]:
-        """Probability of asking for the head, by relation."""
-        return torch.full((graph.num_relations,), 0.5)
-
-    def forward(self, triples, rng):
+    def forward(self, triples: Int[Tensor, "T 3"], rng: torch.Generator) -> Queries:
         head = torch.bernoulli(self.rate[triples[:, 1]], generator=rng).bool()
         return self.weighted(make_queries(triples, head, self.num_relations))
 
 
-@register("bernoulli")
+@register(
+    "bernoulli",
+    example={},
+    aliases={"sharpened": Alias(implied={"power": 2.0, "min_rate": 0.1})},
+)
 class Bernoulli(CorruptEither):
     """One query per triple, more often for the side with few answers (Wang et al., 2014).
 
-    The head of relation r is asked for with probability tph / (tph + hpt), where tph is tails
-    per head and hpt heads per tail; relations without a training triple get 0.5.
+    The head of a relation is asked for with probability tph / (tph + hpt), where tph is its mean
+    number of tails per head and hpt that of heads per tail; 0.5 without training triples.
+
+    Args:
+        power: of tph and hpt. Above 1 moves the probability away from 0.5, below 1 toward it.
+        min_rate: least probability of either side.
+
+    Raises:
+        ValueError: if the power is negative or `min_rate` is not between 0 and 0.5.
     """
 
-    def head_rate(self, graph):
-        count = torch.bincount(graph.triples[:, 1], minlength=graph.num_relations).float()
-        heads = graph.triples[:, :2].unique(dim=0)[:, 1]
-        tails = graph.triples[:, 1:].unique(dim=0)[:, 0]
-        per_head = count / torch.bincount(heads, minlength=graph.num_relations)
-        per_tail = count / torch.bincount(tails, minlength=graph.num_relations)
-        return (per_head / (per_head + per_tail)).nan_to_num(0.5)
+    def __init__(
+        self,
+        graph: TrainGraph,
+        *,
+        power: float = 1.0,
+        min_rate: float = 0.0,
+        subsampling: float = 0.0,
+        subsampling_method: str = "base",
+    ):
+        super().__init__(graph, subsampling=subsampling, subsampling_method=subsampling_method)
+        if power < 0:
+            raise ValueError(
+                f"a power below 0 would prefer the side with many answers; got power={power}"
+            )
+        tph, hpt = tails_per_head(graph), heads_per_tail(graph)
+        # of shares, whose powers cannot overflow; with power 1 these are the shares themselves
+        head = tph / (tph + hpt)
+        rate = head**power / (head**power + (1 - head) ** power)
+        min_rate = validate_min_rate(min_rate)
+        self.rate = rate.nan_to_num(0.5).clamp(min_rate, 1 - min_rate)
 
 
-@register("functional", aliases=["one-side"])
+@register("functional", example={}, aliases=["one-side"])
 class FunctionalSide(CorruptEither):
     """One query per triple, for the side with one answer: heads of 1-N relations, tails of N-1.
 
-    Relations with one or with many answers on both sides are asked both ways alike.
+    Relations with one answer on both sides, or with many, are asked both ways equally often.
 
     Args:
-        floor: share of queries for the other side, whose scores would else never be trained.
+        min_rate: probability of the other side, whose scores are never trained at 0.
+
+    Raises:
+        ValueError: if `min_rate` is not between 0 and 0.5.
     """
 
     def __init__(
         self,
         graph: TrainGraph,
         *,
-        floor: float = 0.1,
+        min_rate: float = 0.1,
         subsampling: float = 0.0,
-        kind: str = "base",
+        subsampling_method: str = "base",
     ):
-        super().__init__(graph, subsampling=subsampling, kind=kind)
-        self.rate = one_side_rate(graph, floor)
+        super().__init__(graph, subsampling=subsampling, subsampling_method=subsampling_method)
+        min_rate = validate_min_rate(min_rate)
+        rate_of = {"1-1": 0.5, "1-N": 1 - min_rate, "N-1": min_rate, "N-N": 0.5}
+        rates = torch.tensor([rate_of[name] for name in CARDINALITIES], device=self.rate.device)
+        self.rate = rates[cardinality(graph)]
 
 
-@register("sharpened")
-class SharpenedSide(CorruptEither):
-    """One query per triple, as `Bernoulli` with the rates pulled apart.
-
-    Args:
-        power: of tails per head and heads per tail; 1 for `Bernoulli`, 0 for `CorruptEither`.
-        floor: least share of queries for either side.
-    """
-
-    def __init__(
-        self,
-        graph: TrainGraph,
-        *,
-        power: float = 2.0,
-        floor: float = 0.1,
-        subsampling: float = 0.0,
-        kind: str = "base",
-    ):
-        super().__init__(graph, subsampling=subsampling, kind=kind)
-        self.rate = sharpened_rate(graph, power, floor)
-
-
-@register("pseudo-typed", aliases=["pooled"])
+@register("pseudo-typed", example={}, aliases=["pooled"])
 class PseudoTypedSide(CorruptEither):
     """One query per triple, for each side in proportion to the entities seen on it.
 
-    What drawing from one pool of a relation's heads and tails amounts to; with the sampler
-    `Positional` it is the pseudo-typed sampling of PyKEEN (Ali et al., 2021).
+    Drawing from one pool of a relation's heads and tails has the same effect: with the sampler
+    `TypeConstrained(kind="slot", uniform_mix=0)` it is the pseudo-typed sampling of PyKEEN (Ali et
+    al., 2021).
     """
 
-    def head_rate(self, graph):
-        return pooled_rate(graph)
+    def __init__(
+        self, graph: TrainGraph, *, subsampling: float = 0.0, subsampling_method: str = "base"
+    ):
+        super().__init__(graph, subsampling=subsampling, subsampling_method=subsampling_method)
+        head, relation, tail = graph.triples.unbind(1)
+        heads, tails = (
+            torch.bincount(
+                torch.stack([relation, entity], 1).unique(dim=0)[:, 0],
+                minlength=graph.num_relations,
+            )
+            for entity in (head, tail)
+        )
+        self.rate = (heads / (heads + tails)).nan_to_num(0.5)
+
+
+def validate_min_rate(min_rate: float) -> float:
+    """The least rate of a side.
+
+    Raises:
+        ValueError: if not both sides can have it.
+    """
+    if not 0 <= min_rate <= 0.5:
+        raise ValueError(f"both sides can have a rate from 0 to 0.5; got min_rate={min_rate}")
+    return min_rate

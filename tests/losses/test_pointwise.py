@@ -32,7 +32,7 @@ from sparring.losses import (
 )
 from sparring.models import DistMult
 from sparring.samplers import KvsAll
-from sparring.testing import tiny_graph
+from sparring.testing import dummy_scorer, tiny_graph
 
 
 def test_logistic():
@@ -162,7 +162,7 @@ def test_smoothed_kvs_all_is_the_textbook_sum(compat, added):
     graph = tiny_graph()
     model = DistMult(graph, dim=8)
     queries = CorruptBoth(graph)(graph.triples, torch.Generator())
-    drawn = KvsAll(graph).sample(queries, None, torch.Generator())
+    drawn = KvsAll(graph).sample(queries, dummy_scorer(queries), torch.Generator())
     positive = model(queries)(queries.answer.unsqueeze(1)).squeeze(1)
     loss = BCELoss(label_smoothing=0.2, compat=compat)
     got = loss(positive, model(queries)(drawn.ids), drawn, queries.weight) * len(queries)

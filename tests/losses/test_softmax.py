@@ -35,7 +35,7 @@ from sparring.losses import (
 )
 from sparring.models import DistMult
 from sparring.samplers import AllEntities
-from sparring.testing import tiny_graph
+from sparring.testing import dummy_scorer, tiny_graph
 
 
 def test_softmax_is_cross_entropy():
@@ -97,8 +97,9 @@ def test_kvs_all_with_labels_that_sum_to_one_is_softmax_with_inverse_count_weigh
     torch.manual_seed(0)
     graph = tiny_graph()
     model = DistMult(graph, dim=8)
-    queries = CorruptBoth(graph, subsampling=1.0, kind="uniq")(graph.triples, torch.Generator())
-    drawn = AllEntities(graph).sample(queries, None, torch.Generator())
+    corruption = CorruptBoth(graph, subsampling=1.0, subsampling_method="uniq")
+    queries = corruption(graph.triples, torch.Generator())
+    drawn = AllEntities(graph).sample(queries, dummy_scorer(queries), torch.Generator())
     table = model(queries)(drawn.ids)
     positive = table.gather(1, queries.answer.unsqueeze(1)).squeeze(1)
     got = SampledSoftmax(label_smoothing=0.0)(positive, table, drawn, queries.weight)
