@@ -44,8 +44,8 @@ class SampledSoftmax(Loss):
     """Cross-entropy of the answer among its negatives: InfoNCE (van den Oord et al., 2018).
 
     With all entities as negatives it is the full softmax, 1vsAll. With `kvs-all` and queries that
-    weigh 1 / answers (a corruption with `subsampling = 1` and `subsampling_method = "uniq"`) it is the
-    KvsAll whose labels sum to one.
+    weigh 1 / answers (a corruption with `subsampling = 1` and `subsampling_method = "uniq"`) it
+    is the KvsAll whose labels sum to one.
 
     Args:
         temperature: scores are divided by it.
