@@ -23,6 +23,7 @@ from pykeen.training import SLCWATrainingLoop, TrainingCallback  # noqa: E402
 from pykeen.triples import CoreTriplesFactory  # noqa: E402
 
 from sparring.integrations import pykeen as host  # noqa: E402
+from sparring.testing import report_external  # noqa: E402
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 FACTS = Nations().training

@@ -5,7 +5,7 @@ import sys
 import pytest
 import torch
 from evaluation.fixtures import random_graph
-from golden_runs import fit_of, state, train
+from training.runs import state, train, trainer_of
 
 from sparring.corruption import CorruptBoth, tail_and_head_queries
 from sparring.data.graph import TrainGraph
@@ -172,7 +172,7 @@ def test_a_stopped_run_goes_on_bit_for_bit(tmp_path, name):
         torch.manual_seed(init)
         model = MAKERS[name](edge_dropout=0.2)
         step = TrainingStep(model, Uniform(GRAPH, k=4), SampledSoftmax(), CorruptBoth(GRAPH))
-        return fit_of(folder, init=init, step=step)
+        return trainer_of(folder, init=init, step=step)
 
     unbroken = fit(tmp_path / "unbroken")
     records = train(unbroken)

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from golden_runs import fit_of, state, train
+from training.runs import state, train, trainer_of
 
 from sparring.corruption import CorruptBoth, tail_and_head_queries
 from sparring.data.graph import TrainGraph
@@ -118,7 +118,7 @@ def test_a_stopped_run_goes_on_bit_for_bit(tmp_path):
         torch.manual_seed(init)
         model = NBFNet(GRAPH, dim=4, layers=2)
         sampler = NSGenerator(GRAPH, k=4, dim=8)
-        return fit_of(
+        return trainer_of(
             folder,
             init=init,
             step=TrainingStep(model, sampler, SampledSoftmax(), CorruptBoth(GRAPH)),

@@ -1,6 +1,7 @@
 """Losses that compare the answer with all its negatives at once: a softmax over candidates."""
 
 import math
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -96,6 +97,13 @@ class SampledSoftmax(Loss):
         self.label_smoothing, self.compat = validate_smoothing(label_smoothing), compat
         self.negative_target = negative_target
         self.soft_labels = compat or label_smoothing > 0 or negative_target > 0
+
+    def _load_from_state_dict(
+        self, state_dict: dict[str, Any], prefix: str, *args: Any, **options: Any
+    ) -> None:
+        # "emu" and "smoothed-softmax" had no temperature before they became options of this class
+        state_dict.setdefault(f"{prefix}log_temperature", self.log_temperature.detach())
+        super()._load_from_state_dict(state_dict, prefix, *args, **options)
 
     def forward(
         self,

@@ -1,33 +1,88 @@
-"""Names in checkpoints of format 1, and what they are called today."""
+"""Checkpoints of format 1 under current names: the one table of names that have changed since."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
-RENAMED: tuple[tuple[str, str], ...] = (("^batch$", "batch_size"),)
-"""Pairs of a pattern and its replacement.
 
-They apply in order to the path of every entry: the keys that lead to it, joined by "/", such as
-"step/sampler._extra_state/rate". Only the last key of a path may change.
-"""
+@dataclass(frozen=True)
+class FormerNames:
+    """What the state of one class was called in checkpoints of format 1.
+
+    Attributes:
+        marker: pattern of an entry that only this class had; it finds the modules of the class.
+        renamed: former names of parameters, buffers and submodules, and their current names.
+        extra: former keys, at any depth, in the result of `get_extra_state`, and current ones.
+    """
+
+    marker: str
+    renamed: Mapping[str, str] = field(default_factory=dict)
+    extra: Mapping[str, str] = field(default_factory=dict)
 
 
-def convert(state: Any, renamed: Iterable[tuple[str, str]] = RENAMED, path: str = "") -> Any:
-    """The same state under today's names; the order of its entries stays."""
-    if isinstance(state, dict):
-        return {
-            _current(path, key, renamed): convert(value, renamed, f"{path}{key}/")
-            for key, value in state.items()
+# outer classes first: their submodules are found under current names
+MODULES = {
+    "NBFNet": FormerNames("judge.0.weight", {"judge": "readout"}),
+    "RelationalConvolution": FormerNames("share", {"share": "coefficient", "itself": "self_loop"}),
+    "CompositionConvolution": FormerNames(
+        "along.weight",
+        {
+            "along": "w_original",
+            "against": "w_inverse",
+            "itself": "w_self_loop",
+            "relation": "w_relation",
+            "loop": "self_loop_relation",
+        },
+    ),
+    "TuckER": FormerNames("before.weight", {"before": "input_norm", "after": "query_norm"}),
+    "ConvEDecoder": FormerNames(
+        "back.weight",
+        {
+            "image": "input_layers",
+            "features": "conv_layers",
+            "back": "linear",
+            "after": "output_layers",
+        },
+    ),
+    "RuleModel": FormerNames("log_sharpness", {"log_sharpness": "log_inverse_temperature"}),
+    "EANS": FormerNames("place", {"place": "position"}),
+    "FalseNegativeWeighting": FormerNames(r"doubt\..+", {"doubt": "estimator"}),
+}
+CHECKPOINT = {"batch": "batch_size"}
+
+
+def convert(state: Mapping[str, Any]) -> dict[str, Any]:
+    """The state of a checkpoint of format 1 under current names, in the same order."""
+    current = {CHECKPOINT.get(name, name): value for name, value in state.items()}
+    if "step" in current:
+        for former in MODULES.values():
+            current["step"] = _convert_modules(current["step"], former)
+    return current
+
+
+def _convert_modules(state: Mapping[str, Any], former: FormerNames) -> dict[str, Any]:
+    marker = re.compile(rf"(|.*\.){former.marker}")
+    prefixes = {found[1] for key in state if (found := marker.fullmatch(key))}
+    current = dict(state)
+    for prefix in prefixes:
+        current = {
+            _current_key(key, prefix, former.renamed): (
+                _convert_extra(value, former.extra) if key == f"{prefix}_extra_state" else value
+            )
+            for key, value in current.items()
         }
-    if isinstance(state, list | tuple):
-        return type(state)(convert(value, renamed, path) for value in state)
-    return state
+    return current
 
 
-def _current(path: str, key: Any, renamed: Iterable[tuple[str, str]]) -> Any:
-    if not isinstance(key, str):
+def _current_key(key: str, prefix: str, renamed: Mapping[str, str]) -> str:
+    if not key.startswith(prefix):
         return key
-    name = path + key
-    for pattern, replacement in renamed:
-        name = re.sub(pattern, replacement, name)
-    return name.removeprefix(path)
+    name, dot, rest = key.removeprefix(prefix).partition(".")
+    return prefix + renamed.get(name, name) + dot + rest
+
+
+def _convert_extra(value: Any, renamed: Mapping[str, str]) -> Any:
+    if not isinstance(value, Mapping):
+        return value
+    return {renamed.get(key, key): _convert_extra(item, renamed) for key, item in value.items()}

@@ -27,8 +27,8 @@ def step_of(graph, **options):
     )
 
 
-def fit_of(folder, *, optimizer="adam", init=0, valid=VALID, lr=0.05, step=None, **options):
-    """A run of five steps per epoch; `init` seeds what a resumed run must not depend on."""
+def trainer_of(folder, *, optimizer="adam", init=0, valid=VALID, lr=0.05, step=None, **options):
+    """A trainer with five steps per epoch; a resumed run must not depend on the seed `init`."""
     graph = tiny_graph()
     torch.manual_seed(init)
     sparse = {"rowwise-adagrad": True}.get(optimizer, False)
@@ -49,7 +49,7 @@ def fit_of(folder, *, optimizer="adam", init=0, valid=VALID, lr=0.05, step=None,
     )
 
 
-def told(records):
+def logged(records):
     """What records say, but for the time it took."""
     return [
         (record.kind, record.epoch, record.step, record.values)
@@ -58,26 +58,26 @@ def told(records):
     ]
 
 
-def train(fit, until=None):
+def train(trainer, until=None):
     """Run, ask to stop after the given step, and return what was reported."""
     records = []
-    for record in fit.run():
+    for record in trainer.run():
         records.append(record)
         if record.step == until:
-            fit.stop()
-    return told(records)
+            trainer.stop()
+    return logged(records)
 
 
-def state(fit):
+def state(trainer):
     """All that a run has learned, as plain numbers."""
-    progress = dataclasses.asdict(fit.progress)
+    progress = dataclasses.asdict(trainer.progress)
     del progress["cpu_seconds"]
     for row in progress["validations"]:
         row.pop("cpu_seconds")
     return {
-        "step": numbers(fit.step.state_dict()),
-        "optimizer": numbers(fit.optimizer.state_dict()),
-        "seeds": numbers(fit.seeds.state_dict()),
+        "step": numbers(trainer.step.state_dict()),
+        "optimizer": numbers(trainer.optimizer.state_dict()),
+        "seeds": numbers(trainer.seeds.state_dict()),
         "progress": progress,
     }
 

@@ -1,13 +1,19 @@
-"""Any state comes back as it was, and nothing else ever does."""
+"""Any state comes back as it was saved, and damaged files are refused."""
 
 import json
+import shutil
+from pathlib import Path
 
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sparring.training import CheckpointError, checkpoint
+from sparring.evaluation.ranking import evaluate
+from sparring.experiments.config import load_graph
+from sparring.experiments.run import Run, run
+from sparring.training import CheckpointError, checkpoint, conversion
+from sparring.training.conversion import FormerNames
 
 numbers = st.one_of(
     st.none(),
@@ -197,3 +203,54 @@ def test_tensors_that_share_memory_come_back_apart(tmp_path):
     state = checkpoint.load(tmp_path, "last")
     state["part"].zero_()
     assert torch.equal(state["all"], torch.arange(6.0))
+
+
+def test_a_later_format_is_refused_with_the_way_out(tmp_path, monkeypatch):
+    monkeypatch.setattr(checkpoint, "FORMAT", 99)
+    checkpoint.save(tmp_path, "last", STATE)
+    monkeypatch.undo()
+    with pytest.raises(CheckpointError, match=r"has format 99.*install the version that wrote it"):
+        checkpoint.load(tmp_path, "last")
+
+
+def test_modules_are_found_by_an_entry_that_only_their_class_had():
+    state = {"a.x": 1, "a.old.w": 2, "a.old.b": 3, "old.w": 4, "a.b.x": 5, "a.b.older": 6}
+    current = conversion._convert_modules(state, FormerNames("x", {"old": "new"}))
+    assert current == {"a.x": 1, "a.new.w": 2, "a.new.b": 3, "old.w": 4, "a.b.x": 5, "a.b.older": 6}
+    assert list(current.values()) == [1, 2, 3, 4, 5, 6]
+
+
+def test_extra_state_is_converted_at_any_depth():
+    state = {"x": 0, "_extra_state": {"old": {"old": 1, "kept": 2}}, "a._extra_state": {"old": 3}}
+    current = conversion._convert_modules(state, FormerNames("x", extra={"old": "new"}))
+    assert current["_extra_state"] == {"new": {"new": 1, "kept": 2}}
+    assert current["a._extra_state"] == {"old": 3}
+
+
+@pytest.fixture
+def old_run(tmp_path, monkeypatch):
+    """A run of format 1, stopped in its fourth epoch, and the result of the same run unbroken."""
+    folder = tmp_path / "format_1"
+    shutil.copytree(Path(__file__).parent / "data" / "format_1", folder)
+    monkeypatch.chdir(folder)
+    return Run(Path("stopped")), json.loads(Path("result.json").read_text())
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+def test_a_checkpoint_of_format_1_evaluates_to_the_same_metrics(old_run):
+    place, expected = old_run
+    graph = load_graph(place.config().graph)
+    found = evaluate(place.trained(place.config(), graph).model, graph.valid, graph.known)
+    assert found.mrr() == pytest.approx(expected["valid_mrr"])
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+def test_a_run_of_format_1_resumes_as_if_it_was_never_stopped(old_run):
+    place, expected = old_run
+    result = run(place.config(), place.folder, resume=True)
+    assert {name: result[name] for name in expected} == pytest.approx(expected)
+    log, whole = place.log(), list(map(json.loads, Path("whole.jsonl").read_text().splitlines()))
+    for name in ("loss", "mrr"):
+        assert [row[name] for row in log if name in row] == pytest.approx(
+            [row[name] for row in whole if name in row], rel=1e-5
+        )

@@ -29,11 +29,11 @@ def test_cosine_is_half_way_down_in_the_middle():
     assert schedule(25, 100) == pytest.approx(0.2 + 0.8 * (1 + math.sqrt(0.5)) / 2)
 
 
-def test_drop_waits_for_its_share_of_steps():
+def test_a_step_decay_waits_for_its_fraction_of_steps():
     assert factors(StepDecay(at=0.75, factor=0.2), 4) == [1.0, 1.0, 1.0, 0.2]
 
 
-def test_drop_is_a_tenth_from_the_middle_on():
+def test_a_step_decay_is_a_tenth_from_the_middle_on():
     assert factors(StepDecay(), 4) == [1.0, 1.0, 0.1, 0.1]
 
 
@@ -47,12 +47,12 @@ def test_a_warm_up_multiplies_the_decay():
 
 @pytest.mark.parametrize("name", SCHEDULES)
 @pytest.mark.parametrize("warmup", [-0.1, 1.5])
-def test_a_warm_up_is_a_share(name, warmup):
+def test_a_warm_up_is_a_fraction(name, warmup):
     with pytest.raises(ValueError, match=f"warmup must lie between 0 and 1; got {warmup}"):
         SCHEDULES[name](warmup=warmup)
 
 
 @pytest.mark.parametrize("make", [Linear, Cosine])
-def test_a_floor_is_a_share(make):
+def test_a_floor_is_a_fraction(make):
     with pytest.raises(ValueError, match="floor must lie between 0 and 1; got 2"):
         make(floor=2.0)
