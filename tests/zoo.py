@@ -10,7 +10,6 @@ from importlib.util import find_spec
 
 import polars as pl
 import torch
-from samplers import instances
 
 from sparring import corruption, generators, losses, models, samplers
 from sparring.corruption import CorruptBoth
@@ -25,11 +24,21 @@ from sparring.losses import (
 )
 from sparring.models import RGCN, CompGCN, ConvEDecoder, RotatE, TransE, TransEDecoder, TuckER
 from sparring.samplers import (
+    SANS,
+    WARP,
+    DynamicNegatives,
     InBatch,
+    KHop,
     MaskKnown,
+    Mixture,
+    NSCaching,
     Popularity,
+    Relational,
     ResampleKnown,
+    TeacherNegatives,
+    TypeConstrained,
     Uniform,
+    WithoutReplacement,
 )
 from sparring.testing import dummy_scorer, tiny_graph
 from sparring.training import OPTIMIZERS, SCHEDULES, TrainingStep
@@ -49,9 +58,18 @@ def model(name, graph, **options):
 
 def sampler(name, graph):
     """The example of a registered sampler, bound to a model with vectors of entities."""
-    parts = {"teacher": dummy_scorer, "vectors": instances.vectors(graph)}
+    parts = {"teacher": dummy_scorer, "vectors": vectors(graph)}
     made = samplers.SAMPLERS.example(name, graph=graph, **parts)
-    return instances.introduced(made, graph)
+    embedded = torch.nn.Module()
+    table = vectors(graph).to(graph.triples.device)
+    embedded.entity = torch.nn.Embedding.from_pretrained(table)
+    made.bind_model(embedded)
+    return made
+
+
+def vectors(graph):
+    """A vector for each entity, always the same."""
+    return torch.randn(graph.num_entities, 4, generator=torch.Generator().manual_seed(2))
 
 
 def corruption_of(name, graph):
@@ -106,23 +124,65 @@ GENERATORS = {
 
 SAMPLERS = (
     {name: partial(sampler, name) for name in samplers.SAMPLERS}
-    | instances.EXACT
-    | instances.INEXACT
     | GENERATORS
     | {
+        "dynamic-negatives-filtered": lambda graph: DynamicNegatives(
+            graph, inner=MaskKnown(graph, inner=Uniform(graph, k=8)), k=3
+        ),
+        "dynamic-negatives-second": lambda graph: DynamicNegatives(
+            graph, inner=Uniform(graph, k=8), k=3, rank=2
+        ),
         "in-batch-masked": lambda graph: MaskKnown(graph, inner=InBatch(graph, k=6)),
+        "k-hop-mixed": lambda graph: KHop(graph, k=5, hops=1, uniform_mix=0.5),
         "mask-known-popularity": lambda graph: MaskKnown(
             graph, inner=Popularity(graph, k=5, groups=1)
         ),
+        "mixture-dynamic": lambda graph: Mixture(
+            graph, parts=[DynamicNegatives(graph, inner=Uniform(graph, k=4)), Uniform(graph, k=2)]
+        ),
+        "mixture-own-densities": lambda graph: Mixture(
+            graph,
+            parts=[WithoutReplacement(graph, inner=Uniform(graph, k=2)), Uniform(graph, k=3)],
+        ),
+        "mixture-shared": lambda graph: Mixture(
+            graph,
+            parts=[TypeConstrained(graph, k=2, uniform_mix=0.0), Uniform(graph, k=3, groups=1)],
+        ),
+        "nscaching-hashed": lambda graph: NSCaching(
+            graph, k=3, size=4, fresh=3, rows=5, draw="importance", drop_known=True
+        ),
+        "nscaching-top": lambda graph: NSCaching(
+            graph, k=3, size=4, fresh=3, draw="top", keep="top", compat=True
+        ),
         "popularity-chunked": lambda graph: Popularity(graph, k=5, power=1.0, groups=2),
+        "relational-mixed": lambda graph: Relational(graph, k=5, uniform_mix=0.5),
         "resample-known-chunked": lambda graph: ResampleKnown(
             graph, inner=Uniform(graph, k=5, groups=3)
         ),
         "resample-known-once": lambda graph: ResampleKnown(
             graph, inner=Popularity(graph, k=5), rounds=1
         ),
+        "resample-known-typed": lambda graph: ResampleKnown(
+            graph, inner=TypeConstrained(graph, k=5)
+        ),
+        "resample-known-without-replacement": lambda graph: ResampleKnown(
+            graph, inner=WithoutReplacement(graph, inner=TypeConstrained(graph, k=4))
+        ),
+        "sans-compat": lambda graph: SANS(graph, k=5, walks=20, compat=True),
+        "teacher-negatives-pool": lambda graph: TeacherNegatives(
+            graph, k=3, teacher=dummy_scorer, pool=6
+        ),
+        "teacher-negatives-strict": lambda graph: TeacherNegatives(
+            graph, k=3, teacher=dummy_scorer, pool=6, strict=True
+        ),
+        "type-constrained-slots": lambda graph: TypeConstrained(graph, k=5, uniform_mix=0.0),
         "uniform-chunked": lambda graph: Uniform(graph, k=5, groups=3),
         "uniform-shared": lambda graph: Uniform(graph, k=5, groups=1),
+        "warp-by-rank": lambda graph: WARP(graph, inner=Uniform(graph, k=8), k=2, by_rank=True),
+        "warp-narrow": lambda graph: WARP(graph, inner=Uniform(graph, k=8), k=2, margin=0.5),
+        "without-replacement-pool": lambda graph: WithoutReplacement(
+            graph, inner=MaskKnown(graph, inner=TypeConstrained(graph, k=9)), k=4
+        ),
     }
 )
 # the density of these is that of the whole graph, not of the batch
@@ -136,10 +196,10 @@ EXACT_SAMPLERS = {
 # their lists are as long as there are known answers, which must be counted first
 COUNT_ANSWERS = (
     "kvs-all",
-    "redrawn-typed",
     "resample-known",
     "resample-known-chunked",
     "resample-known-once",
+    "resample-known-typed",
 )
 
 # the registered examples, and options that take another way through the code

@@ -15,7 +15,7 @@ from sparring.testing import tiny_graph
 from sparring.training import TrainingStep
 
 WITHOUT_VECTORS = {"nbfnet", "rules", "text"}  # entities are not embedded
-NEED_VECTORS = {"neighbourhood"}
+NEED_VECTORS = {"eans"}
 COMBINATIONS = 150
 
 
@@ -32,17 +32,16 @@ def trains(model, sampler, loss):
 
 
 def combinations():
-    """Triples of names, of which each part meets many others: shuffled decks, dealt in turn."""
-    rng, kinds = random.Random(0), (MODELS, SAMPLERS, LOSSES)
-    decks = [[] for _ in kinds]
+    """Triples of names: each part in turn, with others drawn until they can be trained together."""
+    rng, kinds = random.Random(0), [sorted(kind) for kind in (MODELS, SAMPLERS, LOSSES)]
+    turns = [(place, name) for place, kind in enumerate(kinds) for name in kind]
     found = {}
-    while len(found) < COMBINATIONS:
-        for deck, kind in zip(decks, kinds):
-            if not deck:
-                deck += rng.sample(sorted(kind), len(kind))
-        dealt = tuple(deck.pop() for deck in decks)
-        if trains(*dealt):
-            found["/".join(dealt)] = dealt
+    for place, name in itertools.islice(itertools.cycle(turns), max(COMBINATIONS, len(turns))):
+        chosen = []
+        while not chosen or not trains(*chosen):
+            chosen = [rng.choice(kind) for kind in kinds]
+            chosen[place] = name
+        found["/".join(chosen)] = chosen
     return found
 
 

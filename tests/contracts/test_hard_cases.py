@@ -3,9 +3,8 @@
 import inspect
 
 import pytest
-from samplers.instances import vectors
 from samplers.worlds import draw, graph_of, make_queries
-from zoo import SAMPLERS
+from zoo import SAMPLERS, vectors
 
 from sparring.batch import ungroup
 from sparring.models import DistMult
