@@ -300,3 +300,13 @@ def test_a_former_option_leads_into_a_group():
 def test_mistakes_in_a_group_are_refused_with_their_place(comfort, match):
     with pytest.raises(ConfigError, match=match):
         build({"name": "coach", "comfort": comfort}, COACHES, "ride", graph="map")
+
+
+def test_a_constructor_that_takes_anything_has_no_options_of_that_name():
+    class Anything:
+        def __init__(self, *args, size: int = 1, **kwargs):
+            self.size = size
+
+    SHIPS.register("anything")(Anything)
+    assert resolve({"name": "anything"}, SHIPS, "ride") == {"name": "anything", "size": 1}
+    assert list(options_of(Anything)) == ["size"]

@@ -410,7 +410,11 @@ def _options(
 ) -> dict[str, inspect.Parameter]:
     hidden = set(supplied) | {"graph", "params"}
     found = inspect.signature(maker).parameters
-    return {key: option for key, option in found.items() if key not in hidden}
+    return {
+        key: option
+        for key, option in found.items()
+        if key not in hidden and option.kind not in (option.VAR_POSITIONAL, option.VAR_KEYWORD)
+    }
 
 
 def _required(option: inspect.Parameter) -> bool:
