@@ -38,12 +38,13 @@ class Cyclic(NegativeSampler):
 
 @register("squared")
 class Squared(Loss):
-    """Mean squared distance of answers from 1 and of negatives from 0."""
+    """Squares of how far answers are below 1 and negatives above 0."""
 
     def forward(self, positive, negative, negatives, weight):
         positive, negative = to_float32(positive), to_float32(negative)
         share = adversarial_weights(negative, negatives, 0.0)
-        return weighted_mean((1 - positive) ** 2 + (share * negative**2).sum(1), weight)
+        rows = (1 - positive).relu() ** 2 + (share * negative.relu() ** 2).sum(1)
+        return weighted_mean(rows, weight)
 
 
 @register("bag", example={"dim": 8})

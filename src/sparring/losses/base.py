@@ -30,7 +30,7 @@ class Loss(nn.Module, ABC):
         def forward(self, positive, negative, negatives, weight):
             positive, negative = to_float32(positive), to_float32(negative)
             share = adversarial_weights(negative, negatives, 0.0)
-            rows = (1 - positive) ** 2 + (share * negative**2).sum(1)
+            rows = (1 - positive).relu() ** 2 + (share * negative.relu() ** 2).sum(1)
             return weighted_mean(rows, weight)
     ```
 
