@@ -3,9 +3,23 @@
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from kernels.switch import kernels_on
 
 from sparring.kernels import runtime as compiled
-from sparring.kernels.lookup import Runs
+from sparring.kernels.lookup import KeyedRows
+
+
+def bounds(key, keys, offsets):
+    """By the loop, and by the search, which must agree."""
+    rows = (torch.cat([keys, torch.tensor([2**63 - 1])]), torch.cat([offsets, offsets[-1:]]))
+    found = []
+    for loops in (True, False):
+        with kernels_on(loops):
+            found.append(KeyedRows().bounds(key, *rows, torch.zeros(int(offsets[-1]) + 1).long()))
+    (start, stop), (low, high) = found
+    assert torch.equal(stop - start, high - low)
+    assert torch.equal(start[stop > start], low[stop > start])
+    return start, stop
 
 
 @given(st.sets(st.integers(0, 2**40), min_size=1), st.lists(st.integers(0, 2**40), min_size=1))
@@ -13,7 +27,7 @@ def test_runs_are_found_by_key(keys, others):
     ascending = torch.tensor(sorted(keys))
     first = torch.arange(len(keys) + 1) * 3
     wanted = torch.tensor([*keys, *others])
-    start, stop = Runs(ascending, first, torch.arange(3 * len(keys))).find(wanted)
+    start, stop = bounds(wanted, ascending, first)
     place = {key: 3 * at for at, key in enumerate(sorted(keys))}
     for key, low, high in zip(wanted.tolist(), start.tolist(), stop.tolist()):
         assert high - low == (3 if key in place else 0)
@@ -22,7 +36,7 @@ def test_runs_are_found_by_key(keys, others):
 
 def test_many_keys_are_found():
     keys = torch.arange(5000) * 2**20
-    start, stop = Runs(keys, torch.arange(5001), keys).find(keys)
+    start, stop = bounds(keys, keys, torch.arange(5001))
     assert start.tolist() == list(range(5000))
     assert (stop - start == 1).all()
 

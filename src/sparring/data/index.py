@@ -5,16 +5,18 @@ length, `TripleIndex` the known answers of queries, and `PairIndex` the relation
 entities. All work on whole batches and on any device; on the CPU, compiled loops do the search.
 """
 
-from collections.abc import Callable
-from functools import cached_property
-
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from sparring.batch import Queries, ungroup
-from sparring.kernels.lookup import Runs, find_members, members, non_members
-from sparring.kernels.runtime import can_loop
+from sparring.batch import Queries
+from sparring.kernels.lookup import (
+    KeyedRows,
+    contains_between,
+    find_between,
+    missing_between,
+    rows_of,
+)
 
 NO_KEY = 2**63 - 1  # above any key
 MAX_ENTITIES = 2**31
@@ -87,19 +89,13 @@ class Ragged(nn.Module):
         self, start: Int[Tensor, "B"], stop: Int[Tensor, "B"], ids: Int[Tensor, "G K"]
     ) -> Bool[Tensor, "B K"]:
         """True where `values[start:stop]` holds the value."""
-        if can_loop(ids):
-            return members(self.values, start, stop, ids)
-        return self.find_between(start, stop, ungroup(ids, len(start))) >= 0
+        return contains_between(self.values, start, stop, self.longest, ids)
 
     def find_between(
         self, start: Int[Tensor, "B"], stop: Int[Tensor, "B"], ids: Int[Tensor, "B K"]
     ) -> Int[Tensor, "B K"]:
         """The index of each value in `values[start:stop]`; -1 where it is not there."""
-        if can_loop(ids):
-            return find_members(self.values, start, stop, ids)
-        index = self._last(start, stop, ids.shape[1], lambda _: ids)
-        found = (self.values[index] == ids) & (index >= start.unsqueeze(1))
-        return torch.where(found, index, -1)
+        return find_between(self.values, start, stop, self.longest, ids)
 
     def missing_between(
         self, start: Int[Tensor, "B"], stop: Int[Tensor, "B"], rank: Int[Tensor, "B K"]
@@ -108,30 +104,7 @@ class Ragged(nn.Module):
 
         The j-th of them is j plus the number of values a_i with a_i - i <= j.
         """
-        if can_loop(rank):
-            return non_members(self.values, start, stop, rank)
-        first = start.unsqueeze(1)
-        index = self._last(start, stop, rank.shape[1], lambda probe: rank + (probe - first))
-        return rank + (index - first + 1)
-
-    def _last(
-        self,
-        start: Int[Tensor, "B"],
-        stop: Int[Tensor, "B"],
-        width: int,
-        limit: Callable[[Tensor], Tensor],
-    ) -> Int[Tensor, "B K"]:
-        """The last index from `start` to `stop` whose value is at most limit(index).
-
-        A binary search inside each row, without a wait for the device; start - 1 where there is
-        none.
-        """
-        last = stop.unsqueeze(1) - 1
-        index = (start.unsqueeze(1) - 1).expand(-1, width)
-        for bit in reversed(range(self.longest.bit_length())):
-            probe = torch.minimum(index + 2**bit, last)
-            index = torch.where(self.values[probe] <= limit(probe), probe, index)
-        return index
+        return missing_between(self.values, start, stop, self.longest, rank)
 
 
 class TripleIndex(nn.Module):
@@ -167,6 +140,7 @@ class TripleIndex(nn.Module):
         keys = torch.cat([keys, keys.new_full((1,), NO_KEY)])
         self.register_buffer("keys", keys, persistent=False)
         self.entities = Ragged.from_pairs(row, torch.cat([tail, head]), len(keys))
+        self._by_key = KeyedRows()
 
     @property
     def num_queries(self) -> int:
@@ -184,9 +158,7 @@ class TripleIndex(nn.Module):
 
     def rows(self, queries: Queries) -> Int[Tensor, "B"]:
         """The number of each query; Q for a query without known answers."""
-        key = self.key(queries)
-        row = torch.searchsorted(self.keys, key)
-        return torch.where(self.keys[row] == key, row, self.num_queries)
+        return rows_of(self.key(queries), self.keys)
 
     def queries(self, rows: Int[Tensor, "M"] | None = None) -> Queries:
         """The queries of these numbers; all of them for None. Their anchor stands in as answer."""
@@ -222,9 +194,8 @@ class TripleIndex(nn.Module):
 
     def contains(self, queries: Queries, ids: Int[Tensor, "G K"]) -> Bool[Tensor, "B K"]:
         """True where (anchor, relation, id) is known."""
-        if can_loop(ids):
-            return self._runs.contain(self.key(queries), ids)
-        return self.entities.contains(self.rows(queries), ids)
+        rows = (self.keys, self.entities.offsets, self.entities.values, self.entities.longest)
+        return self._by_key.contains(self.key(queries), *rows, ids)
 
     def find(self, queries: Queries, ids: Int[Tensor, "B K"]) -> Int[Tensor, "B K"]:
         """The number of each fact (anchor, relation, id); -1 where it is not known."""
@@ -252,14 +223,8 @@ class TripleIndex(nn.Module):
 
     def bounds(self, queries: Queries) -> tuple[Int[Tensor, "B"], Int[Tensor, "B"]]:
         """The numbers of each query's facts: the first one, and the one after the last."""
-        key = self.key(queries)
-        if can_loop(key):
-            return self._runs.find(key)
-        return self.entities.bounds(self.rows(queries))
-
-    @cached_property
-    def _runs(self) -> Runs:
-        return Runs(self.keys[:-1], self.entities.offsets[:-1], self.entities.values)
+        rows = (self.keys, self.entities.offsets, self.entities.values)
+        return self._by_key.bounds(self.key(queries), *rows)
 
 
 class PairIndex(nn.Module):

@@ -13,6 +13,7 @@ from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
+from sparring.batch import group_rows
 from sparring.kernels.runtime import compiled, enabled_for
 
 
@@ -84,7 +85,7 @@ def distill(
         F.embedding(anchor, entity_table, sparse=sparse), F.embedding(relation, relation_table)
     )
     query = F.pad(query, (0, 1), value=1.0)
-    grouped = query.unflatten(0, (len(ids), len(query) // max(len(ids), 1)))
+    grouped = group_rows(query, len(ids))
     candidates = F.embedding(ids, entity_table, sparse=sparse)
     logits = (grouped @ candidates.mT).flatten(0, 1) - log_q
     total = logits.logsumexp(1, keepdim=True)

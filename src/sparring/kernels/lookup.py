@@ -1,56 +1,211 @@
-"""Which of many ascending lists holds what: loops whose time is that of waiting for memory."""
+"""Search in rows of ascending integers: known facts of queries, and lists of entities.
+
+Rows stand one after another in one tensor of values. Most time goes into waiting for memory, so the
+loops read what a query needs once and in order."""
+
+from collections.abc import Callable
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
-from sparring.kernels.runtime import compiled
+from sparring.batch import ungroup
+from sparring.kernels.runtime import compiled, enabled_for
 
-FEW = 32  # facts that are compared with every candidate, eight at a time, where those are few
+FEW = 32  # members that are compared with every candidate where these are few, eight at a time
 HASH = np.uint64(0x9E3779B97F4A7C15)  # odd, with mixed bits (Knuth's multiplicative hashing)
 SIGNS = 2**15  # bits that tell most candidates from a list, inside the nearest cache
 
 
+def contains_between(
+    values: Int[Tensor, "V"],
+    start: Int[Tensor, "B"],
+    stop: Int[Tensor, "B"],
+    longest: int,
+    ids: Int[Tensor, "G K"],
+) -> Bool[Tensor, "B K"]:
+    """True where `values[start:stop]` holds the id; equal numbers of rows share a list of ids.
+
+    Args:
+        longest: no row has more values.
+    """
+    if enabled_for(ids):
+        found = torch.empty(len(start), ids.shape[1], dtype=torch.bool)
+        given = (values, start, stop, ids.contiguous(), found.view(torch.uint8))
+        mark_members(*(tensor.numpy() for tensor in given))
+        return found
+    return find_between(values, start, stop, longest, ungroup(ids, len(start))) >= 0
+
+
+def find_between(
+    values: Int[Tensor, "V"],
+    start: Int[Tensor, "B"],
+    stop: Int[Tensor, "B"],
+    longest: int,
+    ids: Int[Tensor, "B K"],
+) -> Int[Tensor, "B K"]:
+    """The index of each id in `values[start:stop]`; -1 where it is not there."""
+    if enabled_for(ids):
+        index = torch.empty(ids.shape, dtype=torch.long)
+        given = (values, start, stop, ids.contiguous(), index)
+        find_members(*(tensor.numpy() for tensor in given))
+        return index
+    index = last_at_most(values, start, stop, longest, ids.shape[1], lambda _: ids)
+    found = (values[index] == ids) & (index >= start.unsqueeze(1))
+    return torch.where(found, index, -1)
+
+
+def missing_between(
+    values: Int[Tensor, "V"],
+    start: Int[Tensor, "B"],
+    stop: Int[Tensor, "B"],
+    longest: int,
+    rank: Int[Tensor, "B K"],
+) -> Int[Tensor, "B K"]:
+    """The number of the given rank (from 0) among those that `values[start:stop]` lacks.
+
+    The j-th of them is j plus the number of values a_i with a_i - i <= j.
+    """
+    if enabled_for(rank):
+        missing = torch.empty_like(rank, memory_format=torch.contiguous_format)
+        given = (values, start, stop, rank.contiguous(), missing)
+        write_missing(*(tensor.numpy() for tensor in given))
+        return missing
+    first = start.unsqueeze(1)
+    limit = lambda probe: rank + (probe - first)
+    index = last_at_most(values, start, stop, longest, rank.shape[1], limit)
+    return rank + (index - first + 1)
+
+
+def last_at_most(
+    values: Int[Tensor, "V"],
+    start: Int[Tensor, "B"],
+    stop: Int[Tensor, "B"],
+    longest: int,
+    width: int,
+    limit: Callable[[Tensor], Tensor],
+) -> Int[Tensor, "B K"]:
+    """The last index from `start` to `stop` whose value is at most limit(index).
+
+    A binary search in each row, without a wait for the device; start - 1 where there is none.
+    """
+    last = stop.unsqueeze(1) - 1
+    index = (start.unsqueeze(1) - 1).expand(-1, width)
+    for bit in reversed(range(longest.bit_length())):
+        probe = torch.minimum(index + 2**bit, last)
+        index = torch.where(values[probe] <= limit(probe), probe, index)
+    return index
+
+
+class KeyedRows:
+    """Finds rows of values by their keys.
+
+    For CPU tensors it makes, on first use, a hash table of 32 to 64 bytes for every key: one wait
+    for memory per key. The tensors are given with each call, and always the same but for their
+    device.
+    """
+
+    def __init__(self):
+        self._table: np.ndarray | None = None
+
+    def bounds(
+        self,
+        key: Int[Tensor, "B"],
+        keys: Int[Tensor, "Q"],
+        offsets: Int[Tensor, "Q+1"],
+        values: Int[Tensor, "V"],
+    ) -> tuple[Int[Tensor, "B"], Int[Tensor, "B"]]:
+        """Where the row of each key starts and stops; an empty row for an unknown key.
+
+        Args:
+            keys: ascending; the last one, with an empty row, is above any key that is looked up.
+            offsets: where the row of each of `keys` starts, and where the last one stops.
+            values: fewer than 2**31, and one more after the last row.
+        """
+        if enabled_for(key):
+            start, stop = torch.empty_like(key), torch.empty_like(key)
+            arrays = (values.numpy(), start.numpy(), stop.numpy())
+            find_runs(key.numpy(), self._hashed(keys, offsets), *arrays)
+            return start, stop
+        row = rows_of(key, keys)
+        return offsets[row], offsets[row + 1]
+
+    def contains(
+        self,
+        key: Int[Tensor, "B"],
+        keys: Int[Tensor, "Q"],
+        offsets: Int[Tensor, "Q+1"],
+        values: Int[Tensor, "V"],
+        longest: int,
+        ids: Int[Tensor, "G K"],
+    ) -> Bool[Tensor, "B K"]:
+        """`contains_between` for the rows of these keys."""
+        if enabled_for(ids):
+            found = torch.empty(len(key), ids.shape[1], dtype=torch.bool)
+            given = (values, ids.contiguous(), found.view(torch.uint8))
+            arrays = (tensor.numpy() for tensor in given)
+            mark_runs(key.numpy(), self._hashed(keys, offsets), *arrays)
+            return found
+        start, stop = self.bounds(key, keys, offsets, values)
+        return contains_between(values, start, stop, longest, ids)
+
+    def _hashed(self, keys: Int[Tensor, "Q"], offsets: Int[Tensor, "Q+1"]) -> np.ndarray:
+        if self._table is None:
+            known = keys[:-1].numpy()
+            table = np.full((1 << (2 * len(known)).bit_length(), 2), -1)
+            table[:, 1] = 0
+            insert_runs(known, offsets.numpy(), table)
+            self._table = table
+        return self._table
+
+
+def rows_of(key: Int[Tensor, "B"], keys: Int[Tensor, "Q"]) -> Int[Tensor, "B"]:
+    """The row of each key among ascending ones; the last row for an unknown key."""
+    row = torch.searchsorted(keys, key)
+    return torch.where(keys[row] == key, row, len(keys) - 1)
+
+
 @compiled
-def slot_of(key, size):
-    """Where to look first, in a table of so many slots, a power of two."""
+def hash_slot(key, size):
+    """The first slot to look at, of a number that is a power of two."""
     mixed = np.uint64(key) * HASH
     return np.int64((mixed ^ (mixed >> np.uint64(32))) & np.uint64(size - 1))
 
 
 @compiled
-def place_runs(keys, first, table):
+def insert_runs(keys, first, table):
     """Write each key with its run, start * 2**31 + length, into the first free slot."""
     last = len(table) - 1
-    for place in range(len(keys)):
-        slot = slot_of(keys[place], len(table))
+    for index in range(len(keys)):
+        slot = hash_slot(keys[index], len(table))
         while table[slot, 0] >= 0:
             slot = (slot + 1) & last
-        table[slot, 0] = keys[place]
-        table[slot, 1] = (first[place] << 31) + first[place + 1] - first[place]
+        table[slot, 0] = keys[index]
+        table[slot, 1] = (first[index] << 31) + first[index + 1] - first[index]
 
 
 @compiled
 def find_runs(key, table, members, start, stop):
-    """Where the run of each key starts and stops; of no length for a key without a run."""
+    """Write where the run of each key starts and stops; an empty run for an unknown key."""
     last, touched = len(table) - 1, 0
     for row in range(len(key)):
-        slot = slot_of(key[row], len(table))
+        slot = hash_slot(key[row], len(table))
         while table[slot, 0] != key[row] and table[slot, 0] >= 0:
             slot = (slot + 1) & last
         run = table[slot, 1]
         start[row] = run >> 31
         stop[row] = start[row] + (run & (2**31 - 1))
-        touched += members[start[row]]  # fetches what will be wanted, without waiting for it
+        touched += members[start[row]]  # fetches what is read next, without waiting for it
     return touched
 
 
 @compiled
 def mark_members(members, start, stop, ids, found):
-    """Set `found[row, k]` to whether row's run holds the id, and to 0 elsewhere.
+    """Write whether each row's run holds its ids, which equal numbers of rows share.
 
-    Rows of `ids` are shared by equal numbers of consecutive rows.
+    Short runs are compared with all ids. For longer ones, bits of the members' last digits sort out
+    most ids, and a binary search checks the others.
     """
     rows, width = found.shape
     share = rows // max(len(ids), 1)
@@ -62,39 +217,39 @@ def mark_members(members, start, stop, ids, found):
         if count <= 4 or (width <= 8 and count <= FEW):
             for k in range(width):
                 found[row, k] = 0
-            for place in range(low, high):
-                member = members[place]
+            for index in range(low, high):
+                member = members[index]
                 for k in range(width):
                     found[row, k] |= ids[group, k] == member
             continue
-        if count > 16 * width:  # then the list is not read as a whole
+        if count > 16 * width:  # too long to read as a whole
             for k in range(width):
                 found[row, k] = 1
         else:
-            for place in range(low, high):
-                member = np.uint64(members[place])
+            for index in range(low, high):
+                member = np.uint64(members[index])
                 signs[(member >> word) & last] |= np.uint32(1) << np.uint32(member & bit)
             for k in range(width):
-                some = np.uint64(ids[group, k])
-                found[row, k] = (signs[(some >> word) & last] >> np.uint32(some & bit)) & 1
-            for place in range(low, high):
-                signs[(np.uint64(members[place]) >> word) & last] = 0
+                wanted = np.uint64(ids[group, k])
+                found[row, k] = (signs[(wanted >> word) & last] >> np.uint32(wanted & bit)) & 1
+            for index in range(low, high):
+                signs[(np.uint64(members[index]) >> word) & last] = 0
         for k in range(width):
             if found[row, k]:
                 found[row, k] = search(members, low, high, ids[group, k]) >= 0
 
 
 @compiled
-def place_members(members, start, stop, ids, place):
-    """Set `place[row, k]` to where row's run holds the id, and to -1 where it does not."""
+def find_members(members, start, stop, ids, index):
+    """Write where each row's run holds its ids; -1 where it does not."""
     for row in range(len(start)):
         for k in range(ids.shape[1]):
-            place[row, k] = search(members, start[row], stop[row], ids[row, k])
+            index[row, k] = search(members, start[row], stop[row], ids[row, k])
 
 
 @compiled
 def search(members, low, high, wanted):
-    """Where members[low:high], ascending, hold a number; -1 if they do not."""
+    """The index of a number in members[low:high]; -1 if it is not there."""
     left, right = low, high
     while left < right:
         middle = (left + right) >> 1
@@ -106,21 +261,18 @@ def search(members, low, high, wanted):
 
 
 @compiled
-def skip_members(members, start, stop, rank, other):
-    """The number of each rank (from 0) that is no member of the row's run.
-
-    The j-th such number is j plus the number of members m_i, of place i, with m_i - i <= j.
-    """
+def write_missing(members, start, stop, rank, out):
+    """`missing_between` in one pass over short runs, by binary search in longer ones."""
     rows, width = rank.shape
     for row in range(rows):
         low, high = start[row], stop[row]
         if high - low <= FEW:
             for k in range(width):
-                other[row, k] = rank[row, k]
-            for place in range(low, high):
-                gap = members[place] - (place - low)
+                out[row, k] = rank[row, k]
+            for index in range(low, high):
+                gap = members[index] - (index - low)
                 for k in range(width):
-                    other[row, k] += gap <= rank[row, k]
+                    out[row, k] += gap <= rank[row, k]
             continue
         for k in range(width):
             left, right = low, high
@@ -130,84 +282,12 @@ def skip_members(members, start, stop, rank, other):
                     left = middle + 1
                 else:
                     right = middle
-            other[row, k] = rank[row, k] + left - low
+            out[row, k] = rank[row, k] + left - low
 
 
 @compiled
 def mark_runs(key, table, members, ids, found):
-    """`mark_members` for the runs that `find_runs` finds, in one call."""
+    """`mark_members` for the runs of these keys."""
     start, stop = np.empty_like(key), np.empty_like(key)
     find_runs(key, table, members, start, stop)
     mark_members(members, start, stop, ids, found)
-
-
-class Runs:
-    """Where each key's run stands among members; on the processor only.
-
-    A table of open addressing, with 32 to 64 bytes for every key: one wait for memory per look.
-
-    Args:
-        keys: distinct.
-        first: where each key's run starts, and a last number: where the last run stops.
-        members: the runs, one after another; at least one, and fewer than 2**32.
-    """
-
-    def __init__(
-        self, keys: Int[Tensor, "Q"], first: Int[Tensor, "Q+1"], members: Int[Tensor, "F"]
-    ):
-        self.members, empty = members.numpy(), (1 << (2 * len(keys)).bit_length(), 2)
-        self.table = torch.full(empty, -1).numpy()
-        self.table[:, 1] = 0
-        place_runs(keys.numpy(), first.numpy(), self.table)
-
-    def find(self, key: Int[Tensor, "B"]) -> tuple[Int[Tensor, "B"], Int[Tensor, "B"]]:
-        """Where the run of each key starts and stops; of no length for a key without a run."""
-        start, stop = torch.empty_like(key), torch.empty_like(key)
-        find_runs(key.numpy(), self.table, self.members, start.numpy(), stop.numpy())
-        return start, stop
-
-    def contain(self, key: Int[Tensor, "B"], ids: Int[Tensor, "G K"]) -> Bool[Tensor, "B K"]:
-        """True where the key's run holds the id."""
-        found = torch.empty(len(key), ids.shape[1], dtype=torch.bool)
-        ids, bits = ids.contiguous(), found.view(torch.uint8)
-        mark_runs(key.numpy(), self.table, self.members, ids.numpy(), bits.numpy())
-        return found
-
-
-def members(
-    listed: Int[Tensor, "F"],
-    start: Int[Tensor, "B"],
-    stop: Int[Tensor, "B"],
-    ids: Int[Tensor, "G K"],
-) -> Bool[Tensor, "B K"]:
-    """True where `listed[start:stop]`, ascending, holds the id; on the processor only."""
-    found = torch.empty(len(start), ids.shape[1], dtype=torch.bool)
-    arrays = [one.numpy() for one in (listed, start, stop, ids.contiguous())]
-    mark_members(*arrays, found.view(torch.uint8).numpy())
-    return found
-
-
-def find_members(
-    listed: Int[Tensor, "F"],
-    start: Int[Tensor, "B"],
-    stop: Int[Tensor, "B"],
-    ids: Int[Tensor, "B K"],
-) -> Int[Tensor, "B K"]:
-    """Where `listed[start:stop]`, ascending, holds the id; -1 where it does not."""
-    place = torch.empty(ids.shape, dtype=torch.long)
-    arrays = [one.numpy() for one in (listed, start, stop, ids.contiguous())]
-    place_members(*arrays, place.numpy())
-    return place
-
-
-def non_members(
-    listed: Int[Tensor, "F"],
-    start: Int[Tensor, "B"],
-    stop: Int[Tensor, "B"],
-    rank: Int[Tensor, "B K"],
-) -> Int[Tensor, "B K"]:
-    """The number of each rank, from 0, that is not in `listed[start:stop]`."""
-    other = torch.empty_like(rank)
-    arrays = [one.numpy() for one in (listed, start, stop, rank.contiguous())]
-    skip_members(*arrays, other.numpy())
-    return other

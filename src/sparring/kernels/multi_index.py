@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from sparring.batch import ungroup
 from sparring.kernels.runtime import compiled, enabled_for, refuse_unknown_ids
 
 BLOCK = 8  # weights that are skipped at once
@@ -99,7 +100,7 @@ def probability_in_cells(
         wrong = write_probabilities(*(tensor.numpy() for tensor in given), uniform_mix)
         refuse_unknown_ids(wrong, probability.numel(), ids, len(cell))
         return probability
-    ids = ids.unsqueeze(1).expand(-1, len(row_weight) // max(len(ids), 1), -1).flatten(0, 1)
+    ids = ungroup(ids, len(row_weight))
     a, c = cell[ids] // column_weight.shape[1], cell[ids] % column_weight.shape[1]
     share = row_weight.gather(1, a) * column_weight.gather(1, c) * weight[ids]
     return mix_with_uniform(share / total, uniform_mix, len(cell))

@@ -70,9 +70,6 @@ def enabled_for(tensor: Tensor) -> bool:
     )
 
 
-can_loop = enabled_for  # for call sites outside of kernels, until they have gone
-
-
 @contextmanager
 def disabled() -> Iterator[None]:
     """Run the PyTorch twin of every compiled loop instead, in all threads."""
