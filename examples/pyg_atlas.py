@@ -11,15 +11,31 @@ from sparring.integrations.pyg import with_adapter
 from sparring.losses import SampledSoftmax
 from sparring.samplers import UniformFiltered
 
-graph, loss = load_embedded(), SampledSoftmax(correction="both")
-few, many = (lambda graph, k=k: UniformFiltered(graph, k=k) for k in (8, 10))
-for make in (few, many, lambda graph: NSGenerator(graph, k=8)):
+graph = load_embedded()
+
+
+def n3(model, nodes):
+    """Sum of the cubed magnitudes of the vectors of these nodes (Lacroix et al., 2018)."""
+    return torch.hypot(model.node_emb(nodes), model.node_emb_im(nodes)).pow(3).sum()
+
+
+samplers = [
+    lambda graph: UniformFiltered(graph, k=8),
+    lambda graph: UniformFiltered(graph, k=10),
+    lambda graph: NSGenerator(graph, k=8),
+]
+for make_sampler in samplers:
     torch.manual_seed(0)
-    model = with_adapter(ComplEx, link := Adapter(make, loss=loss))(len(graph.entities), 40, 32)
+    adapter = Adapter(make_sampler, loss=SampledSoftmax(correction="both"))
+    model = with_adapter(ComplEx, adapter)(len(graph.entities), 40, 32)
     optimizer = torch.optim.Adam(model.parameters(), lr=0.02)
-    fall = torch.optim.lr_scheduler.ExponentialLR(optimizer, 0.996)
-    for batch in 10 * list(model.loader(*graph.train.T, batch_size=512, shuffle=True)):
-        size = torch.hypot(model.node_emb(ends := torch.stack(batch[::2])), model.node_emb_im(ends))
-        (model.loss(*batch) + 1e-4 * size.pow(3).sum()).backward()  # N3
-        optimizer.step(), fall.step(), optimizer.zero_grad()
-    print(f"{link}, MRR {evaluate(ExternalModel(link), graph.test, graph.known).mrr():.3f}")
+    schedule = torch.optim.lr_scheduler.ExponentialLR(optimizer, 0.996)
+    batches = list(model.loader(*graph.train.T, batch_size=512, shuffle=True))
+    for head, relation, tail in 10 * batches:
+        loss = model.loss(head, relation, tail) + 1e-4 * n3(model, torch.stack([head, tail]))
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        schedule.step()
+    mrr = evaluate(ExternalModel(adapter), graph.test, graph.known).mrr()
+    print(f"{adapter}, MRR {mrr:.3f}")
