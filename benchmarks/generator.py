@@ -79,9 +79,11 @@ class ExternalSampler:
         sampler, times = self.step.sampler, []
         for _ in range(3):
             start = time.process_time()
-            sampler.codes._take_effect(sampler.proposal.vectors)
+            sampler.index._rebuild(sampler.student.vectors)
             times.append(time.process_time() - start)
-        steps = sampler.every * -(-sampler.num_entities // sampler.codes.visits)
+        steps = sampler.schedule.update_every * -(
+            -sampler.num_entities // sampler.index.assign_per_update
+        )
         return statistics.median(times) / steps * 1e3
 
 

@@ -32,7 +32,7 @@ from sparring.batch import Feedback
 from sparring.corruption import CorruptBoth, tail_and_head_queries
 from sparring.evaluation.ranking import evaluate
 from sparring.experiments.environment import provenance
-from sparring.generators import NSGenerator
+from sparring.generators import NSGenerator, UpdateSchedule
 from sparring.losses import SampledSoftmax
 from sparring.models import ComplEx, TransE
 from sparring.training import OPTIMIZERS, TrainingStep
@@ -43,7 +43,7 @@ SIZES = ((15_000, 8), (15_000, 64), (15_000, 256), (1_000_000, 8))
 
 
 def seldom(graph, k):
-    return NSGenerator(graph, k=k, every=4)
+    return NSGenerator(graph, k=k, schedule=UpdateSchedule(update_every=4))
 
 
 class ExternalSampler:

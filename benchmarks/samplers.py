@@ -21,7 +21,7 @@ from sparring.batch import ungroup
 from sparring.corruption import Bernoulli, CorruptEither, PseudoTypedSide, tail_and_head_queries
 from sparring.data.graph import TrainGraph
 from sparring.experiments.environment import provenance
-from sparring.generators import KBGAN, AdversarialTree, MultiIndex
+from sparring.generators import KBGAN, MIDX, AdversarialTree
 from sparring.models import DistMult
 from sparring.samplers import (
     EANS,
@@ -108,7 +108,7 @@ SAMPLERS = {
     "show-known": lambda graph, k: WithPositives(graph, inner=Uniform(graph, k=k)),
     "kbgan": lambda graph, k: KBGAN(graph, k=k, model=DistMult(graph, dim=16)),
     "adversarial-tree": lambda graph, k: AdversarialTree(graph, k=k),
-    "midx": lambda graph, k: MultiIndex(graph, k=k, every=10**9),
+    "midx": lambda graph, k: MIDX(graph, k=k, rebuild_every=10**9),
 }
 # too long to build, or too much to hold, with the reason that is recorded
 SMALL_ONLY = {"nearest-neighbour": "compares all entities with each other once"}

@@ -8,9 +8,9 @@ from torch import nn
 from sparring.batch import Feedback, Negatives, Queries, ungroup
 from sparring.data.graph import TrainGraph
 
-# of four slots, two belong to entity 0: rows over all slots are draws from (1/2, 1/4, 1/4)
-SLOTS = (0, 0, 1, 2)
-SHARE = torch.tensor([0.5, 0.25, 0.25])
+# two of four belong to entity 0: lists of all of them are draws from (1/2, 1/4, 1/4)
+ENTITIES = (0, 0, 1, 2)
+PROBABILITY = torch.tensor([0.5, 0.25, 0.25])
 
 
 def small_graph(entities=3):
@@ -25,17 +25,31 @@ def same_query(batch, answer=-1):
 
 
 def every_list(k):
-    """All lists of k draws of which none is likelier than another."""
-    return torch.tensor(list(itertools.product(SLOTS, repeat=k)))
+    """All lists of k draws, which are equally likely."""
+    return torch.tensor(list(itertools.product(ENTITIES, repeat=k)))
 
 
-def heard(queries, drawn, score):
+def scored_queries(queries=6, entities=20, seed=0):
+    """A graph, queries of one anchor each, and scores of all entities for them."""
+    rng = torch.Generator().manual_seed(seed)
+    anchor = torch.arange(queries)
+    zero = torch.zeros(queries, dtype=torch.long)
+    asked = Queries(anchor, zero, zero + entities - 1, torch.ones(queries))
+    return small_graph(entities), asked, torch.randn(queries, entities, generator=rng)
+
+
+def no_score(ids):
+    """A main model that must not be asked."""
+    raise AssertionError("this generator needs no scores")
+
+
+def feedback(queries, drawn, score):
     """Feedback in which entity e scores score[e]."""
     negative = score[ungroup(drawn.ids, len(queries))]
     return Feedback(queries, drawn, torch.zeros(len(queries)), negative, torch.zeros_like(negative))
 
 
-def offer(queries, ids, **fields):
+def negatives_of(queries, ids, **fields):
     shape = ungroup(ids, len(queries)).shape
     plain = {
         "mask": torch.ones(shape, dtype=torch.bool),

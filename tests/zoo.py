@@ -13,7 +13,13 @@ import torch
 
 from sparring import corruption, generators, losses, models, samplers
 from sparring.corruption import CorruptBoth
-from sparring.generators import MultiIndex, NeuralGAN, NSGenerator
+from sparring.generators import (
+    MIDX,
+    FalseNegativePolicy,
+    NeuralGAN,
+    NSGenerator,
+    UpdateSchedule,
+)
 from sparring.losses import (
     BCELoss,
     HardDebiased,
@@ -110,15 +116,20 @@ GENERATORS = {
     for name, maker in samplers.SAMPLERS.items()
     if maker.__module__.startswith(generators.__name__)
 } | {
-    "midx-exact": lambda graph: MultiIndex(graph, k=4, codes=11, temperature=2.0),
+    "midx-exact": lambda graph: MIDX(graph, k=4, codes=11, temperature=2.0),
     "neural-gan-pooled": lambda graph: NeuralGAN(
         graph, k=4, dim=8, hidden=8, pool=min(7, graph.num_entities)
     ),
-    "generator-coarse": lambda graph: NSGenerator(graph, k=4, dim=8, codes=3, others=0),
-    "generator-steered": lambda graph: NSGenerator(graph, k=1, dim=8, difficulty=0.2),
-    "generator-shared": lambda graph: NSGenerator(graph, k=6, shared=True, dim=8),
+    "generator-coarse": lambda graph: NSGenerator(
+        graph, k=4, dim=8, codes=3, schedule=UpdateSchedule(num_uniform=0)
+    ),
+    "generator-steered": lambda graph: NSGenerator(graph, k=1, dim=8, target_hardness=0.2),
+    "generator-shared": lambda graph: NSGenerator(graph, k=6, share_negatives=True, dim=8),
     "generator-held-out": lambda graph: NSGenerator(
-        replace(graph, held_out=graph.triples), k=4, dim=8, missing=0.2
+        replace(graph, held_out=graph.triples),
+        k=4,
+        dim=8,
+        false_negatives=FalseNegativePolicy(missing_rate=0.2),
     ),
 }
 

@@ -26,7 +26,7 @@ from withheld import trained
 from sparring.corruption import tail_and_head_queries
 from sparring.data.index import TripleIndex
 from sparring.experiments.environment import keep_freed_memory, provenance
-from sparring.generators.false_negatives import layers, surprise
+from sparring.generators.false_negatives import classifier_network, pu_cross_entropy
 from sparring.models.rule_mining import mine_rules
 from sparring.models.rules import RulePredictor
 
@@ -51,10 +51,10 @@ def drawn(generator: Any, graph, book) -> tuple[dict[str, Tensor], float]:
         belief = book(queries, offer.ids)
         seconds += time.process_time() - start
         seen = {
-            "features": generator.evidence.features,
+            "features": generator.features.features,
             "belief": (belief + 1e-4).log().unsqueeze(2) / 4,
-            "held": generator.evidence.held,
-            "online": generator.missing(generator.evidence),
+            "held": generator.features.held_out,
+            "online": generator.classifier(generator.features),
             "withheld": withheld.contains(queries, offer.ids),
         }
         for name, value in seen.items():
@@ -65,14 +65,14 @@ def drawn(generator: Any, graph, book) -> tuple[dict[str, Tensor], float]:
 def fitted(inputs: Tensor, held: Tensor, share: float) -> nn.Module:
     """A network that has learned which candidates are true from seeing which are held out."""
     torch.manual_seed(0)
-    network = layers(inputs.shape[1], WIDTH)
+    network = classifier_network(inputs.shape[1], WIDTH)
     optimizer = torch.optim.Adam(network.parameters(), lr=1e-2)
     rng = torch.Generator().manual_seed(1)
     for _ in range(STEPS):
         some = torch.randint(len(inputs), (4096,), generator=rng)
         estimate = network(inputs[some]).squeeze(1).sigmoid()
         optimizer.zero_grad()
-        surprise(estimate, held[some], share).mean().backward()
+        pu_cross_entropy(estimate, held[some], share).mean().backward()
         optimizer.step()
     return network
 
@@ -90,7 +90,7 @@ def judged(estimate: Tensor, held: Tensor, withheld: Tensor, share: float) -> di
         for one in bins.unique()
     ]
     return {
-        "cross_entropy_of_held": surprise(estimate, held, share).mean().item(),
+        "cross_entropy_of_held": pu_cross_entropy(estimate, held, share).mean().item(),
         "average_precision_of_withheld": ((precision * hit).sum() / hit.sum()).item(),
         "area_under_roc_of_withheld": ((below * hit).sum() / hit.sum() / (1 - hit).sum()).item(),
         "calibration_error_of_withheld": (torch.stack(gaps).abs().sum() / len(hit)).item(),
@@ -111,7 +111,7 @@ def main() -> None:
     book = RulePredictor(training, mine_rules(training), aggregation="noisy-or")
     generator: Any = step.sampler
     seen, seconds = drawn(generator, graph, book)
-    share = generator.missing.share
+    share = generator.classifier.label_frequency
     plain, rules = seen["features"], torch.cat([seen["features"], seen["belief"]], 1)
     half = len(plain) // 2
     first, second = slice(None, half), slice(half, None)

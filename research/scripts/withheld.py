@@ -7,14 +7,15 @@ research/results/withheld/fb15k-237.json. The trained main model judges hardness
 of counted draws among all entities, and by the share of them that score above the answer; withheld
 facts are those of validation and test, which nothing but this audit sees. The generator is asked
 at several degrees of sharpness, with and without its floor, and with several probabilities of
-being a missing fact above which draws do not count (`tolerate`); the pool at several sizes, whose
-rates are interpolated to the generator's hardness, both in logarithm. `weighed` counts draws by
-their weight, which is what the loss sees.
+being a missing fact above which draws do not count (`max_p_false_negative`); the pool at several
+sizes, whose rates are interpolated to the generator's hardness, both in logarithm. `weighed`
+counts draws by their weight, which is what the loss sees.
 """
 
 import json
 import math
 import sys
+from dataclasses import replace
 from itertools import pairwise, product
 from pathlib import Path
 from typing import Any
@@ -81,9 +82,12 @@ def main() -> None:
     )
     pools = [{"pool": size, **measured(hard, graph, step.model)} for size, hard in harder]
     rows = []
-    for floor, sharpness, tolerated in product((generator.floor, 0.0), SHARPNESS, TOLERATED):
-        generator.floor, generator.tolerate = floor, tolerated
-        generator.sharpness.fill_(sharpness)
+    for floor, sharpness, tolerated in product((generator.uniform_mix, 0.0), SHARPNESS, TOLERATED):
+        generator.uniform_mix = floor
+        generator.false_negatives = replace(
+            generator.false_negatives, max_p_false_negative=tolerated
+        )
+        generator.inverse_temperature.fill_(sharpness)
         setting = {"floor": floor, "sharpness": sharpness, "tolerate": tolerated}
         row = {**setting, **measured(generator, graph, step.model)}
         for by in HARDNESS:

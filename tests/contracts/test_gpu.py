@@ -108,7 +108,7 @@ def test_corruptions_do_not_wait(name):
 
 
 def test_a_generator_for_many_entities_learns(monkeypatch):
-    monkeypatch.setattr("sparring.generators.ns_generator.MANY", 5)
+    monkeypatch.setattr("sparring.generators.ns_generator.MANY_ENTITIES", 5)
     assert prepared(sampler="generator")()["generator_loss"].isfinite()
 
 

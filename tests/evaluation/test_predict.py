@@ -371,8 +371,8 @@ NUM_ENTITIES = len(GUIDED.entities)
 def model_and_generator(**options):
     torch.manual_seed(0)
     generator = NSGenerator(GUIDED.training, k=4, dim=8, codes=8, **options)
-    torch.nn.init.normal_(generator.proposal.entity.weight)
-    generator.codes.restart(generator.proposal.vectors, generator.proposal.bias)
+    torch.nn.init.normal_(generator.student.entity.weight)
+    generator.index.initialize(generator.student.vectors, generator.student.bias)
     return DistMult(GUIDED.training, dim=8), generator
 
 
@@ -386,10 +386,10 @@ def everyone():
 
 @pytest.mark.parametrize("shared", [True, False])
 def test_scores_are_sums(shared):
-    model, generator = model_and_generator(shared=shared)
+    model, generator = model_and_generator(share_negatives=shared)
     got = Ensemble(model, generator, weight=0.3)(queries())(everyone())
     own = model_and_generator()[1]
-    log_q = own.density(own.shares(queries()), everyone())
+    log_q = own.log_density(own.distribution(queries()), everyone())
     torch.testing.assert_close(got, model(queries())(everyone()) + 0.3 * log_q)
 
 
@@ -403,7 +403,7 @@ def test_known_answers_keep_a_finite_score():
 @pytest.mark.parametrize("m", [1, 5, NUM_ENTITIES - 1, NUM_ENTITIES, NUM_ENTITIES + 5])
 def test_topk_are_the_most_probable(m):
     generator = model_and_generator()[1]
-    log_q = generator.density(generator.shares(queries()), everyone())
+    log_q = generator.log_density(generator.distribution(queries()), everyone())
     best = log_q.topk(min(m, NUM_ENTITIES), dim=1).values
     found = generator.topk(queries(), m)
     assert (found.sort(1).values.diff(dim=1) > 0).all()  # all distinct

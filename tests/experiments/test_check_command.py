@@ -38,7 +38,7 @@ def module(tmp_path, monkeypatch):
 
 
 def test_a_sampler_of_the_library_passes(command):
-    told = command("check", "sparring", "--set", "dim=8")
+    told = command("check", "generator", "--set", "dim=8")
     assert told.exit_code == 0
     assert told.stdout.endswith("sparring: 0 errors, 0 warnings\n")
 

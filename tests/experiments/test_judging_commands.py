@@ -146,7 +146,7 @@ def test_a_file_and_a_question_are_misuse(command, finished, tmp_path):
 @pytest.fixture
 def guided(command, write, tables, tmp_path):
     """The folder of a run with a generator."""
-    spec = {"name": "sparring", "k": 4, "dim": 8, "codes": 8}
+    spec = {"name": "generator", "k": 4, "dim": 8, "codes": 8}
     told = command("run", write({**tables, "sampler": spec}), "--folder", tmp_path / "guided", "-q")
     assert told.exit_code == 0, told.stderr
     return tmp_path / "guided"

@@ -259,7 +259,7 @@ def on_gpu(tables, monkeypatch):
         pytest.skip("there is no GPU")
     monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(True, warn_only=True)
-    yield changed(tables, device="cuda", sampler={"name": "sparring", "k": 4})
+    yield changed(tables, device="cuda", sampler={"name": "generator", "k": 4})
     torch.use_deterministic_algorithms(False)
 
 

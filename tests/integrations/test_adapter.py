@@ -10,7 +10,7 @@ from torch.utils.data import DataLoader
 
 from sparring.corruption import Bernoulli, CorruptBoth
 from sparring.evaluation.ranking import evaluate
-from sparring.generators import NSGenerator
+from sparring.generators import FalseNegativePolicy, NSGenerator
 from sparring.integrations.adapter import Adapter, ExternalModel
 from sparring.losses import SampledSoftmax
 from sparring.samplers import DynamicNegatives, NSCaching, Uniform, UniformFiltered
@@ -266,8 +266,9 @@ def test_the_hosts_model_is_ranked_as_one_of_ours():
 
 def test_false_negatives_are_estimated_from_facts_held_out_of_the_host():
     kept = GRAPH.hold_out(0.2)
+    policy = FalseNegativePolicy(missing_rate=0.2)
     make = lambda graph: NSGenerator(
-        replace(graph, held_out=kept.held_out), k=4, dim=8, missing=0.2
+        replace(graph, held_out=kept.held_out), k=4, dim=8, false_negatives=policy
     )
     adapter = Adapter(make)
     adapter.bind(replace(kept, held_out=None))  # as a host builds it from the facts it has

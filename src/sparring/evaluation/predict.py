@@ -28,7 +28,7 @@ from sparring.models.base import KGEModel
 class ProposalDistribution(Protocol):
     """A sampler that knows the log-probability of every entity."""
 
-    def opinion(self, queries: Queries) -> Scorer:
+    def log_prob_scorer(self, queries: Queries) -> Scorer:
         """Log-probabilities of any candidates, known answers included."""
         ...
 
@@ -54,7 +54,7 @@ class Ensemble(KGEModel):
 
     def forward(self, queries: Queries) -> Scorer:
         """Weighted sums of scores and log-probabilities."""
-        score, log_prob = self.model(queries), self.proposal.opinion(queries)
+        score, log_prob = self.model(queries), self.proposal.log_prob_scorer(queries)
         return lambda ids: score(ids) + self.weight * log_prob(ids)
 
 

@@ -1,4 +1,4 @@
-"""The generator: learns what the main model finds plausible, and draws from that."""
+"""The generator: a student of the main model that proposes negatives, with exact density."""
 
 import math
 from dataclasses import dataclass, replace
@@ -11,295 +11,355 @@ from torch import Tensor
 from sparring.batch import Feedback, Negatives, Queries, Scorer, not_answer, score_rows
 from sparring.data.graph import TrainGraph
 from sparring.generators.base import NegativeGenerator
-from sparring.generators.false_negatives import CandidateFeatures, FalseNegativeClassifier
+from sparring.generators.false_negatives import (
+    CandidateFeatures,
+    FalseNegativeClassifier,
+    FalseNegativePolicy,
+)
 from sparring.generators.multi_index import (
     BatchMeanDistribution,
     CellDistribution,
     InvertedMultiIndex,
+    PerQueryDistribution,
 )
-from sparring.generators.student import Proposal, distil
+from sparring.generators.student import StudentModel, distillation_loss
 from sparring.optim import TableAdagrad, TableAdam
 from sparring.registry import register
 from sparring.samplers.base import Capabilities
 
-MANY = 50_000  # entities from which on no step goes through the vectors of all
+MANY_ENTITIES = 50_000  # above this, no step touches the vectors of all entities
+
+
+@dataclass(frozen=True)
+class UpdateSchedule:
+    """When the student learns, and from what.
+
+    Attributes:
+        update_every: training steps from one update to the next.
+        update_fraction: share of a batch's queries that an update is about; updates take turns.
+        num_uniform: uniform entities per update, shared by its queries. The main model scores them
+            without gradient, in addition to the draws.
+        assign_per_step: entities that are assigned to cells anew per training step.
+
+    Raises:
+        ValueError: for counts below 1, or a fraction out of range.
+    """
+
+    update_every: int = 2
+    update_fraction: float = 0.5
+    num_uniform: int = 8
+    assign_per_step: int = 256
+
+    def __post_init__(self) -> None:
+        if self.update_every < 1 or self.assign_per_step < 1 or self.num_uniform < 0:
+            raise ValueError(
+                "update_every and assign_per_step are at least 1, and num_uniform at least 0; "
+                f"got update_every={self.update_every}, assign_per_step={self.assign_per_step}, "
+                f"num_uniform={self.num_uniform}"
+            )
+        if not 0 < self.update_fraction <= 1:
+            raise ValueError(
+                "update_fraction is above 0 and at most 1; "
+                f"got update_fraction={self.update_fraction}"
+            )
+
+    @property
+    def stride(self) -> int:
+        """Updates until every query of a batch has had its turn."""
+        return max(1, round(1 / self.update_fraction))
+
+    def is_due(self, step: int) -> bool:
+        """Whether the student learns in this step."""
+        return step % self.update_every == 0
+
+    def rows(self, step: int, batch: int) -> slice:
+        """The queries of a batch that the update of this step is about."""
+        turn = step // self.update_every % self.stride
+        return slice(turn % batch, None, self.stride)
 
 
 @dataclass(frozen=True, eq=False)
 class PendingUpdate:
-    """What a draw leaves for the lesson about some of its queries: M of B.
+    """What a draw leaves for the update that follows, about M of its B queries.
 
     Attributes:
         batch: B.
-        shares: of the M queries.
-        others: uniform entities, and how the main model scored them.
+        distribution: what the M queries draw from.
+        uniform: U uniform entities.
+        score: how the main model scored them.
     """
 
     batch: int
-    shares: CellDistribution | BatchMeanDistribution
-    others: Int[Tensor, "1 U"]
+    distribution: CellDistribution
+    uniform: Int[Tensor, "1 U"]
     score: Float[Tensor, "M U"]
 
 
-@register("generator", example={"k": 4, "dim": 8, "visits": 4}, aliases=["sparring"])
+@register(
+    "generator",
+    example={"k": 4, "dim": 8, "schedule": {"assign_per_step": 4}},
+    aliases=["sparring"],
+    renamed={
+        "shared": "share_negatives",
+        "sharpness": "inverse_temperature",
+        "difficulty": "target_hardness",
+        "likelihood": "answer_loss_weight",
+        "others": "schedule.num_uniform",
+        "every": "schedule.update_every",
+        "learn_from": "schedule.update_fraction",
+        "visits": "schedule.assign_per_step",
+        "missing": "false_negatives.missing_rate",
+        "weigh": "false_negatives.weight_negatives",
+        "tolerate": "false_negatives.max_p_false_negative",
+        "avoid": "false_negatives.penalize_target",
+    },
+)
 class NSGenerator(NegativeGenerator):
-    """Draws entities that a small model, distilled from the main one, finds plausible.
+    """Draws entities that a small student of the main model finds plausible.
 
-    The small model gives every entity a logit for every query. It learns them from the scores
-    that its own draws have just been given, and from those of a few uniform entities, by forward
-    KL on these candidates: the target is the softmax of score / temperature, both sides are
-    corrected for the density of the candidates, and no policy gradient is needed. Draws follow
-    the small model with its vectors rounded to codes (`InvertedMultiIndex`), mixed with a uniform
-    floor, in O(sqrt N) per query, and `log_q` is exact for every entity, also for the answer.
-    Known answers never count.
+    Sampled softmax works best with a proposal close to the softmax of the main model's scores, and
+    needs the proposal's density. Here the proposal is a small student model, which gives every
+    entity a logit for every query: the inner product of a 32-number vector with the anchor's,
+    multiplied and shifted by the relation, plus a bias.
+
+    *Drawing.* Scoring all N entities with the student would cost O(N) per query. So its entity
+    vectors are quantized: an inverted multi-index assigns each entity to a cell, a pair of codes
+    of the two halves of its vector (`InvertedMultiIndex`). The softmax over cells factors, and a
+    draw picks a row of cells, a column, and an entity in the cell. This costs O(sqrt(N)) per
+    query. A share `uniform_mix` of draws is uniform over all entities.
+
+    *Density.* `log_q` is the exact log-probability of what is drawn, and `answer_log_q` that of
+    the answer, so losses with `correction="both"` are unbiased. Known answers never count.
+
+    *Learning.* The student is updated by distillation: forward KL from the softmax of
+    score / temperature, on the negatives just drawn, whose scores the main model gave anyway, and
+    on a few uniform entities. Both sides are corrected for the density of these candidates, so no
+    policy gradient is needed, and the optimum covers all of the target's mass. By default half of
+    every second batch is enough. A part of the entities is assigned to cells anew each step, so
+    no step waits for a clustering.
 
     Args:
-        shared: give the batch one list, drawn from the mean of its queries' distributions, whose
-            density it states. All queries score it in one product, so k may be large.
-        dim: numbers per vector of the small model.
-        codes: of the first half of the vectors; the second half has half as many.
-        floor: share of draws that are uniform: no importance weight exceeds N / floor.
-        temperature: of the target.
-        sharpness: factor on the small model's logits when drawing; 1 draws what was learnt.
-        difficulty: above 0, the share of counted draws that should score above their answer;
-            the sharpness follows. 0 leaves the sharpness alone.
-        others: uniform entities per lesson, shared by its queries, that the main model scores
-            for these without gradient.
-        every: steps from one lesson of the small model to the next, when codes are chosen too.
-        learn_from: share of a batch's queries that a lesson is about.
-        likelihood: weight of the log-probability of the answers among the candidates.
-        missing: above 0, the share of all true facts that the graph is thought to lack. Then
-            each draw states how likely it is one of them (`FalseNegativeClassifier`), which takes
-            training facts held out of the graph.
-        weigh: let draws count by the probability that they are wrong.
-        tolerate: a draw that is a missing fact with a higher probability does not count.
-        avoid: lower the target of candidates by it, whoever states it.
-        visits: entities whose codes are chosen anew per step.
-        lr: of the generator's own Adam; of its Adagrad, ten times as much, for more than 50,000
-            entities.
+        k: negatives per query.
+        dim: width of the student's vectors; even.
+        codes: size of the first codebook; the second has half as many codes.
+        share_negatives: draw one list for the whole batch, from the mean of its queries'
+            distributions, whose density it states. All queries score it in one matrix product, so
+            k may be large.
+        uniform_mix: probability that a draw is uniform. No importance weight exceeds
+            N / uniform_mix.
+        temperature: of the target; scores are divided by it.
+        inverse_temperature: factor on the student's logits for draws; 1 draws what it learned.
+        target_hardness: above 0, the share of counted negatives that should score above their
+            answer; `inverse_temperature` is then adapted. 0 leaves it alone.
+        answer_loss_weight: weight of the cross-entropy of the answers against the candidates, which
+            keeps the density at the answer calibrated.
+        lr: of the generator's own Adam; for more than 50,000 entities, a tenth of that of its
+            Adagrad.
+        schedule: when the student learns, and from what.
+        false_negatives: whether to estimate false negatives, and how to treat them.
 
     Raises:
-        ValueError: for a single candidate to learn from, or shares and numbers that are none.
+        ValueError: for options out of range, or fewer than 2 candidates to learn from.
     """
 
     schedulable = (
-        ("floor", 0.0, 0.999),
+        ("uniform_mix", 0.0, 0.999),
         ("temperature", 1e-6, math.inf),
     )
-    sharpness: Float[Tensor, ""]
-    lesson: Float[Tensor, ""]  # the loss of the last one
-    hardness: Float[Tensor, ""]  # share of counted draws that scored above their answer then
+    inverse_temperature: Float[Tensor, ""]
+    last_loss: Float[Tensor, ""]
+    hardness: Float[Tensor, ""]  # share of counted draws that scored above their answer
 
     def __init__(
         self,
         graph: TrainGraph,
         *,
         k: int,
-        shared: bool = False,
         dim: int = 32,
         codes: int = 128,
-        floor: float = 0.1,
+        share_negatives: bool = False,
+        uniform_mix: float = 0.1,
         temperature: float = 1.0,
-        sharpness: float = 1.0,
-        difficulty: float = 0.0,
-        others: int = 8,
-        every: int = 2,
-        learn_from: float = 0.5,
-        likelihood: float = 0.1,
-        missing: float = 0.0,
-        weigh: bool = True,
-        tolerate: float = 1.0,
-        avoid: bool = True,
-        visits: int = 256,
+        inverse_temperature: float = 1.0,
+        target_hardness: float = 0.0,
+        answer_loss_weight: float = 0.1,
         lr: float = 1e-2,
+        schedule: UpdateSchedule = UpdateSchedule(),
+        false_negatives: FalseNegativePolicy = FalseNegativePolicy(),
     ):
         super().__init__(k)
-        if not (0 <= floor < 1 and 0 <= difficulty < 1 and 0 < learn_from <= 1):
+        if not (0 <= uniform_mix < 1 and 0 <= target_hardness < 1):
             raise ValueError(
-                "floor and difficulty are shares below 1, and learn_from one above 0; "
-                f"got floor={floor}, difficulty={difficulty}, learn_from={learn_from}"
+                "uniform_mix and target_hardness are at least 0 and below 1; "
+                f"got uniform_mix={uniform_mix}, target_hardness={target_hardness}"
             )
-        if temperature <= 0 or sharpness <= 0:
+        if temperature <= 0 or inverse_temperature <= 0:
             raise ValueError(
-                "temperature and sharpness must be above 0; "
-                f"got temperature={temperature}, sharpness={sharpness}"
+                "temperature and inverse_temperature are above 0; "
+                f"got temperature={temperature}, inverse_temperature={inverse_temperature}"
             )
-        if not 0 < tolerate <= 1:
-            raise ValueError(
-                f"a probability to tolerate is above 0 and at most 1; got tolerate={tolerate}"
-            )
-        if every < 1:
-            raise ValueError(f"a lesson is at least a step from the next; got every={every}")
-        if others < 0 or k + others < 2:
+        if k + schedule.num_uniform < 2:
             raise ValueError(
                 "the generator compares candidates of a query, so it needs at least 2 of them; "
-                f"got k={k} and others={others}"
+                f"got k={k} and num_uniform={schedule.num_uniform}"
             )
         self.num_entities, self.known = graph.num_entities, graph.known
-        self.shared, self.floor, self.temperature = shared, floor, temperature
-        self.difficulty = difficulty
-        self.others, self.likelihood = others, likelihood
-        self.every, self.stride = every, max(1, round(1 / learn_from))
+        self.share_negatives, self.uniform_mix = share_negatives, uniform_mix
+        self.temperature, self.target_hardness = temperature, target_hardness
+        self.answer_loss_weight = answer_loss_weight
+        self.schedule, self.false_negatives = schedule, false_negatives
         self.capabilities = Capabilities(
-            needs_scores=others > 0, num_extra_scores=-(-others // (every * self.stride))
+            needs_scores=schedule.num_uniform > 0,
+            num_extra_scores=-(-schedule.num_uniform // (schedule.update_every * schedule.stride)),
         )
-        many = graph.num_entities > MANY
-        self.proposal = Proposal(graph, dim=dim, sparse=many)
-        some = every * visits  # each lesson makes up for the steps without
-        self.codes = InvertedMultiIndex(graph.num_entities, dim=dim, codes=codes, visits=some)
-        self.codes.restart(self.proposal.vectors, self.proposal.bias)
-        self.register_buffer("sharpness", torch.tensor(float(sharpness)))
-        for name in ("lesson", "hardness"):
+        many = graph.num_entities > MANY_ENTITIES
+        self.student = StudentModel(graph, dim=dim, sparse=many)
+        self.index = InvertedMultiIndex(
+            graph.num_entities,
+            dim=dim,
+            codes=codes,
+            assign_per_update=schedule.update_every * schedule.assign_per_step,
+        )
+        self.index.initialize(self.student.vectors, self.student.bias)
+        self.register_buffer("inverse_temperature", torch.tensor(float(inverse_temperature)))
+        for name in ("last_loss", "hardness"):
             self.register_buffer(name, torch.zeros(()))
-        self.missing = FalseNegativeClassifier(graph, missing=missing) if missing else None
-        self.weigh, self.tolerate, self.avoid = weigh, tolerate, avoid
+        rate = false_negatives.missing_rate
+        self.classifier = FalseNegativeClassifier(graph, missing_rate=rate) if rate else None
         parameters = list(self.parameters())
         self.optimizer = (
             TableAdagrad(parameters, lr=10 * lr) if many else TableAdam(parameters, lr=lr)
         )
         self.steps = 0
-        self.glance: PendingUpdate | None = None
-        self.evidence: CandidateFeatures | None = None
+        self.pending: PendingUpdate | None = None
+        self.features: CandidateFeatures | None = None
 
     @torch.no_grad()
-    def shares(self, queries: Queries) -> CellDistribution | BatchMeanDistribution:
-        """How the queries divide their draws among the cells."""
-        shares = self._own_shares(queries)
-        return BatchMeanDistribution.of(shares) if self.shared else shares
+    def distribution(self, queries: Queries) -> CellDistribution:
+        """What a batch of queries draws from."""
+        own = self._own_distributions(queries)
+        return BatchMeanDistribution.of(own) if self.share_negatives else own
 
-    def _own_shares(self, queries: Queries) -> CellDistribution:
-        return self.codes.shares(self.proposal.context(queries) * self.sharpness)
+    def _own_distributions(self, queries: Queries) -> PerQueryDistribution:
+        return self.index.distribution(self.student.context(queries) * self.inverse_temperature)
 
     @torch.no_grad()
-    def density(
+    def log_density(
         self,
-        shares: CellDistribution | BatchMeanDistribution,
+        distribution: CellDistribution,
         ids: Int[Tensor, "G K"],
-        others: float = 0.0,
+        uniform_share: float = 0.0,
     ) -> Float[Tensor, "B K"]:
-        """Log-probability of ids in a draw, floor included, whether or not they are known.
+        """Log-probability that a candidate is each of `ids`, known or not.
 
         Args:
-            others: share of candidates that are no draws, but uniform entities.
+            uniform_share: share of candidates that are uniform entities instead of draws.
         """
-        return shares.log_prob(self.codes, ids, 1 - (1 - self.floor) * (1 - others))
+        return distribution.log_prob(ids, 1 - (1 - self.uniform_mix) * (1 - uniform_share))
 
     @torch.no_grad()
-    def sample(self, queries, score, rng):
-        shares = self.shares(queries)
-        ids = shares.draw(self.codes, self.k, rng, self.floor)
-        if self.training and self.others and self._lesson():
-            shape = (1, self.others)
-            some = torch.randint(self.num_entities, shape, generator=rng, device=ids.device)
-            rows = self._pupils(len(queries))
-            told = score_rows(score, rows, some).float()
-            self.glance = PendingUpdate(len(queries), shares[rows], some, told)
+    def sample(self, queries: Queries, score: Scorer, rng: torch.Generator) -> Negatives:
+        distribution = self.distribution(queries)
+        ids = distribution.draw(self.k, rng, self.uniform_mix)
+        if self.training and self.schedule.num_uniform and self.schedule.is_due(self.steps):
+            shape = (1, self.schedule.num_uniform)
+            uniform = torch.randint(self.num_entities, shape, generator=rng, device=ids.device)
+            rows = self.schedule.rows(self.steps, len(queries))
+            scores = score_rows(score, rows, uniform).float()
+            self.pending = PendingUpdate(len(queries), distribution[rows], uniform, scores)
         known = self.known.contains(queries, ids)
-        log_q = self.density(shares, ids).masked_fill(known, -torch.inf)
-        answer = self.density(shares, queries.answer.unsqueeze(1)).squeeze(1)
-        drawn = Negatives.from_ids(queries, ids, log_q, answer)
-        return self._doubted(queries, replace(drawn, mask=drawn.mask & ~known))
-
-    @torch.no_grad()
-    def _doubted(self, queries: Queries, drawn: Negatives) -> Negatives:
-        """Draws with the probability that they are missing facts."""
-        if self.missing is None:
+        log_q = self.log_density(distribution, ids).masked_fill(known, -torch.inf)
+        answer_log_q = self.log_density(distribution, queries.answer.unsqueeze(1)).squeeze(1)
+        drawn = Negatives.from_ids(queries, ids, log_q, answer_log_q)
+        drawn = replace(drawn, mask=drawn.mask & ~known)
+        if self.classifier is None:
             return drawn
-        stated: Any = (drawn.log_q, drawn.answer_log_q)
-        self.evidence = self.missing.look(queries, drawn.ids, *stated)
-        doubt = self.missing(self.evidence) * drawn.mask
-        weight = 1 - doubt if self.weigh else drawn.weight
-        mask = drawn.mask & (doubt <= self.tolerate)
-        return replace(drawn, mask=mask, p_false_negative=doubt, weight=weight)
+        self.features = self.classifier.featurize(queries, ids, log_q, answer_log_q)
+        return self.false_negatives.apply(drawn, self.classifier(self.features) * drawn.mask)
 
-    def log_prob(self, queries, ids):
-        log_q = self.density(self.shares(queries), ids)
+    def log_prob(self, queries: Queries, ids: Int[Tensor, "G K"]) -> Float[Tensor, "B K"]:
+        log_q = self.log_density(self.distribution(queries), ids)
         return log_q.masked_fill(self.known.contains(queries, ids), -torch.inf)
 
-    def answer_log_prob(self, queries):
-        return self.density(self.shares(queries), queries.answer.unsqueeze(1)).squeeze(1)
+    def answer_log_prob(self, queries: Queries) -> Float[Tensor, "B"]:
+        answer = queries.answer.unsqueeze(1)
+        return self.log_density(self.distribution(queries), answer).squeeze(1)
 
     @torch.no_grad()
-    def opinion(self, queries: Queries) -> Scorer:
+    def log_prob_scorer(self, queries: Queries) -> Scorer:
         """Log-probability of any candidates for each query by itself, known answers included."""
-        shares = self._own_shares(queries)
-        return lambda ids: self.density(shares, ids)
+        own = self._own_distributions(queries)
+        return lambda ids: self.log_density(own, ids)
 
     @torch.no_grad()
     def topk(self, queries: Queries, m: int) -> Int[Tensor, "B m"]:
         """The m most probable entities of each query, in any order; all, if there are fewer."""
-        return self.codes.topk(self._own_shares(queries), min(m, self.num_entities))
+        return self._own_distributions(queries).topk(min(m, self.num_entities))
 
-    def _lesson(self) -> bool:
-        """Whether the small model learns in this step."""
-        return self.steps % self.every == 0
-
-    def _pupils(self, batch: int) -> slice:
-        """The queries of a batch that this step's lesson is about."""
-        turn = self.steps // self.every % self.stride
-        return slice(turn % batch, None, self.stride)
-
-    def observe(self, feedback):
-        if self._lesson():
-            self._teach(feedback)
-        self.evidence = None
+    def observe(self, feedback: Feedback) -> dict[str, Tensor]:
+        if self.schedule.is_due(self.steps):
+            self._update(feedback)
+        self.features = None
         self.steps += 1
-        return {"generator_loss": self.lesson.clone(), "difficulty": self.hardness.clone()}
+        return {"generator_loss": self.last_loss.clone(), "hardness": self.hardness.clone()}
 
-    def _teach(self, feedback: Feedback) -> None:
-        loss = self._apart(feedback)
-        if self.missing is not None and self.evidence:
-            loss = loss + self.missing.loss(self.evidence)
+    def _update(self, feedback: Feedback) -> None:
+        loss = self._distillation_loss(feedback)
+        if self.classifier is not None and self.features is not None:
+            loss = loss + self.classifier.loss(self.features)
         self.learn(loss)
-        self.lesson.copy_(loss.detach())
-        self.codes.visit(self.proposal.vectors, self.proposal.bias)
-        counted = feedback.negatives.mask
-        above = (feedback.negative > feedback.positive.unsqueeze(1)) & counted
-        self.hardness.copy_(above.count_nonzero() / counted.count_nonzero().clamp(min=1))
-        if self.difficulty:
-            # a hundredth of the way in logarithm, a lesson
-            self.sharpness *= (0.01 * (1 - self.hardness / self.difficulty).clamp(-1, 1)).exp()
-            self.sharpness.clamp_(0.05, 20.0)
+        self.last_loss.copy_(loss.detach())
+        self.index.assign(self.student.vectors, self.student.bias)
+        mask = feedback.negatives.mask
+        above = (feedback.negative > feedback.positive.unsqueeze(1)) & mask
+        self.hardness.copy_(above.count_nonzero() / mask.count_nonzero().clamp(min=1))
+        if self.target_hardness:
+            # at most a hundredth per update, in logarithm
+            gap = (1 - self.hardness / self.target_hardness).clamp(-1, 1)
+            self.inverse_temperature *= (0.01 * gap).exp()
+            self.inverse_temperature.clamp_(0.05, 20.0)
 
-    def _apart(self, feedback: Feedback) -> Float[Tensor, ""]:
-        """How far the small model is from its target on some of the queries."""
-        rows = self._pupils(len(feedback.queries))
-        queries, glance = feedback.queries[rows], self.glance
-        self.glance = None
+    def _distillation_loss(self, feedback: Feedback) -> Float[Tensor, ""]:
+        """Forward KL of the student from its target, on some of the queries."""
+        batch = len(feedback.queries)
+        rows = self.schedule.rows(self.steps, batch)
+        queries, pending = feedback.queries[rows], self.pending
+        self.pending = None
         ids = feedback.negatives.ids
-        ids = ids[rows] if len(ids) == len(feedback.queries) else ids
-        score, counted = feedback.negative[rows].float(), feedback.negatives.mask[rows]
-        doubt = feedback.negatives.p_false_negative[rows]
-        if glance is None or glance.batch != len(feedback.queries):
-            log_q = self.density(self.shares(queries), ids)
+        ids = ids[rows] if len(ids) == batch else ids
+        score, mask = feedback.negative[rows].float(), feedback.negatives.mask[rows]
+        p_false_negative = feedback.negatives.p_false_negative[rows]
+        if pending is None or pending.batch != batch:
+            log_q = self.log_density(self.distribution(queries), ids)
         else:
-            some, shares = glance.others, glance.shares
-            wrong = not_answer(queries.answer, some) & ~self.known.contains(queries, some)
-            ids = torch.cat([ids, some.expand(len(ids), -1)], 1)
-            score = torch.cat([score, glance.score], 1)
-            counted = torch.cat([counted, wrong], 1)
-            doubt = torch.cat([doubt, self._doubt(queries, shares, some)], 1)
-            # of draws and others together (the balance heuristic: Veach & Guibas, 1995)
-            log_q = self.density(shares, ids, some.shape[1] / ids.shape[1])
-        # known answers are candidates that the target avoids
-        wanted = (score / self.temperature - log_q).masked_fill(~counted, -torch.inf)
-        if self.avoid:
-            wanted[:, : doubt.shape[1]] += (1 - doubt).log()
-        target = wanted.softmax(1).nan_to_num(0.0)
-        return distil(self.proposal, queries, ids, log_q, target, self.likelihood)
+            distribution, uniform = pending.distribution, pending.uniform
+            wrong = not_answer(queries.answer, uniform) & ~self.known.contains(queries, uniform)
+            p_uniform = self._p_false_negative(queries, distribution, uniform)
+            ids = torch.cat([ids, uniform.expand(len(ids), -1)], 1)
+            score = torch.cat([score, pending.score], 1)
+            mask = torch.cat([mask, wrong], 1)
+            p_false_negative = torch.cat([p_false_negative, p_uniform], 1)
+            # of draws and uniform entities together (balance heuristic: Veach & Guibas, 1995)
+            log_q = self.log_density(distribution, ids, uniform.shape[1] / ids.shape[1])
+        # known answers are candidates to which the target gives nothing
+        logit = (score / self.temperature - log_q).masked_fill(~mask, -torch.inf)
+        if self.false_negatives.penalize_target:
+            logit += (1 - p_false_negative).log()
+        target = logit.softmax(1).nan_to_num(0.0)
+        return distillation_loss(self.student, queries, ids, log_q, target, self.answer_loss_weight)
+
+    def p_false_negative(self, queries: Queries, ids: Int[Tensor, "G K"]) -> Float[Tensor, "B K"]:
+        return self._p_false_negative(queries, self.distribution(queries), ids)
 
     @torch.no_grad()
-    def _doubt(
-        self,
-        queries: Queries,
-        shares: CellDistribution | BatchMeanDistribution,
-        ids: Int[Tensor, "1 U"],
-    ) -> Float[Tensor, "B _"]:
-        """Probability that uniform entities are missing facts; no column where none is of use."""
-        if self.missing is None or not self.avoid:
-            return queries.weight.new_empty(len(queries), 0)
-        stated = [self.density(shares, some) for some in (ids, queries.answer.unsqueeze(1))]
-        return self.missing(self.missing.look(queries, ids, stated[0], stated[1].squeeze(1)))
+    def _p_false_negative(
+        self, queries: Queries, distribution: CellDistribution, ids: Int[Tensor, "G K"]
+    ) -> Float[Tensor, "B K"]:
+        if self.classifier is None:
+            return super().p_false_negative(queries, ids)
+        log_q = self.log_density(distribution, ids)
+        answer_log_q = self.log_density(distribution, queries.answer.unsqueeze(1)).squeeze(1)
+        return self.classifier(self.classifier.featurize(queries, ids, log_q, answer_log_q))
 
     def get_extra_state(self) -> dict[str, Any]:
         return {**super().get_extra_state(), "steps": self.steps}

@@ -1,4 +1,4 @@
-"""A small model of what the main model finds plausible."""
+"""The small model that a generator distills the main model into."""
 
 import torch
 from jaxtyping import Float, Int
@@ -11,13 +11,14 @@ from sparring.kernels.distillation import distill, transform, transform_rows
 from sparring.models.scorers import DotScorer
 
 
-class Proposal(nn.Module):
-    """Logits u_c . v_e + b_e, where the query multiplies and shifts its anchor's vector.
+class StudentModel(nn.Module):
+    """Logits u . v + b: u a vector of the query, v and b a vector and a bias of the entity.
 
-    A shift is what distance models do to the anchor, a complex factor what the others do.
+    The query's vector is its anchor's, multiplied by a complex factor of the relation and shifted
+    by another vector of it. Distance models shift the anchor, the others multiply it.
 
     Args:
-        dim: numbers per vector, even: half of them are imaginary parts.
+        dim: width of vectors, even: the second half holds the imaginary parts.
         sparse: give sparse gradients, for so many entities that no step should touch them all.
 
     Raises:
@@ -27,12 +28,12 @@ class Proposal(nn.Module):
     def __init__(self, graph: TrainGraph, *, dim: int, sparse: bool):
         super().__init__()
         if dim < 2 or dim % 2:
-            raise ValueError(f"a proposal's vectors are complex, so dim must be even; got {dim}")
+            raise ValueError(f"the student's vectors are complex, so dim must be even; got {dim}")
         self.dim = dim
-        # vector and bias side by side, and likewise factor and shift: one look-up finds both
+        # vector and bias in one row, and factor and shift in one: a single look-up finds both
         self.entity = EmbeddingTable(graph.num_entities, dim + 1, sparse=sparse)
         self.relation = EmbeddingTable(2 * graph.num_relations, 2 * dim)
-        # nearly indifferent: logits start at a standard deviation of about .1
+        # nearly uniform: logits start at a standard deviation of about 0.1
         nn.init.normal_(self.entity.weight, std=dim**-0.25 / 4)
         nn.init.normal_(self.relation.weight, std=dim**-0.25 / 4)
         with torch.no_grad():
@@ -42,12 +43,12 @@ class Proposal(nn.Module):
 
     @property
     def vectors(self) -> Float[Tensor, "N d"]:
-        """Of all entities, detached."""
+        """The vectors of all entities, detached."""
         return self.entity.weight.detach()[:, : self.dim]
 
     @property
     def bias(self) -> Float[Tensor, "N"]:
-        """Of all entities, detached."""
+        """The biases of all entities, detached."""
         return self.entity.weight.detach()[:, self.dim]
 
     def context(self, queries: Queries) -> Float[Tensor, "B d"]:
@@ -58,27 +59,27 @@ class Proposal(nn.Module):
         return transform_rows(*tables, queries.anchor, queries.relation)
 
     def forward(self, queries: Queries) -> DotScorer:
-        """Says how plausible candidates are, up to a constant per query."""
+        """A scorer of candidates, whose logits hold up to a constant per query."""
         return DotScorer(nn.functional.pad(self.context(queries), (0, 1), value=1.0), self.entity)
 
 
-def distil(
-    proposal: Proposal,
+def distillation_loss(
+    student: StudentModel,
     queries: Queries,
     ids: Int[Tensor, "G K"],
     log_q: Float[Tensor, "B K"],
     target: Float[Tensor, "B K"],
-    likelihood: float,
+    answer_weight: float,
 ) -> Float[Tensor, ""]:
-    """Forward KL of the small model from the target among candidates, but for a constant.
+    """Forward KL of the student from the target among candidates, up to a constant.
 
     Args:
-        ids: entities, as those of the queries must be.
-        log_q: density of the candidates, for which the model's logits are corrected.
-        target: probabilities, or 0 throughout for a query that is not to count.
-        likelihood: weight of minus the log-probability of the answer, against candidates of this
+        ids: candidates; neither they nor the ids of queries are checked.
+        log_q: log-density of the candidates, which is subtracted from the student's logits.
+        target: probabilities, or 0 throughout for a query that does not count.
+        answer_weight: weight of minus the log-probability of the answer, against candidates of this
             density (noise-contrastive estimation with one sum for all of them).
     """
-    tables = (proposal.entity.weight, proposal.relation.weight)
-    asked = (queries.anchor, queries.relation, queries.answer)
-    return distill(*tables, *asked, ids, log_q, target, likelihood, proposal.entity.sparse)
+    tables = (student.entity.weight, student.relation.weight)
+    given = (queries.anchor, queries.relation, queries.answer, ids, log_q, target)
+    return distill(*tables, *given, answer_weight, student.entity.sparse)
