@@ -16,6 +16,8 @@ from torch.nn import functional as F
 from sparring.batch import group_rows
 from sparring.kernels.runtime import compiled, enabled_for
 
+GAP = 64  # numbers: more than compiled code takes at once
+
 
 def transform(
     anchor: Float[Tensor, "B d1"], relation: Float[Tensor, "B d2"]
@@ -205,8 +207,11 @@ def add_gradients(
     half, number = dim // 2, entity.dtype.type
     answer_weight = number(answer_weight)
     none, one, log_many, scale = number(0), number(1), number(np.log(many)), number(1 / batch)
-    query, query_grad = np.empty(dim, dtype=entity.dtype), np.empty(dim, dtype=entity.dtype)
-    logit, exp_logit = np.empty(many, dtype=entity.dtype), np.empty(many, dtype=entity.dtype)
+    # all in one array and apart from each other: compiled code groups sums by whether arrays are
+    # close in memory, and results must not depend on where memory happens to be free
+    scratch = np.empty((4, GAP + max(dim, many)), dtype=entity.dtype)
+    query, query_grad = scratch[0, GAP : GAP + dim], scratch[1, GAP : GAP + dim]
+    logit, exp_logit = scratch[2, GAP : GAP + many], scratch[3, GAP : GAP + many]
     for row in range(batch):
         e, r, correct, group = anchor[row], kind[row], answer[row], row // share
         write_query(entity, relation, e, r, query)
