@@ -286,3 +286,16 @@ def test_the_representation_is_short():
     assert repr(adapter) == "Adapter(no sampler yet, seed=3)"
     adapter.bind(GRAPH)
     assert repr(adapter) == "Adapter(Uniform, k=2, seed=3)"
+
+
+def test_a_state_of_format_1_loads_under_current_names():
+    adapter = generating()
+    step(adapter)
+    state = copy.deepcopy(adapter.state_dict())
+    del state["format"]
+    former = {"inverse_temperature": "sharpness", "last_loss": "lesson"}
+    state["sampler"] = {former.get(name, name): value for name, value in state["sampler"].items()}
+    expected = step(adapter)
+    restored = generating()
+    restored.load_state_dict(state)
+    assert torch.equal(step(restored), expected)

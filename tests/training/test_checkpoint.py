@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from sparring.evaluation.ranking import evaluate
 from sparring.experiments.config import load_graph
 from sparring.experiments.run import Run, run
-from sparring.training import CheckpointError, checkpoint, conversion
-from sparring.training.conversion import FormerNames
+from sparring.training import CheckpointError, checkpoint
+from sparring.training.conversion import FormerNames, convert_modules
 
 numbers = st.one_of(
     st.none(),
@@ -215,14 +215,14 @@ def test_a_later_format_is_refused_with_the_way_out(tmp_path, monkeypatch):
 
 def test_modules_are_found_by_an_entry_that_only_their_class_had():
     state = {"a.x": 1, "a.old.w": 2, "a.old.b": 3, "old.w": 4, "a.b.x": 5, "a.b.older": 6}
-    current = conversion._convert_modules(state, FormerNames("x", {"old": "new"}))
+    current = convert_modules(state, [FormerNames("x", {"old": "new"})])
     assert current == {"a.x": 1, "a.new.w": 2, "a.new.b": 3, "old.w": 4, "a.b.x": 5, "a.b.older": 6}
     assert list(current.values()) == [1, 2, 3, 4, 5, 6]
 
 
 def test_extra_state_is_converted_at_any_depth():
     state = {"x": 0, "_extra_state": {"old": {"old": 1, "kept": 2}}, "a._extra_state": {"old": 3}}
-    current = conversion._convert_modules(state, FormerNames("x", extra={"old": "new"}))
+    current = convert_modules(state, [FormerNames("x", extra={"old": "new"})])
     assert current["_extra_state"] == {"new": {"new": 1, "kept": 2}}
     assert current["a._extra_state"] == {"old": 3}
 

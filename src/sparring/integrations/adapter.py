@@ -15,6 +15,8 @@ from sparring.data.graph import TrainGraph
 from sparring.losses import Loss
 from sparring.models import KGEModel
 from sparring.samplers.base import NegativeSampler
+from sparring.training.checkpoint import FORMAT
+from sparring.training.conversion import convert_modules
 
 CHUNK = 2**17  # triples that the model of the host library scores in one call
 ScoreTriples = Callable[[Tensor, Tensor], Tensor]
@@ -196,14 +198,20 @@ class Adapter:
         if self.sampler is None:
             return self.pending_state or {}
         self.flush()
-        return {"sampler": self.sampler.state_dict(), "rng": self.rng.get_state()}
+        return {
+            "format": FORMAT,
+            "sampler": self.sampler.state_dict(),
+            "rng": self.rng.get_state(),
+        }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore the state, at once or as soon as a graph is bound."""
         if self.sampler is None:
             self.pending_state = state
         elif state:
-            self.sampler.load_state_dict(state["sampler"])
+            current = "format" in state  # states of format 1 did not say so
+            sampler = state["sampler"] if current else convert_modules(state["sampler"])
+            self.sampler.load_state_dict(sampler)
             self.rng.set_state(state["rng"])
 
 

@@ -1,7 +1,7 @@
 """Checkpoints of format 1 under current names: the one table of names that have changed since."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -48,6 +48,38 @@ MODULES = {
     "RuleModel": FormerNames("log_sharpness", {"log_sharpness": "log_inverse_temperature"}),
     "EANS": FormerNames("place", {"place": "position"}),
     "FalseNegativeWeighting": FormerNames(r"doubt\..+", {"doubt": "estimator"}),
+    "NSGenerator": FormerNames(
+        "sharpness",
+        {
+            "proposal": "student",
+            "codes": "index",
+            "missing": "classifier",
+            "sharpness": "inverse_temperature",
+            "lesson": "last_loss",
+        },
+    ),
+    "InvertedMultiIndex": FormerNames(
+        "near",
+        {
+            "near": "codebook_1",
+            "far": "codebook_2",
+            "sum_near": "sum_1",
+            "sum_far": "sum_2",
+            "upto": "cumulative",
+        },
+        {"place": "position"},
+    ),
+    "MIDX": FormerNames(
+        "_extra_state",
+        extra={
+            "drawn": "steps",
+            "index": "cells",
+            "codes 0": "codebook_1",
+            "codes 1": "codebook_2",
+            "centre": "center",
+            "start": "first",
+        },
+    ),
 }
 CHECKPOINT = {"batch": "batch_size"}
 
@@ -55,13 +87,20 @@ CHECKPOINT = {"batch": "batch_size"}
 def convert(state: Mapping[str, Any]) -> dict[str, Any]:
     """The state of a checkpoint of format 1 under current names, in the same order."""
     current = {CHECKPOINT.get(name, name): value for name, value in state.items()}
-    if "step" in current:
-        for former in MODULES.values():
-            current["step"] = _convert_modules(current["step"], former)
+    return current | {"step": convert_modules(current["step"])} if "step" in current else current
+
+
+def convert_modules(
+    state: Mapping[str, Any], modules: Iterable[FormerNames] = tuple(MODULES.values())
+) -> dict[str, Any]:
+    """The `state_dict` of a module, as a checkpoint of format 1 holds it, under current names."""
+    current = dict(state)
+    for former in modules:
+        current = _convert(current, former)
     return current
 
 
-def _convert_modules(state: Mapping[str, Any], former: FormerNames) -> dict[str, Any]:
+def _convert(state: Mapping[str, Any], former: FormerNames) -> dict[str, Any]:
     marker = re.compile(rf"(|.*\.){former.marker}")
     prefixes = {found[1] for key in state if (found := marker.fullmatch(key))}
     current = dict(state)
