@@ -47,7 +47,7 @@ def load_benchmark(
 @cache
 def downloads() -> dict[str, dict[str, str]]:
     """Source and checksums of each benchmark that can be downloaded."""
-    return tomllib.loads(Path(__file__).with_suffix(".toml").read_text())
+    return tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8"))
 
 
 def _found(name: str) -> Path | None:

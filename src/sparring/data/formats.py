@@ -14,6 +14,7 @@ from io import BufferedReader, BytesIO, RawIOBase
 from itertools import chain, islice
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import polars as pl
 import zstandard
@@ -304,7 +305,7 @@ def _between_nodes(
         report(Diagnostic(str(path), problem, hint, first, literals, "note"))
 
 
-def _name(rdf: ModuleType, node) -> str:
+def _name(rdf: ModuleType, node: Any) -> str:
     return f"_:{node.value}" if isinstance(node, rdf.BlankNode) else node.value
 
 
@@ -317,7 +318,7 @@ class _Unpacked(RawIOBase):
     def readable(self) -> bool:
         return True
 
-    def readinto(self, buffer) -> int:
+    def readinto(self, buffer: Any) -> int:
         if not self.rest:
             self.rest = memoryview(next(self.pieces, b""))
         taken = self.rest[: len(buffer)]

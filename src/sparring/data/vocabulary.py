@@ -3,6 +3,7 @@
 import difflib
 import hashlib
 from collections.abc import Iterator, Sequence
+from typing import overload
 
 import polars as pl
 import torch
@@ -48,7 +49,13 @@ class Vocabulary(Sequence[str]):
     def __len__(self) -> int:
         return len(self.names)
 
-    def __getitem__(self, index):
+    @overload
+    def __getitem__(self, index: int) -> str: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> tuple[str, ...]: ...
+
+    def __getitem__(self, index: int | slice) -> str | tuple[str, ...]:
         picked = self.names[index]
         return tuple(picked) if isinstance(picked, pl.Series) else picked
 
