@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+import sparring.generators  # noqa: F401  (registers its parts)
 from sparring.losses import LOSSES
 from sparring.samplers import ESTIMATORS, SAMPLERS
 
