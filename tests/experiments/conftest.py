@@ -7,7 +7,8 @@ import torch
 from typer.testing import CliRunner
 
 from sparring.experiments.cli import app
-from sparring.experiments.config import GraphSource, check_config, load_graph
+from sparring.experiments.config import check_config
+from sparring.experiments.graphs import GraphSource, load_graph
 from sparring.experiments.run import Run, run
 
 ENTITIES = 24

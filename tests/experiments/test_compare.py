@@ -5,13 +5,13 @@ from dataclasses import replace
 
 import pytest
 
-from sparring.experiments.compare import check_comparison, compare, over_seeds, read_comparison
+from sparring.experiments.compare import check_comparison, compare, mean_over_seeds, read_comparison
 from sparring.experiments.run import Run, RunError
 from sparring.registry import ConfigError
 
 
 def two_samplers(small):
-    variants = {"uniform": {}, "popular": {"sampler": {"name": "popular", "k": 4}}}
+    variants = {"uniform": {}, "popularity": {"sampler": {"name": "popularity", "k": 4}}}
     train = {**small["train"], "epochs": 2}
     return {**small, "train": train, "compare": {"seeds": [0, 1], "variants": variants}}
 
@@ -55,11 +55,11 @@ def with_compare(tables, **changes):
 
 
 class Stop:
-    def __init__(self, fit):
-        self.fit = fit
+    def __init__(self, trainer):
+        self.trainer = trainer
 
     def __call__(self, record):
-        self.fit.stop()
+        self.trainer.stop()
 
     def close(self):
         pass
@@ -67,16 +67,20 @@ class Stop:
 
 def test_a_plan_is_read_from_a_file(both, write):
     plan = read_comparison(write(both, "two.toml"))
-    assert (plan.name, plan.seeds, list(plan.variants)) == ("two", (0, 1), ["uniform", "popular"])
+    assert (plan.name, plan.seeds, list(plan.variants)) == (
+        "two",
+        (0, 1),
+        ["uniform", "popularity"],
+    )
 
 
 def test_variants_differ_where_they_say(plan):
     names = [plan.config(label, 0).parts["sampler"]["name"] for label in plan.variants]
-    assert names == ["uniform", "popular"]
+    assert names == ["uniform", "popularity"]
 
 
 def test_seeds_reach_the_configuration(plan):
-    assert plan.config("popular", 1).general.seed == 1
+    assert plan.config("popularity", 1).general.seed == 1
 
 
 def test_overrides_hold_for_all_variants(both, write):
@@ -86,7 +90,7 @@ def test_overrides_hold_for_all_variants(both, write):
 
 
 def test_a_mistake_names_file_and_variant(both, write):
-    both["compare"]["variants"]["popular"]["sampler"]["kk"] = 3
+    both["compare"]["variants"]["popularity"]["sampler"]["kk"] = 3
     with pytest.raises(ConfigError, match=r"two\.toml: \[compare.variants.popular\] \[sampler\] "):
         read_comparison(write(both, "two.toml"))
 
@@ -130,8 +134,8 @@ def test_every_variant_is_trained_under_every_seed(compared):
     assert [(r["sampler"], r["seed"]) for r in results] == [
         ("uniform", 0),
         ("uniform", 1),
-        ("popular", 0),
-        ("popular", 1),
+        ("popularity", 0),
+        ("popularity", 1),
     ]
 
 
@@ -141,8 +145,8 @@ def test_the_numbers_are_kept_in_the_folder(compared):
 
 def test_the_difference_is_that_of_the_means(compared):
     found = compared.numbers()["variants"]
-    gap = found["popular"]["mrr"]["mean"] - found["uniform"]["mrr"]["mean"]
-    assert found["popular"]["difference"]["difference"] == pytest.approx(gap)
+    gap = found["popularity"]["mrr"]["mean"] - found["uniform"]["mrr"]["mean"]
+    assert found["popularity"]["difference"]["difference"] == pytest.approx(gap)
 
 
 def test_the_first_variant_has_no_difference(compared):
@@ -150,12 +154,12 @@ def test_the_first_variant_has_no_difference(compared):
 
 
 def test_every_run_is_audited(compared):
-    folder = compared.runs["popular"][1].folder
+    folder = compared.runs["popularity"][1].folder
     assert json.loads((folder / "audit.json").read_text())["sampler"] == "Popularity"
 
 
 def test_every_run_shows_negatives(compared):
-    folder = compared.runs["popular"][1].folder
+    folder = compared.runs["popularity"][1].folder
     assert len(json.loads((folder / "negatives.json").read_text())) == 6
 
 
@@ -168,15 +172,15 @@ def test_further_truths_reach_the_audit(both, tmp_path):
 
 
 def test_finished_runs_are_kept(plan, compared):
-    def trained(label, seed, fit):
+    def trained(label, seed, trainer):
         raise AssertionError(label)
 
-    assert compare(plan, compared.folder, listeners=trained).numbers() == compared.numbers()
+    assert compare(plan, compared.folder, callbacks=trained).numbers() == compared.numbers()
 
 
 def test_a_stopped_comparison_goes_on_to_the_same_numbers(plan, compared, tmp_path):
     folder = tmp_path / "broken"
-    assert compare(plan, folder, listeners=lambda label, seed, fit: [Stop(fit)]) is None
+    assert compare(plan, folder, callbacks=lambda label, seed, trainer: [Stop(trainer)]) is None
     ours, theirs = compare(plan, folder).numbers(), compared.numbers()
     assert [v["mrr"] for v in ours["variants"].values()] == [
         v["mrr"] for v in theirs["variants"].values()
@@ -184,65 +188,65 @@ def test_a_stopped_comparison_goes_on_to_the_same_numbers(plan, compared, tmp_pa
 
 
 def test_a_changed_variant_is_refused(both, compared):
-    both["compare"]["variants"]["popular"]["sampler"]["k"] = 5
+    both["compare"]["variants"]["popularity"]["sampler"]["k"] = 5
     with pytest.raises(RunError, match=r"holds another run, which differs in sampler; add --fresh"):
         compare(check_comparison("two", both), compared.folder)
 
 
 def test_a_changed_variant_is_trained_anew_where_asked(both, compared):
-    both["compare"]["variants"]["popular"]["sampler"]["k"] = 5
+    both["compare"]["variants"]["popularity"]["sampler"]["k"] = 5
     again = compare(check_comparison("two", both), compared.folder, fresh=True)
-    assert [run.result()["k"] for run in again.runs["popular"]] == [5, 5]
+    assert [run.result()["k"] for run in again.runs["popularity"]] == [5, 5]
 
 
 def test_variants_that_did_not_change_are_kept_then(both, compared):
-    both["compare"]["variants"]["popular"]["sampler"]["k"] = 5
+    both["compare"]["variants"]["popularity"]["sampler"]["k"] = 5
     trained = set()
 
-    def told(label, seed, fit):
+    def callbacks(label, seed, trainer):
         trained.add(label)
         return []
 
-    compare(check_comparison("two", both), compared.folder, fresh=True, listeners=told)
-    assert trained == {"popular"}
+    compare(check_comparison("two", both), compared.folder, fresh=True, callbacks=callbacks)
+    assert trained == {"popularity"}
 
 
 def test_a_variant_that_cannot_be_built_is_refused_before_any_is_trained(both, tmp_path):
-    both["compare"]["variants"]["popular"]["sampler"]["k"] = 0
+    both["compare"]["variants"]["popularity"]["sampler"]["k"] = 0
     with pytest.raises(ConfigError, match="a sampler must offer at least one candidate"):
         compare(check_comparison("two", both), tmp_path / "runs")
     assert not (tmp_path / "runs").exists()
 
 
 def test_the_spread_is_the_sample_standard_deviation():
-    assert over_seeds([1.0, 2.0, 4.0])["spread"] == statistics.stdev([1.0, 2.0, 4.0])
+    assert mean_over_seeds([1.0, 2.0, 4.0])["spread"] == statistics.stdev([1.0, 2.0, 4.0])
 
 
 def test_one_seed_has_no_spread():
-    assert over_seeds([1.0]) == {"mean": 1.0, "spread": None, "each": [1.0]}
+    assert mean_over_seeds([1.0]) == {"mean": 1.0, "spread": None, "each": [1.0]}
 
 
 @pytest.fixture
-def told(command, both, write, compared):
+def callbacks(command, both, write, compared):
     """What the command says of the finished comparison."""
     return command("compare", write(both, "two.toml"), "--folder", "runs", "--quiet")
 
 
-def test_the_command_writes_a_report(told, compared):
-    assert told.stdout.endswith("report: runs/report.html\n")
+def test_the_command_writes_a_report(callbacks, compared):
+    assert callbacks.stdout.endswith("report: runs/report.html\n")
     assert (compared.folder / "report.html").read_text().lstrip().startswith("<!")
 
 
-def test_the_command_prints_a_row_per_variant(told):
-    assert "circle (test), 2 seeds" in told.stdout
-    rows = [row.split()[0] for row in told.stdout.splitlines() if "±" in row]
-    assert rows == ["uniform", "popular"]
+def test_the_command_prints_a_row_per_variant(callbacks):
+    assert "circle (test), 2 seeds" in callbacks.stdout
+    rows = [row.split()[0] for row in callbacks.stdout.splitlines() if "±" in row]
+    assert rows == ["uniform", "popularity"]
 
 
 def test_the_command_tells_how_to_go_on(command, both, write, monkeypatch):
-    watch = lambda fit, *rest, **options: [Stop(fit)]
-    monkeypatch.setattr("sparring.experiments.callbacks.watchers", watch)
-    told = command("compare", write(both, "two.toml"), "--set", "seed=4")
-    assert told.exit_code == 130
-    assert "stopped; to go on: sparring compare " in told.stderr
-    assert told.stderr.endswith("two.toml --folder runs/two --set seed=4\n")
+    watch = lambda trainer, *rest, **options: [Stop(trainer)]
+    monkeypatch.setattr("sparring.experiments.callbacks.progress_callbacks", watch)
+    callbacks = command("compare", write(both, "two.toml"), "--set", "seed=4")
+    assert callbacks.exit_code == 130
+    assert "stopped; to continue: sparring compare " in callbacks.stderr
+    assert callbacks.stderr.endswith("two.toml --folder runs/two --set seed=4\n")

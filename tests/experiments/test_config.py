@@ -162,7 +162,7 @@ def test_threads_are_not_negative(tables):
 
 
 def test_a_graph_must_be_named(tables):
-    refused({**tables, "graph": {}}, r"\[graph\] say which graph: name = \"atlas\" or path")
+    refused({**tables, "graph": {}}, r"\[graph\] no graph is given; set name = \"atlas\" or path")
 
 
 def test_merging_keeps_what_is_not_overridden():

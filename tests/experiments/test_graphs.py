@@ -1,6 +1,6 @@
 import pytest
 
-from sparring.experiments.config import GraphSource, load_graph
+from sparring.experiments.graphs import GraphSource, load_graph
 
 
 def test_a_folder_is_read_with_its_own_splits(circle):
@@ -24,5 +24,5 @@ def test_atlas_comes_with_the_package():
 
 
 def test_a_graph_must_be_named():
-    with pytest.raises(ValueError, match="say which graph"):
+    with pytest.raises(ValueError, match="no graph is given"):
         GraphSource()

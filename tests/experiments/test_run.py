@@ -10,7 +10,7 @@ from sparring.experiments.run import (
     RunError,
     as_record,
     assemble,
-    judge,
+    evaluate_split,
     prepare,
     run,
 )
@@ -21,19 +21,19 @@ from sparring.training import CheckpointError, DivergedError, checkpoint
 class StopAt:
     """Asks to stop once so many steps are done."""
 
-    def __init__(self, fit, step):
-        self.fit, self.step = fit, step
+    def __init__(self, trainer, step):
+        self.trainer, self.step = trainer, step
 
     def __call__(self, record):
         if record.step >= self.step:
-            self.fit.stop()
+            self.trainer.stop()
 
     def close(self):
         pass
 
 
 def stopped_at(step):
-    return lambda fit: [StopAt(fit, step)]
+    return lambda trainer: [StopAt(trainer, step)]
 
 
 def changed(tables, **parts):
@@ -42,8 +42,10 @@ def changed(tables, **parts):
 
 def test_a_run_reports_what_it_trained_and_how_well(config, tmp_path):
     result = run(config, tmp_path / "run")
-    told = {name: result[name] for name in ("dataset", "model", "dim", "sampler", "k", "epochs")}
-    assert told == {
+    reported = {
+        name: result[name] for name in ("dataset", "model", "dim", "sampler", "k", "epochs")
+    }
+    assert reported == {
         "dataset": "circle",
         "model": "distmult",
         "dim": 8,
@@ -75,7 +77,7 @@ def test_the_log_is_kept_in_the_folder(finished):
 
 
 def test_the_result_in_parts_is_kept_in_the_folder(finished):
-    overall = next(row for row in finished.parts().rows if row.group == "overall")
+    overall = next(row for row in finished.breakdown().rows if row.group == "overall")
     assert overall.mrr == pytest.approx(finished.result()["mrr"])
 
 
@@ -98,7 +100,7 @@ def test_another_seed_gives_other_parameters(tables, config, graph):
 @pytest.mark.parametrize("step", [2, 4, 9])
 def test_a_resumed_run_is_bit_for_bit_the_unbroken_one(config, finished, tmp_path, step):
     folder = tmp_path / "broken"
-    assert run(config, folder, listeners=stopped_at(step)) is None
+    assert run(config, folder, callbacks=stopped_at(step)) is None
     result = run(config, folder, resume=True)
     assert result["mrr"] == finished.result()["mrr"]
     one, other = (checkpoint.load(at, "last") for at in (folder, finished.folder))
@@ -108,14 +110,14 @@ def test_a_resumed_run_is_bit_for_bit_the_unbroken_one(config, finished, tmp_pat
 
 def test_a_resumed_log_is_that_of_the_unbroken_run(config, finished, tmp_path):
     folder = tmp_path / "broken"
-    run(config, folder, listeners=stopped_at(5))
+    run(config, folder, callbacks=stopped_at(5))
     run(config, folder, resume=True)
     kept = [{**row, "cpu_seconds": 0} for row in Run(folder).log() if row["kind"] != "end"]
     assert kept == [{**row, "cpu_seconds": 0} for row in finished.log() if row["kind"] != "end"]
 
 
 def test_a_stopped_run_has_no_result(config, tmp_path):
-    run(config, tmp_path / "run", listeners=stopped_at(3))
+    run(config, tmp_path / "run", callbacks=stopped_at(3))
     with pytest.raises(RunError, match=r"has no result\.json: the run is not finished"):
         Run(tmp_path / "run").result()
 
@@ -131,7 +133,7 @@ def test_resuming_a_finished_run_changes_nothing(config, finished):
 
 
 def test_a_run_is_not_overwritten(config, finished):
-    with pytest.raises(RunError, match="holds a run already; add --resume to go on with it"):
+    with pytest.raises(RunError, match="holds a run already; add --resume to continue it"):
         run(config, finished.folder)
 
 
@@ -190,26 +192,26 @@ def test_a_diverging_run_fails_with_the_remedy(tables, tmp_path):
 
 def test_a_trained_model_is_that_of_the_best_epoch(config, finished, graph):
     best = checkpoint.load(finished.folder, "best")["step"]["model.entity.weight"]
-    assert torch.equal(finished.trained(config, graph).model.entity.weight, best)
+    assert torch.equal(finished.load_step(config, graph).model.entity.weight, best)
 
 
 def test_without_validation_the_last_epoch_counts(tables, tmp_path, graph):
     config = changed(tables, train={**tables["train"], "validate_every": 0})
     run(config, tmp_path / "run", graph=graph)
     last = checkpoint.load(tmp_path / "run", "last")["step"]["model.entity.weight"]
-    assert torch.equal(Run(tmp_path / "run").trained(config, graph).model.entity.weight, last)
+    assert torch.equal(Run(tmp_path / "run").load_step(config, graph).model.entity.weight, last)
 
 
 def test_a_run_that_was_never_saved_has_no_trained_model(config, finished, graph):
     for name in ("best.json", "last.json"):
         (finished.folder / name).unlink()
     with pytest.raises(CheckpointError, match=r"there is no checkpoint .*last\.json"):
-        finished.trained(config, graph)
+        finished.load_step(config, graph)
 
 
 def test_a_trained_model_is_not_used_on_another_graph(config, finished, other_graph):
-    with pytest.raises(RunError, match="restore the old files, or train anew"):
-        finished.trained(config, other_graph)
+    with pytest.raises(RunError, match="restore the old files, or train again"):
+        finished.load_step(config, other_graph)
 
 
 def test_a_record_begins_with_what_is_quoted(finished):
@@ -226,8 +228,8 @@ def test_a_record_holds_all_of_the_result(finished):
 
 
 def test_a_prepared_training_has_no_graph_beyond_the_training_view(config, tmp_path, graph):
-    fit = prepare(config, graph, tmp_path)
-    assert torch.equal(fit.triples, graph.train)
+    trainer = prepare(config, graph, tmp_path)
+    assert torch.equal(trainer.triples, graph.train)
 
 
 def test_the_graph_is_described_in_the_folder(finished):
@@ -265,7 +267,7 @@ def on_gpu(tables, monkeypatch):
 
 def test_a_run_resumed_on_a_gpu_is_bit_for_bit_the_unbroken_one(on_gpu, tmp_path):
     run(on_gpu, tmp_path / "whole")
-    assert run(on_gpu, tmp_path / "broken", listeners=stopped_at(5)) is None
+    assert run(on_gpu, tmp_path / "broken", callbacks=stopped_at(5)) is None
     run(on_gpu, tmp_path / "broken", resume=True)
     one, other = (checkpoint.load(tmp_path / name, "last")["step"] for name in ("whole", "broken"))
     for name in filter(lambda name: isinstance(one[name], torch.Tensor), one):
@@ -276,5 +278,5 @@ def test_what_a_gpu_trained_is_ranked_alike_on_the_processor(on_gpu, graph, tmp_
     result = run(on_gpu, tmp_path / "run")
     made = Run(tmp_path / "run")
     config = made.config(["device=cpu"])
-    again = judge(made.trained(config, graph).model, graph, config)
+    again = evaluate_split(made.load_step(config, graph).model, graph, config)
     assert again.mrr() == pytest.approx(result["mrr"], abs=1e-3)

@@ -1,4 +1,4 @@
-"""What the sampler of an experiment offers: audited, and to a few test queries in words."""
+"""Audit the sampler of an experiment, and show its negatives for a few queries in words."""
 
 from typing import Any
 
@@ -20,7 +20,7 @@ DRAWS, MOST_BATCHES, MOST_SCORES = 2**18, 32, 2**22
 MARKS = ("", "known", "withheld", "answer")
 
 
-def audited(
+def audit_sampler(
     step: TrainingStep,
     graph: KnowledgeGraph,
     config: Config,
@@ -31,8 +31,8 @@ def audited(
     """Audit the sampler on batches like those of its training, under the experiment's seed.
 
     Args:
-        model: judges how hard the negatives are; see `audit`.
-        extra_true: further facts, known from elsewhere.
+        model: scores the negatives, to measure how hard they are; see `audit`.
+        extra_true: true triples that are in no split, as ids.
     """
     batch = min(config.train.batch_size, len(graph.train))
     return audit(
@@ -47,7 +47,7 @@ def audited(
     )
 
 
-def examples(
+def example_negatives(
     step: TrainingStep,
     graph: KnowledgeGraph,
     config: Config,
@@ -56,31 +56,35 @@ def examples(
     queries: int = 6,
     candidates: int = 12,
 ) -> list[dict[str, Any]]:
-    """Negatives for a few queries that were judged, those most plausible to the model first.
+    """Negatives for a few queries of the evaluated split, those with the highest scores first.
 
-    The queries are the same for every sampler and seed. Each is a dict of its `anchor`,
-    `relation` and `answer` by label; what is `asked` for, "tail" or "head"; how many candidates
-    were `drawn`, and how many of them are `known` and `withheld`; and the `candidates`. Each
-    candidate is a dict of its `entity` by label; its `mark`, "known" for a training fact,
-    "withheld" for a fact that training does not see, "answer" for the query's own answer, else
-    empty; whether it `counts`; and its `score`.
+    The queries are the same for every sampler and seed.
 
     Args:
-        extra_true: further facts, known from elsewhere.
+        extra_true: true triples that are in no split, as ids.
         queries, candidates: how many of each to show, at most.
+
+    Returns:
+        One dict per query: its `anchor`, `relation` and `answer` by label; what is `asked` for,
+        "tail" or "head"; how many candidates were `drawn`, and how many of them are `known` and
+        `withheld`; and the `candidates`. A candidate is a dict of its `entity` by label; its
+        `mark`, "known" for a training fact, "withheld" for another fact, "answer" for the query's
+        own answer, else empty; whether it `counts` in the loss; and its `score`.
     """
     device = step_device(step)
     batch = min(config.train.batch_size, len(graph.train))
-    judged = getattr(graph, config.evaluate.split)
-    order = torch.randperm(len(judged), generator=Seeds(0).fresh("examples"))
-    triples = judged[order.repeat(-(-batch // len(order)))[:batch]].to(device)
+    evaluated = getattr(graph, config.evaluate.split)
+    order = torch.randperm(len(evaluated), generator=Seeds(0).fresh("examples"))
+    triples = evaluated[order.repeat(-(-batch // len(order)))[:batch]].to(device)
     rng = Seeds(config.general.seed).fresh("examples", device)
-    asked = tail_and_head_queries(triples, len(graph.relations))
-    shown = range(min(queries, len(judged), batch))
-    rows = torch.tensor([i + batch * (i % 2) for i in shown], device=device)  # take turns
+    both = tail_and_head_queries(triples, len(graph.relations))
+    shown = range(min(queries, len(evaluated), batch))
+    rows = torch.tensor(
+        [i + batch * (i % 2) for i in shown], device=device
+    )  # tails and heads in turn
     with torch.no_grad():
-        drawn = step.sampler.sample(asked, step.model(asked), rng)
-        some, ids = asked[rows], ungroup(drawn.ids, len(asked))[rows]
+        drawn = step.sampler.sample(both, step.model(both), rng)
+        some, ids = both[rows], ungroup(drawn.ids, len(both))[rows]
         score = step.model(some)(ids)
     mark = marks(some, ids, graph, extra_true)
     hardest = score.argsort(1, descending=True)[:, :candidates]
@@ -110,7 +114,7 @@ def marks(
     graph: KnowledgeGraph,
     extra_true: Int[Tensor, "X 3"] | None = None,
 ) -> Int[Tensor, "B K"]:
-    """What is known about each candidate, as a position in `MARKS`."""
+    """What is known about each candidate, as an index into `MARKS`."""
     everything = [
         graph.train,
         graph.valid,
@@ -120,14 +124,14 @@ def marks(
     sizes = len(graph.entities), len(graph.relations)
     true, known = (TripleIndex(torch.cat(parts), *sizes) for parts in (everything, [graph.train]))
     mark = torch.zeros_like(ids)
-    for place, facts in ((2, true), (1, known)):
-        mark[facts.to(ids.device).contains(queries, ids)] = place
-    mark[ids == queries.answer.unsqueeze(1)] = 3
+    for name, facts in (("withheld", true), ("known", known)):
+        mark[facts.to(ids.device).contains(queries, ids)] = MARKS.index(name)
+    mark[ids == queries.answer.unsqueeze(1)] = MARKS.index("answer")
     return mark
 
 
 def step_device(step: TrainingStep) -> torch.device:
-    """Where the parameters are."""
+    """The device of the parameters."""
     return next(step.parameters()).device
 
 

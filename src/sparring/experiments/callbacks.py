@@ -1,34 +1,36 @@
-"""Who hears about a training's progress: a log file, TensorBoard, a progress bar."""
+"""Callbacks for the progress of a training: a log file, TensorBoard, a progress bar."""
 
 import json
+from contextlib import suppress
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from sparring.extras import MissingExtraError, optional
 from sparring.training import Record, Trainer
 
 
 @runtime_checkable
-class Listener(Protocol):
-    """Told of every record in order, then closed."""
+class Callback(Protocol):
+    """Called with every record in order, then closed."""
 
     def __call__(self, record: Record) -> None: ...
 
     def close(self) -> None:
-        """Finish what was begun."""
+        """Release what the callback holds."""
 
 
 class JsonLines:
     """One JSON object per record, appended to a file.
 
     Args:
-        after: step of the checkpoint that training goes on from; later lines are dropped,
-            because they are about to be written again.
+        after: step of the checkpoint that training resumes from; later lines are dropped,
+            because training writes them again.
     """
 
-    def __init__(self, path: Path, after: int = 0):
+    def __init__(self, path: Path, after: int = 0) -> None:
         lines = path.read_text().splitlines() if path.exists() and after else []
         kept = [line for line in lines if _before(line, after)]
         path.write_text("".join(f"{line}\n" for line in kept))
@@ -51,7 +53,7 @@ class JsonLines:
 
 
 def _before(line: str, step: int) -> bool:
-    """Does a line tell of training up to a step?"""
+    """Whether a line of the log is about training up to a step."""
     try:
         row = json.loads(line)
     except ValueError:  # cut short by a crash
@@ -64,9 +66,13 @@ class TensorBoard:
 
     Args:
         after: as in `JsonLines`.
+
+    Raises:
+        MissingExtraError: if TensorBoard is not installed.
     """
 
-    def __init__(self, folder: Path, after: int = 0):
+    def __init__(self, folder: Path, after: int = 0) -> None:
+        optional("tensorboard", extra="tensorboard", purpose="the log for TensorBoard")
         # imported here: it takes a second, and most commands do not need it
         from torch.utils.tensorboard.writer import SummaryWriter
 
@@ -82,12 +88,13 @@ class TensorBoard:
         self.writer.close()
 
 
-class Bar:
+class ProgressBar:
     """A progress bar with loss, last validation MRR, triples per second and time left.
 
     Args:
-        steps: of the whole training; `done` of them before.
+        steps: update steps of the whole training.
         batch: triples per step.
+        done: update steps before this start.
         keep: leave the full bar on the screen.
     """
 
@@ -100,7 +107,7 @@ class Bar:
         batch: int,
         done: int = 0,
         keep: bool = True,
-    ):
+    ) -> None:
         self.batch = batch
         self.progress = Progress(
             TextColumn("[bold]{task.description}"),
@@ -135,13 +142,15 @@ class Bar:
         self.progress.stop()
 
 
-def watchers(
-    fit: Trainer, console: Console | None, name: str, *, keep: bool = True
-) -> list[Listener]:
-    """TensorBoard in the folder of a training and, given a console, a progress bar there."""
-    done = fit.progress.step
-    told: list[Listener] = [TensorBoard(fit.folder / "tensorboard", after=done)]
+def progress_callbacks(
+    trainer: Trainer, console: Console | None, name: str, *, keep: bool = True
+) -> list[Callback]:
+    """A log for TensorBoard if it is installed and, given a console, a progress bar there."""
+    done = trainer.progress.step
+    callbacks: list[Callback] = []
+    with suppress(MissingExtraError):
+        callbacks.append(TensorBoard(trainer.folder / "tensorboard", after=done))
     if console is not None:
-        bar = Bar(console, name, steps=fit.steps, batch=fit.batch_size, done=done, keep=keep)
-        told.append(bar)
-    return told
+        sizes = {"steps": trainer.steps, "batch": trainer.batch_size, "done": done}
+        callbacks.append(ProgressBar(console, name, **sizes, keep=keep))
+    return callbacks

@@ -1,6 +1,7 @@
 """The `sparring` command; each subcommand is a file in `commands`.
 
-Nothing here imports PyTorch, so that `sparring --help` answers at once."""
+Nothing here imports PyTorch, so `sparring --help` prints at once.
+"""
 
 import logging
 import os
@@ -26,12 +27,12 @@ app = typer.Typer(
 )
 
 
-def show_version(asked: bool) -> bool:
-    """Print the version and leave, if asked to."""
-    if asked:
+def show_version(requested: bool) -> bool:
+    """Print the version and exit, if requested."""
+    if requested:
         line(f"sparring {version('sparring')}")
         raise typer.Exit
-    return asked
+    return requested
 
 
 def show_warning(message: Warning | str, category: type[Warning], *place: object) -> None:
@@ -49,10 +50,10 @@ def sparring(
         ),
     ] = False,
     debug: Annotated[
-        bool, typer.Option("--debug", help="Show the traceback of any mistake.")
+        bool, typer.Option("--debug", help="Show the traceback of any error.")
     ] = False,
-):
-    """Train knowledge graph completion models against good opponents."""
+) -> None:
+    """Train knowledge graph completion models with hard negatives, and evaluate them."""
     handler = RichHandler(console=err, show_time=False, show_path=False)
     logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[handler])
     if not debug:
@@ -71,6 +72,6 @@ app.command("list")(listing.list_parts)
 
 
 def main() -> None:
-    """Run the command line; parts outside the library are found in the working directory."""
+    """Run the command line; modules in the working directory can be imported."""
     sys.path.insert(0, os.getcwd())
     app()

@@ -1,4 +1,4 @@
-"""Several samplers side by side: the same experiment, one part changed, over the same seeds."""
+"""Compare variants of one experiment over the same seeds."""
 
 import dataclasses
 import re
@@ -13,15 +13,23 @@ from typing import Any
 from sparring.data.graph import KnowledgeGraph
 from sparring.data.read import read_triples
 from sparring.evaluation.breakdown import paired_difference
-from sparring.experiments.audit_run import audited, examples
-from sparring.experiments.callbacks import Listener
-from sparring.experiments.config import PARTS, Config, check_config, load_graph, merged, read_tables
+from sparring.experiments.audit_run import audit_sampler, example_negatives
+from sparring.experiments.callbacks import Callback
+from sparring.experiments.config import (
+    PARTS,
+    Config,
+    check_config,
+    merged,
+    read_tables,
+    with_current_sections,
+)
+from sparring.experiments.graphs import load_graph
 from sparring.experiments.run import (
     Run,
     RunError,
     assemble,
-    differences,
-    other_graph,
+    config_changes,
+    graph_changes,
     run,
     write_json,
 )
@@ -37,9 +45,11 @@ class ComparisonPlan:
     """What to train: every variant under every seed.
 
     Attributes:
+        name: the stem of the file.
+        seeds: of each variant.
         variants: the configuration of each label, in the order of the file; the first one is
-            what the others are measured against.
-        extra: file of further true triples, for the audit; empty for none.
+            the baseline.
+        extra: file of true triples that are in no split, for the audit; empty for none.
     """
 
     name: str
@@ -63,7 +73,7 @@ class Comparison:
     """Finished runs, by variant and in the order of the plan's seeds.
 
     The folder holds `comparison.json`, which is `numbers()`, and each run in
-    `<label>/seed-<n>`, with `audit.json` and `negatives.json` beside what every run leaves.
+    `<label>/seed-<n>`, with `audit.json` and `negatives.json` next to the files of every run.
     """
 
     folder: Path
@@ -72,7 +82,7 @@ class Comparison:
     runs: Mapping[str, list[Run]]
 
     def numbers(self) -> dict[str, Any]:
-        """Each variant's measures over seeds, and its distance from the first variant."""
+        """Each variant's metrics over seeds, and its difference from the baseline."""
         results = {label: [run.result() for run in runs] for label, runs in self.runs.items()}
         return {
             "name": self.plan.name,
@@ -84,7 +94,7 @@ class Comparison:
             "variants": {
                 label: {
                     **{name: found[0][name] for name in ("sampler", "k", "scored_per_query")},
-                    **{name: over_seeds([row[name] for row in found]) for name in COMPARED},
+                    **{name: mean_over_seeds([row[name] for row in found]) for name in COMPARED},
                     "difference": None if label == self.plan.baseline else self.difference(label),
                 }
                 for label, found in results.items()
@@ -92,7 +102,7 @@ class Comparison:
         }
 
     def difference(self, label: str) -> dict[str, float]:
-        """MRR of a variant minus that of the first one, with its bootstrap interval."""
+        """MRR of a variant minus that of the baseline, with its bootstrap interval."""
         ours, theirs = (
             [run.ranks() for run in self.runs[name]] for name in (label, self.plan.baseline)
         )
@@ -104,15 +114,16 @@ def compare(
     folder: Path,
     *,
     fresh: bool = False,
-    listeners: Callable[[str, int, Trainer], Sequence[Listener]] = lambda label, seed, fit: (),
+    callbacks: Callable[[str, int, Trainer], Sequence[Callback]] = lambda label, seed, trainer: (),
 ) -> Comparison | None:
     """Train what is not trained yet, seed by seed, and compare.
 
     Finished runs are kept and unfinished ones resumed.
 
     Args:
-        fresh: train anew the runs whose configuration or graph has changed since.
-        listeners: who is told of progress, given label, seed and what trains.
+        folder: holds the comparison; see `Comparison`.
+        fresh: train again the runs whose configuration or graph has changed.
+        callbacks: makes the callbacks of one run from its label, seed and trainer.
 
     Returns:
         The comparison, also written to `comparison.json`; None if it was stopped early.
@@ -127,50 +138,50 @@ def compare(
     }
     graph = load_graph(plan.variants[plan.baseline].graph)
     for (label, seed), place in runs.items():
-        _settle(plan.config(label, seed), graph, place, fresh)
+        _check_run_folder(plan.config(label, seed), graph, place, fresh)
     for config in plan.variants.values():
-        assemble(config, graph)  # refuses what cannot work before anything is trained
+        assemble(config, graph)  # so that errors come before anything is trained
     for (label, seed), place in runs.items():
         config = plan.config(label, seed)
-        told = partial(listeners, label, seed)
+        own = partial(callbacks, label, seed)
         if not place.finished() and not run(
-            config, place.folder, graph=graph, resume=True, listeners=told
+            config, place.folder, graph=graph, resume=True, callbacks=own
         ):
             return None
-        _look(config, graph, place, plan.extra)
+        _write_audit(config, graph, place, plan.extra)
     by_label = {label: [runs[label, seed] for seed in plan.seeds] for label in plan.variants}
     comparison = Comparison(folder, graph, plan, by_label)
     write_json(folder / "comparison.json", comparison.numbers())
     return comparison
 
 
-def _look(config: Config, graph: KnowledgeGraph, place: Run, extra: str) -> None:
-    """Leave an audit and examples of what the trained run's sampler offers."""
+def _write_audit(config: Config, graph: KnowledgeGraph, place: Run, extra: str) -> None:
+    """Write an audit of a trained run's sampler, and examples of its negatives."""
     if (place.folder / "negatives.json").exists():
         return
     extra_true = read_triples(graph, extra) if extra else None
-    step = place.trained(config, graph)
-    found = audited(step, graph, config, model=step.model, extra_true=extra_true)
-    write_json(place.folder / "audit.json", found.to_dict())
-    shown = examples(step, graph, config, extra_true=extra_true)
-    write_json(place.folder / "negatives.json", shown)
+    step = place.load_step(config, graph)
+    audit = audit_sampler(step, graph, config, model=step.model, extra_true=extra_true)
+    write_json(place.folder / "audit.json", audit.to_dict())
+    found = example_negatives(step, graph, config, extra_true=extra_true)
+    write_json(place.folder / "negatives.json", found)
 
 
-def _settle(config: Config, graph: KnowledgeGraph, place: Run, fresh: bool) -> None:
-    """Make sure that a folder holds this very run, a part of it, or none."""
+def _check_run_folder(config: Config, graph: KnowledgeGraph, place: Run, fresh: bool) -> None:
+    """Check that a folder is empty or holds this run, finished or not."""
     if not (place.folder / "config.json").exists():
         return
-    changed = differences(config, place) + other_graph(place.folder, graph)
+    changed = config_changes(config, place) + graph_changes(place.folder, graph)
     if changed and not fresh:
         raise RunError(
             f"{place.folder} holds another run, which differs in {', '.join(changed)}; "
-            "add --fresh to train it anew, or name another folder"
+            "add --fresh to train it again, or name another folder"
         )
     if changed:
         shutil.rmtree(place.folder)
 
 
-def over_seeds(values: Sequence[float]) -> dict[str, Any]:
+def mean_over_seeds(values: Sequence[float]) -> dict[str, Any]:
     """Mean, sample standard deviation (None for one value) and the values themselves."""
     spread = statistics.stdev(values) if len(values) > 1 else None
     return {"mean": statistics.fmean(values), "spread": spread, "each": list(values)}
@@ -180,9 +191,9 @@ def read_comparison(path: Path, overrides: Sequence[str] = ()) -> ComparisonPlan
     """Read a comparison: an experiment file with a table `compare`.
 
     `[compare]` holds `seeds`, `extra` (a file of true triples that are in no split, for the
-    audit), and a table `variants` of labels. Each variant holds what differs
-    from the rest of the file: any part, or `train`. A table that names another part replaces
-    the whole table; otherwise tables are merged key by key.
+    audit), and a table `variants` of labels. Each variant holds what differs from the rest of the
+    file: any part, or `train`. A table that names another part replaces the whole table;
+    otherwise tables are merged key by key.
 
     Raises:
         ConfigError: with file and place, for anything that cannot work.
@@ -196,7 +207,7 @@ def read_comparison(path: Path, overrides: Sequence[str] = ()) -> ComparisonPlan
 
 def check_comparison(name: str, tables: Mapping[str, Any]) -> ComparisonPlan:
     """A plan from nested tables; see `read_comparison`."""
-    base = {key: value for key, value in tables.items() if key != "compare"}
+    base = with_current_sections({key: tables[key] for key in tables if key != "compare"})
     table = tables.get("compare")
     if not isinstance(table, Mapping):
         raise ConfigError("[compare] is missing: a table with seeds and variants")
@@ -223,6 +234,7 @@ def _variant(base: Mapping[str, Any], label: str, over: Any) -> Config:
         )
     if not isinstance(over, Mapping):
         raise ConfigError(f"[{where}] is a table; got {over!r}")
+    over = with_current_sections(over, where)
     refuse_unknown(over, [*PARTS, "train"], where, "variants do not change")
     try:
         return check_config(merged(base, over))

@@ -1,142 +1,40 @@
-"""Which graph an experiment is about.
-
-Main models by name, fresh or as a finished run left them.
-
-One TOML file per experiment, checked before anything is built."""
+"""The configuration of an experiment: one TOML file, checked before anything is built."""
 
 import dataclasses
-import json
-import os
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import torch
-
-import sparring.generators  # noqa: F401  (registers its parts)
+import sparring.experiments.pretrained
+import sparring.generators  # noqa: F401  (registers its parts, as the line above does)
 from sparring.corruption import CORRUPTIONS
-from sparring.data.datasets import downloads, load_benchmark, load_embedded
-from sparring.data.graph import KnowledgeGraph, TrainGraph
-from sparring.data.read import read_graph
-from sparring.data.split import SplitRule
-from sparring.data.validation import Unseen
+from sparring.experiments.graphs import GraphSource
 from sparring.losses.base import LOSSES
-from sparring.models.base import MODELS, KGEModel
+from sparring.models.base import MODELS
 from sparring.registry import (
     ConfigError,
     Registry,
-    build,
     refuse_unknown,
     resolve,
     validate_type,
     with_current_names,
 )
 from sparring.samplers.base import SAMPLERS
-from sparring.training import OPTIMIZERS, SCHEDULES, FitOptions, checkpoint
-
-
-@dataclass(frozen=True)
-class GraphSource:
-    """A graph by name or by path.
-
-    Attributes:
-        name: "atlas" for the graph that comes with the package, or a known benchmark.
-        path: a folder with train, valid and test, or one file of triples, as seen from the
-            working directory; stands before `name`.
-        unseen: what to do with triples of valid and test whose names train lacks.
-        valid, test: shares split off where `path` is a single file.
-        split_seed: seed of that split.
-        hold_out: share of the training facts that is not trained on, by which a generator
-            calibrates its estimate of what is missing; 0 unless it asks for some.
-    """
-
-    name: str = ""
-    path: str = ""
-    unseen: Unseen = "keep"
-    valid: float = 0.05
-    test: float = 0.05
-    split_seed: int = 0
-    hold_out: float = 0.0
-
-    def __post_init__(self):
-        if not (self.name or self.path):
-            raise ValueError('say which graph: name = "atlas" or path = "folder"')
-
-
-def load_graph(source: GraphSource) -> KnowledgeGraph:
-    """The graph that a source speaks of."""
-    return replace(_whole(source), hold_out=source.hold_out)
-
-
-def _whole(source: GraphSource) -> KnowledgeGraph:
-    if source.path:
-        rule = SplitRule(valid=source.valid, test=source.test, seed=source.split_seed)
-        path = Path(source.path)
-        return read_graph(path, unseen=source.unseen, split=rule if path.is_file() else None)
-    if source.name == "atlas":
-        return load_embedded()
-    return load_benchmark(source.name)
-
-
-def known_graphs() -> dict[str, str]:
-    """Where each graph that can be named comes from; SPARRING_DATA stands before the network."""
-    root = os.environ.get("SPARRING_DATA")
-    folders = (
-        {path.name: str(path) for path in Path(root).iterdir() if path.is_dir()} if root else {}
-    )
-    remote = {name: f"downloaded from {about['repository']}" for name, about in downloads().items()}
-    return {"atlas": "comes with sparring", **dict(sorted({**remote, **folders}.items()))}
-
-
-PRETRAINED = Registry("pretrained")
-
-
-@PRETRAINED.register("run")
-def trained_model(graph: TrainGraph, *, folder: str) -> KGEModel:
-    """The model of a finished run, as its best epoch left it; it learns no more.
-
-    Args:
-        folder: that of the run, as seen from the working directory.
-
-    Raises:
-        ValueError: if there is no finished run, or its training graph was another one.
-        CheckpointError: if the checkpoint is missing or altered.
-    """
-    place = Path(folder)
-    if not (place / "result.json").exists():
-        raise ValueError(
-            f"{folder} is no folder of a finished run: it has no result.json; train the model "
-            "first, with `sparring run`"
-        )
-    about = json.loads((place / "graph.json").read_text())
-    if about.get("training_hash") != graph.content_hash:
-        raise ValueError(
-            f"{folder} was trained on another graph, {about['name']}; train the model on the "
-            "graph of this experiment"
-        )
-    with torch.random.fork_rng():  # what is drawn to initialise it is overwritten
-        spec = json.loads((place / "config.json").read_text())["model"]
-        model = build(spec, MODELS, "model", graph=graph)
-    name = "best" if checkpoint.exists(place, "best") else "last"
-    state = checkpoint.load(place, name)["step"]
-    lead = "model."
-    own = {key.removeprefix(lead): state[key] for key in state if key.startswith(lead)}
-    model.load_state_dict(own)
-    return model.to(graph.triples.device).eval().requires_grad_(False)
-
+from sparring.training import OPTIMIZERS, SCHEDULES, FitOptions
 
 Split = Literal["test", "valid"]
 
 
 @dataclass(frozen=True)
 class EvaluateOptions:
-    """How the trained model is judged.
+    """How the trained model is evaluated.
 
     Attributes:
-        max_scores: scores held at once.
-        precision: of products: "bfloat16" is for GPUs.
+        split: the triples that are ranked.
+        max_scores: scores held in memory at once.
+        precision: of matrix products; "bfloat16" is for GPUs.
         bootstrap: resamples behind each interval.
     """
 
@@ -145,7 +43,7 @@ class EvaluateOptions:
     precision: Literal["float32", "bfloat16"] = "float32"
     bootstrap: int = 1000
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for name in ("max_scores", "bootstrap"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1; got {getattr(self, name)}")
@@ -153,19 +51,19 @@ class EvaluateOptions:
 
 @dataclass(frozen=True)
 class General:
-    """What holds for the whole run.
+    """Options of the whole run.
 
     Attributes:
         seed: root of all random streams.
         device: "cpu", "cuda" or another device that PyTorch knows.
-        threads: CPU threads; 0 leaves PyTorch's own choice.
+        threads: CPU threads; 0 for PyTorch's default.
     """
 
     seed: int = 0
     device: str = "cpu"
     threads: int = 0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.threads < 0:
             raise ValueError(f"threads must not be negative; got {self.threads}")
 
@@ -184,7 +82,7 @@ PLAIN = {"graph": GraphSource, "train": FitOptions, "evaluate": EvaluateOptions}
 
 @dataclass(frozen=True)
 class Config:
-    """A checked experiment; every default is spelled out.
+    """A checked experiment with all defaults filled in.
 
     Attributes:
         parts: the resolved table of each pluggable part.
@@ -206,7 +104,7 @@ def read_config(path: Path, overrides: Sequence[str] = ()) -> Config:
     """Read an experiment file and apply `path=value` overrides.
 
     Raises:
-        ConfigError: with file and place, for anything that cannot work.
+        ConfigError: with file and place, for anything that is wrong.
     """
     tables = read_tables(path, overrides)
     try:
@@ -219,7 +117,7 @@ def read_tables(path: Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
     """The tables of a TOML file with `path=value` overrides applied, not checked yet.
 
     Raises:
-        ConfigError: if the file cannot be read, or an override not be applied.
+        ConfigError: if the file cannot be read, or an override cannot be applied.
     """
     try:
         tables = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -277,12 +175,12 @@ def check_config(tables: Mapping[str, Any]) -> Config:
     """Nested tables, checked and with every default filled in.
 
     Raises:
-        ConfigError: for unknown or missing keys and values that cannot work.
+        ConfigError: for unknown or missing keys and wrong values.
     """
-    tables = with_current_names(tables, FORMER_SECTIONS, "experiment")
+    tables = with_current_sections(tables)
     general = {field.name for field in dataclasses.fields(General)}
     refuse_unknown(tables, [*general, *PLAIN, *PARTS], "experiment")
-    plain = {name: _plain(kind, tables.get(name, {}), name) for name, kind in PLAIN.items()}
+    plain = {name: _section(kind, tables.get(name, {}), name) for name, kind in PLAIN.items()}
     top = {key: value for key, value in tables.items() if key in general}
     parts = {}
     for name, (table, default) in PARTS.items():
@@ -290,10 +188,15 @@ def check_config(tables: Mapping[str, Any]) -> Config:
         if not isinstance(spec, Mapping):
             raise ConfigError(f"[{name}] is a table with a name; got {spec!r}")
         parts[name] = resolve(spec if "name" in spec else {**default, **spec}, table, name)
-    return Config(general=_plain(General, top, "experiment"), parts=parts, **plain)
+    return Config(general=_section(General, top, "experiment"), parts=parts, **plain)
 
 
-def _plain(kind: type, spec: Any, where: str) -> Any:
+def with_current_sections(tables: Mapping[str, Any], where: str = "experiment") -> dict[str, Any]:
+    """The same tables, with a warning for each that is under a former name."""
+    return with_current_names(tables, FORMER_SECTIONS, where)
+
+
+def _section(kind: type, spec: Any, where: str) -> Any:
     """A frozen dataclass from a table."""
     if not isinstance(spec, Mapping):
         raise ConfigError(f"[{where}] is a table; got {spec!r}")

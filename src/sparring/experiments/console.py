@@ -1,8 +1,8 @@
-"""What the commands print: results on standard output, progress and mistakes on standard error.
+"""Output, errors and shared options of the commands.
 
-A user's mistake is one line and an exit code; a traceback is for those who ask.
-
-Options that several commands share."""
+Results go to standard output, progress and errors to standard error. A user's error is one line and
+an exit code; `--debug` shows the traceback.
+"""
 
 import json
 import os
@@ -41,7 +41,7 @@ def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]], lef
 
 
 def line(text: str, to: Console = out, end: str = "\n") -> None:
-    """Print text that may be copied: neither wrapped nor coloured."""
+    """Print text that may be copied: neither wrapped nor colored."""
     to.print(text, soft_wrap=True, markup=False, highlight=False, end=end)
 
 
@@ -55,14 +55,15 @@ EXPECTED = (ValueError, FloatingPointError, OSError, MemoryError, MissingExtraEr
 
 
 class Commands(TyperGroup):
-    """Subcommands whose expected failures end in one line; `--debug` may stand anywhere."""
+    """Commands that report expected errors in one line; `--debug` may be anywhere."""
 
-    def parse_args(self, ctx, args):
-        """Take `--debug` out of the words wherever it stands."""
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Remove `--debug` from the words, wherever it is."""
         ctx.meta["debug"] = "--debug" in args
         return super().parse_args(ctx, [word for word in args if word != "--debug"])
 
-    def invoke(self, ctx):
+    def invoke(self, ctx: Any) -> Any:
+        """Run a subcommand; an expected error becomes one line and an exit code."""
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt:
@@ -77,7 +78,7 @@ class Commands(TyperGroup):
 
 
 def exit_code(error: Exception) -> int | None:
-    """The exit code of an error that a user can cause; None for any other."""
+    """The exit code for an error that a user can cause; None for any other error."""
     from sparring.registry import ConfigError
 
     if isinstance(error, ConfigError):
@@ -86,11 +87,11 @@ def exit_code(error: Exception) -> int | None:
         return None
     if isinstance(error, EXPECTED):
         return FAILED
-    return FAILED if isinstance(error, KeyError | RuntimeError) and _foreseen(error) else None
+    return FAILED if isinstance(error, KeyError | RuntimeError) and _expected(error) else None
 
 
 def sentence(error: Exception) -> str:
-    """What went wrong, in one line."""
+    """The error in one line."""
     if isinstance(error, OSError) and error.filename is not None:
         return f"{os.fspath(error.filename)}: {error.strerror}"
     with suppress(IndexError):
@@ -98,8 +99,8 @@ def sentence(error: Exception) -> str:
     return type(error).__name__
 
 
-def _foreseen(error: Exception) -> bool:
-    # imported here: whoever raised one of these has loaded PyTorch already
+def _expected(error: Exception) -> bool:
+    # imported here: the code that raised one of these has loaded PyTorch already
     from torch import OutOfMemoryError
 
     from sparring.data.vocabulary import UnknownNameError
@@ -127,7 +128,7 @@ GuideWeight = Annotated[
     typer.Option(
         "--guide",
         metavar="WEIGHT",
-        help="Add so much of the log-probability of the run's generator to each score; choose it "
-        "on validation triples.",
+        help="Rank by score + WEIGHT * log-probability under the run's generator; 0 ranks by the "
+        "model alone. Choose WEIGHT on validation triples.",
     ),
 ]

@@ -1,4 +1,4 @@
-"""What training needs of its host, and what a record says about it."""
+"""The process that trains: signals, memory, and what a record says about code and machine."""
 
 import ctypes
 import platform
@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import torch
@@ -16,12 +17,12 @@ import torch
 
 @contextmanager
 def stopped_by_signals(stop: Callable[[], None]) -> Iterator[None]:
-    """Let Ctrl-C and a polite kill end training after the step under way.
+    """Let Ctrl-C and SIGTERM end training after the current step.
 
     A second Ctrl-C interrupts at once.
     """
 
-    def handle(number, frame):
+    def handle(number: int, frame: FrameType | None) -> None:
         stop()
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
@@ -42,7 +43,7 @@ def keep_freed_memory() -> None:
     """Ask glibc to reuse big blocks instead of returning them to the system after every use.
 
     Steps allocate and free the same few big tensors; fresh pages for each cost up to a quarter
-    of a step's time. Elsewhere than on glibc this does nothing.
+    of a step's time. Does nothing without glibc.
     """
     try:
         mallopt = ctypes.CDLL(None).mallopt
@@ -54,7 +55,7 @@ def keep_freed_memory() -> None:
 
 
 def provenance() -> dict[str, Any]:
-    """Which code ran where: commit, versions and processor, and the GPU if there is one."""
+    """Commit, versions and processor of a run, and the GPU if there is one."""
     gpu = {"gpu": torch.cuda.get_device_name()} if torch.cuda.is_available() else {}
     return {
         "commit": _commit(),
@@ -69,14 +70,19 @@ def provenance() -> dict[str, Any]:
 
 
 def _commit() -> str | None:
-    """The commit of the source tree, marked where files differ from it; None outside of git.
+    """The commit of the source tree, with "-dirty" if files differ from it; None outside of git.
 
-    Records aside: runs write them.
+    Files under results are not compared, because runs write them.
     """
     try:
         commit = _git("rev-parse", "--short=12", "HEAD")
         changed = _git(
-            "status", "--porcelain", "--untracked-files=no", "--", ":/", ":(top,exclude)results"
+            "status",
+            "--porcelain",
+            "--untracked-files=no",
+            "--",
+            ":/",
+            ":(top,exclude)research/results",
         )
     except (OSError, subprocess.CalledProcessError):
         return None

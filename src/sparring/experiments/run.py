@@ -1,4 +1,4 @@
-"""One experiment, end to end: train, judge, and leave a record."""
+"""Run one experiment from start to end: train, evaluate, and write a record."""
 
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -12,9 +12,10 @@ from sparring.data.graph import SPLITS, KnowledgeGraph
 from sparring.evaluation.breakdown import Breakdown, Row, breakdown
 from sparring.evaluation.predict import Ensemble, as_proposal
 from sparring.evaluation.ranking import RankingResult, evaluate
-from sparring.experiments.callbacks import JsonLines, Listener
-from sparring.experiments.config import PARTS, Config, check_config, load_graph, override_value
+from sparring.experiments.callbacks import Callback, JsonLines
+from sparring.experiments.config import PARTS, Config, check_config, override_value
 from sparring.experiments.environment import keep_freed_memory, provenance, stopped_by_signals
+from sparring.experiments.graphs import load_graph
 from sparring.models.base import KGEModel
 from sparring.registry import ConfigError, build
 from sparring.seeds import Seeds
@@ -23,28 +24,27 @@ from sparring.training.checkpoint import write_atomically
 
 
 class RunError(RuntimeError):
-    """A run folder that cannot be used as asked."""
+    """A run folder that cannot be used."""
 
 
 @dataclass(frozen=True)
 class Run:
-    """A run folder, from `config.json` over `log.jsonl` and checkpoints to `result.json`.
+    """The folder of a run: `config.json`, `log.jsonl`, checkpoints, `result.json` and more.
 
-    Raises:
-        RunError: where a file is asked for that is not there.
+    All methods raise `RunError` if the file that they read is missing.
     """
 
     folder: Path
 
     def config(self, overrides: Sequence[str] = ()) -> Config:
-        """The resolved configuration the run was started with, changed where asked."""
-        tables = self._json("config.json")
+        """The resolved configuration that the run was started with, with `path=value` overrides."""
+        tables = check_config(self._json("config.json")).as_dict()  # with today's names
         for override in overrides:
             override_value(tables, override)
         return check_config(tables)
 
     def result(self) -> dict[str, Any]:
-        """What the finished run reported."""
+        """The metrics and the summary of the finished run."""
         return self._json("result.json")
 
     def log(self) -> list[dict[str, Any]]:
@@ -52,27 +52,27 @@ class Run:
         return [json.loads(line) for line in self._path("log.jsonl").read_text().splitlines()]
 
     def ranks(self) -> RankingResult:
-        """The filtered ranks behind the result."""
+        """The filtered ranks of the result."""
         self._path("ranks.json")
         return RankingResult(**checkpoint.load(self.folder, "ranks"))
 
-    def parts(self) -> Breakdown:
+    def breakdown(self) -> Breakdown:
         """The result by side, cardinality, degree and relation."""
         found = self._json("breakdown.json")
         return Breakdown(**{**found, "rows": tuple(Row(**row) for row in found["rows"])})
 
-    def trained(self, config: Config, graph: KnowledgeGraph) -> TrainingStep:
-        """Model and sampler as the best epoch left them, or the last where none was validated.
+    def load_step(self, config: Config, graph: KnowledgeGraph) -> TrainingStep:
+        """Model and sampler as the best epoch left them, or the last one without validation.
 
         Args:
-            config: the run's own, or what `config` made of it.
+            config: the run's own, possibly with overrides.
 
         Raises:
-            RunError: if the graph is another one than the run was trained on.
+            RunError: if the run was trained on another graph.
             CheckpointError: if the checkpoint is missing or altered.
         """
         self._path("config.json")
-        refuse_other_graph(self.folder, graph)
+        check_graph(self.folder, graph)
         name = "best" if checkpoint.exists(self.folder, "best") else "last"
         state = checkpoint.load(self.folder, name)
         step, _ = assemble(config, graph)
@@ -80,7 +80,7 @@ class Run:
         return step.eval()
 
     def finished(self) -> bool:
-        """Is there a result?"""
+        """Whether there is a result."""
         return (self.folder / "result.json").exists()
 
     def _path(self, name: str) -> Path:
@@ -96,23 +96,23 @@ class Run:
 
 
 def assemble(config: Config, graph: KnowledgeGraph) -> tuple[TrainingStep, Seeds]:
-    """Model, sampler, loss and sides of an experiment, initialised under its seed.
+    """Model, sampler, loss and corruption of an experiment, initialized under its seed.
 
-    They see the training view of the graph, and nothing else.
+    They see only the training view of the graph.
 
     Raises:
-        ConfigError: if a part refuses its options, or two parts do not go together.
+        ConfigError: if a part refuses its options, or two parts cannot be combined.
     """
     device = device_of(config)
     seeds = Seeds(config.general.seed)
     torch.manual_seed(seeds.number("parameters"))
     training = graph.training.to(device)
-    made = {
+    parts = {
         name: build(config.parts[name], PARTS[name][0], name, graph=training)
         for name in ("model", "sampler", "loss", "corruption")
     }
     try:
-        step = TrainingStep(**made)
+        step = TrainingStep(**parts)
     except ValueError as error:
         raise ConfigError(f"[loss] {error}") from error
     return step.to(device), seeds
@@ -135,10 +135,10 @@ def device_of(config: Config) -> torch.device:
 
 
 def prepare(config: Config, graph: KnowledgeGraph, folder: Path) -> Trainer:
-    """Everything that trains, ready to run or to resume.
+    """The trainer of an experiment, ready to run or to resume.
 
     Raises:
-        ConfigError: as `assemble` does, and if there is nothing to judge the model on.
+        ConfigError: as `assemble` does, and if the evaluated split is empty.
     """
     device = device_of(config)
     if not len(getattr(graph, config.evaluate.split)):
@@ -169,14 +169,15 @@ def run(
     *,
     graph: KnowledgeGraph | None = None,
     resume: bool = False,
-    listeners: Callable[[Trainer], Sequence[Listener]] = lambda fit: (),
+    callbacks: Callable[[Trainer], Sequence[Callback]] = lambda trainer: (),
 ) -> dict[str, Any] | None:
-    """Train and judge one experiment in its folder.
+    """Train and evaluate one experiment in its folder.
 
     Args:
+        folder: holds the run; see `Run`.
         graph: the graph, if it is loaded already.
-        resume: go on from the folder's last checkpoint, if there is one.
-        listeners: who is told of progress, given what trains.
+        resume: continue from the folder's last checkpoint, if there is one.
+        callbacks: makes the callbacks that receive the records of a trainer.
 
     Returns:
         The result, also written to `result.json`; None if training was stopped early.
@@ -184,43 +185,46 @@ def run(
     Raises:
         RunError: if the folder holds a run that must not be overwritten or continued.
     """
-    refuse_claimed(folder, config, resume)
+    check_folder(folder, config, resume)
     keep_freed_memory()
     if config.general.threads:
         torch.set_num_threads(config.general.threads)
     graph = load_graph(config.graph) if graph is None else graph
-    refuse_other_graph(folder, graph)
-    fit = prepare(config, graph, folder)
+    check_graph(folder, graph)
+    trainer = prepare(config, graph, folder)
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / "config.json", config.as_dict())
-    write_json(folder / "graph.json", identity(graph))
+    write_json(folder / "graph.json", graph_identity(graph))
     if resume and checkpoint.exists(folder, "last"):
-        fit.resume()
-    told = [JsonLines(folder / "log.jsonl", after=fit.progress.step), *listeners(fit)]
+        trainer.resume()
+    listening = [JsonLines(folder / "log.jsonl", after=trainer.progress.step), *callbacks(trainer)]
     try:
-        with stopped_by_signals(fit.stop):
-            for record in fit.run():
-                for listener in told:
-                    listener(record)
+        with stopped_by_signals(trainer.stop):
+            for record in trainer.run():
+                for callback in listening:
+                    callback(record)
     finally:
-        for listener in told:
-            listener.close()
-    if not fit.progress.finished:
+        for callback in listening:
+            callback.close()
+    if not trainer.progress.finished:
         return None
-    best = fit.load_best()
-    ranks = judge(fit.step.model, graph, config)
+    best = trainer.load_best()
+    ranks = evaluate_split(trainer.step.model, graph, config)
     checkpoint.save(folder, "ranks", vars(ranks))
-    write_json(folder / "breakdown.json", in_parts(ranks, graph, config).to_dict())
-    result = {**summary(config, graph, fit, best), **measures(ranks)}
+    write_json(folder / "breakdown.json", breakdown_of(ranks, graph, config).to_dict())
+    result = {**summary(config, graph, trainer, best), **metrics(ranks)}
     write_json(folder / "result.json", result)
     return result
 
 
-def guided(step: TrainingStep, weight: float) -> KGEModel:
-    """The trained model, with so much of its generator's opinion.
+def ensemble(step: TrainingStep, weight: float) -> KGEModel:
+    """The trained model, or its ensemble with the generator that it was trained with.
+
+    Args:
+        weight: of the generator's log-probability; 0 for the model alone.
 
     Raises:
-        ConfigError: if there is to be some and the sampler has none.
+        ConfigError: if the weight is not 0 and the sampler has no probabilities of entities.
     """
     if not weight:
         return step.model
@@ -230,29 +234,31 @@ def guided(step: TrainingStep, weight: float) -> KGEModel:
         raise ConfigError(f"[sampler] {error}") from error
 
 
-def judge(model: KGEModel, graph: KnowledgeGraph, config: Config) -> RankingResult:
-    """Filtered ranks on the split that the experiment is judged on."""
+def evaluate_split(model: KGEModel, graph: KnowledgeGraph, config: Config) -> RankingResult:
+    """Filtered ranks on the split that the experiment evaluates."""
     device = device_of(config)
     triples = getattr(graph, config.evaluate.split).to(device)
-    known, how = graph.known.to(device), config.evaluate
-    return evaluate(model, triples, known, max_scores=how.max_scores, precision=how.precision)
+    known, options = graph.known.to(device), config.evaluate
+    return evaluate(
+        model, triples, known, max_scores=options.max_scores, precision=options.precision
+    )
 
 
-def measures(ranks: RankingResult) -> dict[str, float]:
-    """The numbers that a result is quoted by."""
+def metrics(ranks: RankingResult) -> dict[str, float]:
+    """The metrics of a result."""
     hits = {f"hits@{k}": ranks.hits(k) for k in (1, 3, 10)}
     return {"mrr": ranks.mrr(), **hits, "mr": ranks.mr(), "amri": ranks.amri()}
 
 
-def in_parts(ranks: RankingResult, graph: KnowledgeGraph, config: Config) -> Breakdown:
+def breakdown_of(ranks: RankingResult, graph: KnowledgeGraph, config: Config) -> Breakdown:
     """The ranks by side, cardinality, degree and relation, under the run's own seed."""
     rng = Seeds(config.general.seed).fresh("breakdown")
     return breakdown(ranks, graph, rng=rng, replicates=config.evaluate.bootstrap)
 
 
-def summary(config: Config, graph: KnowledgeGraph, fit: Trainer, best: int) -> dict[str, Any]:
-    """What was run, on what, at what price."""
-    sampler = fit.step.sampler
+def summary(config: Config, graph: KnowledgeGraph, trainer: Trainer, best: int) -> dict[str, Any]:
+    """Parts, options, cost and provenance of a run, as `result.json` holds them."""
+    sampler = trainer.step.sampler
     return {
         "dataset": graph.name,
         "content_hash": graph.content_hash,
@@ -264,10 +270,10 @@ def summary(config: Config, graph: KnowledgeGraph, fit: Trainer, best: int) -> d
         "k": sampler.k,
         "scored_per_query": sampler.k + sampler.capabilities.num_extra_scores,
         "seed": config.general.seed,
-        "epochs": fit.progress.step // fit.steps_per_epoch,
+        "epochs": trainer.progress.step // trainer.steps_per_epoch,
         "best_epoch": best,
-        "valid_mrr": fit.progress.best_mrr,
-        "cpu_seconds": round(fit.progress.cpu_seconds, 1),
+        "valid_mrr": trainer.progress.best_mrr,
+        "cpu_seconds": round(trainer.progress.cpu_seconds, 1),
         "threads": torch.get_num_threads(),
         "resolved": config.as_dict(),
         **provenance(),
@@ -281,10 +287,11 @@ RECORDED = (
 
 
 def as_record(result: Mapping[str, Any], config: str, overrides: Sequence[str]) -> dict[str, Any]:
-    """A result as a study keeps it: what is quoted first, then everything else.
+    """A result as a study keeps it: the main entries first, then all others.
 
     Args:
-        config: the experiment file, as a path that means something to others.
+        config: path of the experiment file, relative to the repository.
+        overrides: the `path=value` overrides of the run.
     """
     first = {name: result[name] for name in RECORDED}
     return {**first, "config": config, "commit": result["commit"], "overrides": [*overrides]} | {
@@ -293,37 +300,37 @@ def as_record(result: Mapping[str, Any], config: str, overrides: Sequence[str]) 
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Write JSON that people can read, in one atomic step."""
+    """Write indented JSON atomically."""
     write_atomically(path, (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode())
 
 
-def refuse_claimed(folder: Path, config: Config, resume: bool) -> None:
-    """Make sure that a folder is free, or holds the run that is to be resumed.
+def check_folder(folder: Path, config: Config, resume: bool) -> None:
+    """Check that a folder is empty, or holds the run to resume.
 
     Raises:
-        RunError: if it holds a run already and is not to be resumed, or that of another config.
+        RunError: if it holds a run and `resume` is not set, or a run of another configuration.
     """
     if not (folder / "config.json").exists():
         return
     if not resume:
         raise RunError(
-            f"{folder} holds a run already; add --resume to go on with it, or name another folder"
+            f"{folder} holds a run already; add --resume to continue it, or name another folder"
         )
-    if changed := differences(config, Run(folder)):
+    if changed := config_changes(config, Run(folder)):
         raise RunError(
             f"{folder} was started with another configuration: {', '.join(changed)} differ; "
-            "resume with the old one, or name another folder"
+            "resume with the old configuration, or name another folder"
         )
 
 
-def differences(config: Config, run: Run) -> list[str]:
+def config_changes(config: Config, run: Run) -> list[str]:
     """The tables in which a configuration differs from the one that a run was started with."""
     before, now = run.config().as_dict(), json.loads(json.dumps(config.as_dict()))
     return sorted(key for key in now if before[key] != now[key])
 
 
-def identity(graph: KnowledgeGraph) -> dict[str, Any]:
-    """What tells a graph from another one."""
+def graph_identity(graph: KnowledgeGraph) -> dict[str, Any]:
+    """Name, hashes and sizes by which a run recognizes its graph."""
     sizes = {split: len(getattr(graph, split)) for split in SPLITS}
     return {
         "name": graph.name,
@@ -335,25 +342,25 @@ def identity(graph: KnowledgeGraph) -> dict[str, Any]:
     }
 
 
-def other_graph(folder: Path, graph: KnowledgeGraph) -> list[str]:
-    """In what a graph differs from the one that a folder's run was started on; empty if equal."""
+def graph_changes(folder: Path, graph: KnowledgeGraph) -> list[str]:
+    """How a graph differs from the one that a folder's run was started on; empty if equal."""
     path = folder / "graph.json"
     if not path.exists():
         return []
-    before, now = json.loads(path.read_text()), identity(graph)
+    before, now = json.loads(path.read_text()), graph_identity(graph)
     if before["content_hash"] == now["content_hash"]:
         return []
     return [f"{key} {before[key]} -> {now[key]}" for key in before if before[key] != now[key]]
 
 
-def refuse_other_graph(folder: Path, graph: KnowledgeGraph) -> None:
-    """Make sure that ids mean the same as when a folder's run was started.
+def check_graph(folder: Path, graph: KnowledgeGraph) -> None:
+    """Check that ids mean the same as when a folder's run was started.
 
     Raises:
         RunError: if the graph is another one.
     """
-    if changed := other_graph(folder, graph):
+    if changed := graph_changes(folder, graph):
         raise RunError(
             f"{folder} was trained on another graph: {', '.join(changed)}; restore the old files, "
-            "or train anew in another folder"
+            "or train again in another folder"
         )

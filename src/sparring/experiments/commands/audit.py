@@ -1,4 +1,4 @@
-"""`sparring audit`: how hard, how varied and how wrong are the negatives?"""
+"""`sparring audit`: hardness, variety and false negatives of a sampler."""
 
 from pathlib import Path
 from typing import Annotated
@@ -42,37 +42,38 @@ def audit(
     ] = 10,
     overrides: Overrides = None,
     json: Json = False,
-):
-    """Draw negatives and see how hard and varied they are, and how many are in truth facts.
+) -> None:
+    """Draw negatives and measure how hard and varied they are, and how many are false negatives.
 
     Withheld facts are those of the validation and test splits, and those of `--extra`. The
-    sampler has not seen them: it offers them as wrong answers, and the model learns the
-    opposite of the truth. The uniform sampler beside it, with as many candidates for the same
-    queries, shows what chance would do.
+    sampler has not seen them; the model is trained to score them low although they are true.
+    The uniform sampler, with as many negatives for the same queries, is shown for comparison.
     """
     from sparring.data.read import read_triples
-    from sparring.experiments.audit_run import audited
-    from sparring.experiments.config import load_graph, read_config
+    from sparring.experiments.audit_run import audit_sampler
+    from sparring.experiments.config import read_config
+    from sparring.experiments.graphs import load_graph
     from sparring.experiments.run import Run, assemble
 
     run = Run(place) if place.is_dir() else None
     config = run.config(overrides or []) if run else read_config(place, overrides or [])
     graph = load_graph(config.graph)
-    step = run.trained(config, graph) if run else assemble(config, graph)[0]
+    step = run.load_step(config, graph) if run else assemble(config, graph)[0]
     model = step.model if run or step.sampler.capabilities.needs_scores else None
     extra_true = read_triples(graph, extra) if extra else None
-    found = audited(step, graph, config, model=model, extra_true=extra_true)
+    found = audit_sampler(step, graph, config, model=model, extra_true=extra_true)
     if json:
         as_json({"of": str(place), "trained": run is not None, **found.to_dict()})
         return
     uniform = found.baseline or found
     groups = [found.overall, *found.sides]
-    beside = [uniform.overall, *uniform.sides]
+    baseline = [uniform.overall, *uniform.sides]
+    pairs = list(zip(groups, baseline))
     table(
-        f"{place}: {found.sampler}, {found.k} candidates, beside Uniform",
-        ("share", *(word for offer in groups for word in (offer.name, "uniform"))),
+        f"{place}: {found.sampler} vs. Uniform, {found.k} negatives per query",
+        ("share", *(word for group in groups for word in (group.name, "uniform"))),
         [
-            (title, *(share(getattr(o, name)) for pair in zip(groups, beside) for o in pair))
+            (title, *(share(getattr(stats, name)) for pair in pairs for stats in pair))
             for name, title in SHARES.items()
         ],
     )
@@ -84,29 +85,29 @@ def audit(
             (
                 own.name,
                 f"{own.queries:,}",
-                *(share(offer.withheld_counted) for offer in (own, base)),
-                *(share(offer.percentile) for offer in (own, base)),
+                *(share(stats.withheld_counted) for stats in (own, base)),
+                *(share(stats.percentile) for stats in (own, base)),
             )
             for own, base in often[:relations]
         ],
     )
-    told = found.calibration
-    if told.brier is not None:
+    calibration = found.calibration
+    if calibration.brier is not None:
         table(
-            "Does the sampler's own estimate know the withheld facts?",
+            "Calibration of the sampler's false-negative probabilities",
             ("", found.sampler, "uniform"),
             [
-                ("Brier score", f"{told.brier:.6f}", number(uniform.calibration.brier)),
-                ("calibration error", number(told.error), number(uniform.calibration.error)),
+                ("Brier score", f"{calibration.brier:.6f}", number(uniform.calibration.brier)),
+                ("calibration error", number(calibration.error), number(uniform.calibration.error)),
             ],
         )
 
 
 def share(value: float | None) -> str:
-    """As a percentage; small ones keep two digits."""
+    """A percentage; below 10 % with two decimals."""
     return "" if value is None else f"{value:.1%}" if value >= 0.1 else f"{value:.2%}"
 
 
 def number(value: float | None) -> str:
-    """Six decimals; nothing where there is no number."""
+    """Six decimals; empty for None."""
     return "" if value is None else f"{value:.6f}"

@@ -1,4 +1,4 @@
-"""`sparring check`: what is wrong with a negative sampler, of whatever library?"""
+"""`sparring check`: run the conformance kit on a negative sampler of any library."""
 
 from typing import Annotated
 
@@ -30,24 +30,24 @@ def check(
         bool,
         typer.Option("--filtered", help="Facts of the training graph should never count."),
     ] = False,
-    strict: Annotated[bool, typer.Option("--strict", help="Take warnings for errors.")] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="Treat warnings as errors.")] = False,
     json: Json = False,
-):
-    """Put a negative sampler through everything that went wrong in samplers before.
+) -> None:
+    """Check a negative sampler for the mistakes that samplers are known to make.
 
-    It draws on small graphs: Is every entity reached, the first and the last? Is the triple itself
-    returned? Is K ignored? Are known facts offered? Do draws follow the density that is stated, by
-    chi-square? Does the seed decide? The exit code is 1 if anything is wrong.
+    It draws on small graphs and checks: Is every entity reached, including the first and the last?
+    Are answers or known facts among the negatives? Is K respected? Do the draws follow `log_q`, by
+    a chi-square test? Are they reproducible from the seed? The exit code is 1 if there is an error.
 
     Example: `sparring check torchkge.sampling:UniformNegativeSampler`
     """
     from sparring.experiments.config import override_value
-    from sparring.experiments.conformance import judged
+    from sparring.experiments.conformance import check_conformance
 
     given = {}
     for option in options or []:
         override_value(given, option)
-    found = judged(sampler, given, filtered=filtered)
+    found = check_conformance(sampler, given, filtered=filtered)
     violations = found.report.violations
     errors = violations if strict else found.report.errors
     if json:
@@ -56,11 +56,10 @@ def check(
         for name in found.report.checks:
             own = [violation for violation in violations if violation.check == name]
             for violation in own:
-                wrong = violation in errors
-                lead = ("error: ", "red") if wrong else ("warning: ", "yellow")
+                lead = ("error: ", "red") if violation in errors else ("warning: ", "yellow")
                 out.print(Text.assemble(lead, f"{name}: {violation.message}"), soft_wrap=True)
             if not own:
-                out.print(Text.assemble(("good: ", "green"), name), soft_wrap=True)
+                out.print(Text.assemble(("ok: ", "green"), name), soft_wrap=True)
         line(f"{sampler}: {len(errors)} errors, {len(violations) - len(errors)} warnings")
     if errors:
         raise typer.Exit(FAILED)

@@ -1,4 +1,4 @@
-"""`sparring compare`: several samplers side by side."""
+"""`sparring compare`: train variants of one experiment and write a report."""
 
 import shlex
 from importlib.resources import files
@@ -30,20 +30,20 @@ def compare(
     overrides: Overrides = None,
     fresh: Annotated[
         bool,
-        typer.Option("--fresh", help="Train anew the runs whose configuration or graph changed."),
+        typer.Option("--fresh", help="Train again the runs whose configuration or graph changed."),
     ] = False,
     quiet: Quiet = False,
-):
+) -> None:
     """Train the variants of one experiment over several seeds and write a report.
 
     `[compare]` in the experiment file lists `seeds`, and under `variants` what differs for each
-    label, such as `[compare.variants.bernoulli]` with `sides.name = "bernoulli"`. The first
-    variant is what the others are measured against.
+    label, such as `[compare.variants.bernoulli]` with `corruption.name = "bernoulli"`. The first
+    variant is the baseline.
 
-    The report is one HTML page that needs no network. Runs that are finished are kept, so the
-    same command goes on after **Ctrl-C**, which saves and leaves with exit code 130.
+    The report is one HTML page that needs no network. Finished runs are kept, so the same command
+    continues after **Ctrl-C**, which saves and exits with code 130.
     """
-    from sparring.experiments.callbacks import watchers
+    from sparring.experiments.callbacks import progress_callbacks
     from sparring.experiments.compare import compare as train_all
     from sparring.experiments.compare import read_comparison
     from sparring.experiments.report import write_report
@@ -52,15 +52,17 @@ def compare(
     plan = read_comparison(path, overrides or [])
     folder = folder or Path("runs") / plan.name
     bar = None if quiet else err
-    listeners = lambda label, seed, fit: watchers(fit, bar, f"{label}, seed {seed}")
+    callbacks = lambda label, seed, trainer: progress_callbacks(
+        trainer, bar, f"{label}, seed {seed}"
+    )
     try:
-        comparison = train_all(plan, folder, fresh=fresh, listeners=listeners)
+        comparison = train_all(plan, folder, fresh=fresh, callbacks=callbacks)
     except KeyboardInterrupt:  # the second one while training, or the first one elsewhere
         comparison = None
     if comparison is None:
         again = ["sparring", "compare", *([str(config)] if config else []), "--folder", str(folder)]
         again += [word for override in overrides or [] for word in ("--set", override)]
-        line(f"stopped; to go on: {shlex.join(again)}", to=err)
+        line(f"stopped; to continue: {shlex.join(again)}", to=err)
         raise typer.Exit(STOPPED)
     report = folder / "report.html"
     write_report(comparison, report)
@@ -92,6 +94,6 @@ def show(numbers: dict) -> None:
 
 
 def mean(found: dict, digits: int) -> str:
-    """Such as "0.412 ± 0.003": mean and spread over seeds."""
+    """Mean and standard deviation over seeds, such as "0.412 ± 0.003"."""
     spread = "" if found["spread"] is None else f" ± {found['spread']:.{digits - 1}f}"
     return f"{found['mean']:.{digits}f}{spread}"

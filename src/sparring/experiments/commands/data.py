@@ -1,4 +1,4 @@
-"""`sparring data`: which graphs are there, what are they like, and are their files sound?"""
+"""`sparring data`: list, describe and check graphs."""
 
 from pathlib import Path
 from typing import Annotated
@@ -12,13 +12,13 @@ data = typer.Typer(no_args_is_help=True, help="List, describe and check graphs."
 
 
 @data.command("list")
-def list_graphs(json: Json = False):
+def list_graphs(json: Json = False) -> None:
     """List the graphs that an experiment can name, and where they come from.
 
-    A folder of graphs is named by the environment variable `SPARRING_DATA`. Any other graph is
-    given by its path.
+    Set the environment variable `SPARRING_DATA` to a folder of graphs to add them. Any other graph
+    is given by its path.
     """
-    from sparring.experiments.config import known_graphs
+    from sparring.experiments.graphs import known_graphs
 
     known = known_graphs()
     if json:
@@ -41,16 +41,16 @@ def describe(
         int, typer.Option(min=0, help="How many relations to list, the most frequent first.")
     ] = 20,
     json: Json = False,
-):
-    """Tell sizes, degrees, cardinalities, symmetry and leaks of a graph.
+) -> None:
+    """Show sizes, degrees, cardinalities, symmetry and leaks of a graph.
 
-    A test fact leaks if training links its tail to its head (inverse) or its head to its tail
-    by another relation (parallel): memory answers it.
+    A test fact leaks if a training fact links its tail to its head (inverse) or its head to its
+    tail by another relation (parallel).
     """
     from dataclasses import asdict
 
     from sparring.data.statistics import describe as summarize
-    from sparring.experiments.config import GraphSource, load_graph
+    from sparring.experiments.graphs import GraphSource, load_graph
 
     known = GraphSource(path=source) if Path(source).exists() else GraphSource(name=source)
     found = summarize(load_graph(known))
@@ -104,29 +104,29 @@ def check(
         ),
     ],
     json: Json = False,
-):
-    """Find everything that is wrong or odd with the files of a graph.
+) -> None:
+    """Report errors, warnings and notes about the files of a graph.
 
-    The exit code is 1 if there is an error: something that keeps the graph from being read.
+    The exit code is 1 if there is an error, which means that the graph cannot be read.
     """
     from dataclasses import asdict
 
     from sparring.data.read import check_folder
 
-    findings = check_folder(path)
-    errors = sum(finding.severity == "error" for finding in findings)
+    diagnostics = check_folder(path)
+    errors = sum(diagnostic.severity == "error" for diagnostic in diagnostics)
     if json:
-        as_json([asdict(finding) for finding in findings])
+        as_json([asdict(diagnostic) for diagnostic in diagnostics])
     else:
-        colours = {"error": "red", "warning": "yellow", "note": "dim"}
-        for finding in findings:
-            lead = (f"{finding.severity}: ", colours[finding.severity])
-            out.print(Text.assemble(lead, str(finding)), soft_wrap=True)
-        line(f"{path}: {errors} errors, {len(findings) - errors} warnings and notes")
+        colors = {"error": "red", "warning": "yellow", "note": "dim"}
+        for diagnostic in diagnostics:
+            lead = (f"{diagnostic.severity}: ", colors[diagnostic.severity])
+            out.print(Text.assemble(lead, str(diagnostic)), soft_wrap=True)
+        line(f"{path}: {errors} errors, {len(diagnostics) - errors} warnings and notes")
     if errors:
         raise typer.Exit(FAILED)
 
 
 def share(value: float | None) -> str:
-    """A percentage; a dash where there is none."""
+    """A percentage; a dash for None."""
     return "-" if value is None else f"{value:.1%}"

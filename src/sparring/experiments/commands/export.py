@@ -20,23 +20,24 @@ def export(
     ],
     form: Annotated[
         Literal["bess-kge", "dgl-ke", "dicee"],
-        typer.Option("--to", help="Whose layout.", show_default=False),
+        typer.Option("--to", help="The library whose layout is written.", show_default=False),
     ],
     folder: Annotated[
         Path, typer.Option(help="Where to write negatives.npz and names.", show_default=False)
     ],
     overrides: Overrides = None,
-):
+) -> None:
     """Draw negatives for every training triple once, and write them as NumPy arrays.
 
-    The folder also gets the splits as ids, and the names these stand for. The layouts follow
-    the libraries' sources; they were not run in the libraries.
+    The folder also gets the splits as ids, and the names of the ids. The layouts follow the
+    libraries' sources; they were not run in the libraries.
     """
     import numpy as np
     import torch
 
     from sparring.experiments.audit_run import step_device
-    from sparring.experiments.config import load_graph, read_config
+    from sparring.experiments.config import read_config
+    from sparring.experiments.graphs import load_graph
     from sparring.experiments.run import Run, assemble
     from sparring.integrations import export as arrays
     from sparring.seeds import Seeds
@@ -44,7 +45,7 @@ def export(
     run = Run(place) if place.is_dir() else None
     config = run.config(overrides or []) if run else read_config(place, overrides or [])
     graph = load_graph(config.graph)
-    step = run.trained(config, graph) if run else assemble(config, graph)[0].eval()
+    step = run.load_step(config, graph) if run else assemble(config, graph)[0].eval()
     seeds = Seeds(config.general.seed)
     rng = seeds.fresh("export", step_device(step))
     fixed = arrays.draw_fixed_negatives(
@@ -65,4 +66,4 @@ def export(
     line(f"{folder / 'negatives.npz'}: {len(fixed.triples):,} triples, {step.sampler.k} negatives")
     unanswered = int((~fixed.usable).sum())
     if unanswered:
-        line(f"{unanswered:,} queries have no negative: every entity drawn is an answer")
+        line(f"{unanswered:,} queries have no negative: every drawn entity is an answer")

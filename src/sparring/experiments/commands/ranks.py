@@ -1,4 +1,4 @@
-"""Tables of how well queries are answered."""
+"""Tables of metrics by group of queries."""
 
 from sparring.evaluation.breakdown import Breakdown, Row
 from sparring.experiments.console import line, table
@@ -7,7 +7,7 @@ GROUPS = ("overall", "side", "cardinality", "degree")
 
 
 def show(parts: Breakdown, title: str, relations: int = 0) -> None:
-    """Print the coarse groups, then the relations with the most queries."""
+    """Print all groups but relations, then the relations with the most queries."""
     often = sorted(
         (row for row in parts.rows if row.group == "relation"), key=lambda row: -row.queries
     )

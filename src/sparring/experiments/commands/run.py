@@ -33,26 +33,27 @@ def run(
     ] = None,
     overrides: Overrides = None,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on where the run in the folder stopped.")
+        bool, typer.Option("--resume", help="Continue the run in the folder where it stopped.")
     ] = False,
     record: Annotated[
         Path | None,
         typer.Option(
-            help="Write the result as one JSON record too, such as `results/uniform/wn18rr.json`."
+            help="Also write the result to this JSON file, such as `results/uniform/wn18rr.json`."
         ),
     ] = None,
     quiet: Quiet = False,
-):
+) -> None:
     """Train one experiment and rank its test facts.
 
-    The folder receives the resolved configuration, checkpoints, a log in JSON lines and for
-    TensorBoard, all ranks, and the result as a whole and in parts.
+    The folder receives the resolved configuration, checkpoints, a log in JSON lines, all ranks, and
+    the result overall and by group. If TensorBoard is installed, the folder also receives a log
+    for it.
 
-    **Ctrl-C** saves and leaves with exit code 130; with **--resume** the same command
-    goes on, and the result is bit for bit that of an unbroken run.
+    **Ctrl-C** saves and exits with code 130. The same command with **--resume** continues, and the
+    result is bit for bit that of an uninterrupted run.
     """
     from sparring.experiments import run as runs
-    from sparring.experiments.callbacks import watchers
+    from sparring.experiments.callbacks import progress_callbacks
     from sparring.experiments.commands.ranks import show
     from sparring.experiments.config import read_config
 
@@ -61,20 +62,20 @@ def run(
     if record:
         record.parent.mkdir(parents=True, exist_ok=True)
     bar = None if quiet else err
-    listeners = lambda fit: watchers(fit, bar, config.stem)
+    callbacks = lambda trainer: progress_callbacks(trainer, bar, config.stem)
     try:
-        result = runs.run(experiment, folder, resume=resume, listeners=listeners)
+        result = runs.run(experiment, folder, resume=resume, callbacks=callbacks)
     except KeyboardInterrupt:  # the second one while training, or the first one elsewhere
         result = None
     if result is None:
         again = ["sparring", "run", str(config), "--folder", str(folder), "--resume"]
         again += [word for override in overrides or [] for word in ("--set", override)]
         again += ["--record", str(record)] if record else []
-        line(f"stopped; to go on: {shlex.join(again)}", to=err)
+        line(f"stopped; to continue: {shlex.join(again)}", to=err)
         raise typer.Exit(STOPPED)
     if record:
         runs.write_json(record, runs.as_record(result, os.path.relpath(config), overrides or []))
-    show(runs.Run(folder).parts(), f"{config.stem} on {result['dataset']} ({result['split']})")
+    show(runs.Run(folder).breakdown(), f"{config.stem} on {result['dataset']} ({result['split']})")
     line(f"best epoch {result['best_epoch']}, {result['cpu_seconds']} CPU seconds, in {folder}")
 
 
@@ -90,24 +91,24 @@ def evaluate(
     guide: GuideWeight = 0.0,
     overrides: Overrides = None,
     json: Json = False,
-):
+) -> None:
     """Rank the facts of a split with the best checkpoint of a run.
 
-    Metrics are filtered and shown by side, cardinality of the relation, training degree of the
-    answer, and relation. Intervals come from resampled triples.
+    Metrics are filtered, and shown by side, cardinality of the relation, training degree of the
+    answer, and relation. Intervals come from a bootstrap over triples.
     """
     from sparring.experiments.commands.ranks import show
-    from sparring.experiments.config import load_graph
-    from sparring.experiments.run import Run, guided, in_parts, judge, measures
+    from sparring.experiments.graphs import load_graph
+    from sparring.experiments.run import Run, breakdown_of, ensemble, evaluate_split, metrics
 
     place = Run(run)
-    asked = [*(overrides or []), *([f"evaluate.split={split}"] if split else [])]
-    config = place.config(asked)
+    changed = [*(overrides or []), *([f"evaluate.split={split}"] if split else [])]
+    config = place.config(changed)
     graph = load_graph(config.graph)
-    ranks = judge(guided(place.trained(config, graph), guide), graph, config)
-    parts = in_parts(ranks, graph, config)
+    ranks = evaluate_split(ensemble(place.load_step(config, graph), guide), graph, config)
+    parts = breakdown_of(ranks, graph, config)
     if json:
         about = {"run": str(run), "dataset": graph.name, "split": config.evaluate.split}
-        as_json({**about, **measures(ranks), **parts.to_dict()})
+        as_json({**about, **metrics(ranks), **parts.to_dict()})
     else:
         show(parts, f"{run} on {graph.name} ({config.evaluate.split})", relations)

@@ -1,8 +1,8 @@
-"""One colour and one mark per variant, the same on the whole page.
+"""Figures as Plotly JSON: learning curves, and MRR by kind of query and by relation.
 
-What all figures share. Colours are CSS variables, which the page fills in for its theme.
-
-Learning curves, and MRR by kind of query and by relation."""
+Each variant has one color and one mark on the whole page. Colors are CSS variables, which the page
+replaces for its theme.
+"""
 
 import json
 import math
@@ -12,10 +12,10 @@ from typing import Any, NamedTuple
 
 import plotly.graph_objects as go
 
-from sparring.experiments.report.records import Estimate, Group, Variant, count, score
+from sparring.experiments.report.records import Group, Metric, Variant, count, score
 
-COLOURS = 8
-MARKS = (  # 7, so that colour and mark repeat together only after 56 variants
+COLORS = 8
+MARKS = (  # 7, so that a pair of color and mark repeats only after 56 variants
     ("circle", "M8 2.5a5.5 5.5 0 1 0 0 11a5.5 5.5 0 1 0 0-11Z"),
     ("diamond", "M8 1.2 14.8 8 8 14.8 1.2 8Z"),
     ("square", "M3 3h10v10H3Z"),
@@ -26,14 +26,14 @@ MARKS = (  # 7, so that colour and mark repeat together only after 56 variants
 )
 
 
-def colour(place: int) -> str:
-    """The CSS variable that holds the colour of the variant at a place."""
-    return f"var(--v{place % COLOURS})"
+def color(place: int) -> str:
+    """The CSS variable with the color of the variant at a place."""
+    return f"var(--v{place % COLORS})"
 
 
 def band(place: int) -> str:
-    """The same colour, nearly transparent."""
-    return f"var(--v{place % COLOURS}-band)"
+    """The same color, nearly transparent."""
+    return f"var(--v{place % COLORS}-band)"
 
 
 def symbol(place: int) -> str:
@@ -42,7 +42,7 @@ def symbol(place: int) -> str:
 
 
 def size(place: int, pixels: int) -> float:
-    """Plotly's size of the mark, so that all marks look equally large."""
+    """Plotly's size of the mark, adjusted so that all marks look equally large."""
     return round(pixels * (1.3 if "triangle" in symbol(place) else 1.0), 1)
 
 
@@ -85,7 +85,7 @@ class View(NamedTuple):
     """One of the figures that share a place on the page.
 
     Attributes:
-        tab: what the reader chooses it by.
+        tab: the label of its tab.
         figure: data and layout as Plotly's JSON.
     """
 
@@ -107,46 +107,50 @@ def view(tab: str, figure: go.Figure) -> View:
 
 
 def plain(name: str) -> str:
-    """A name as Plotly shows it letter by letter, for it reads some HTML in texts."""
+    """A name with its HTML escaped, because Plotly interprets some tags in texts."""
     return escape(name, quote=False)
 
 
 def marker(variant: Variant, pixels: int) -> dict[str, Any]:
-    """The mark of a variant, in its colour."""
+    """The mark of a variant, in its color."""
     place = variant.place
-    return {"symbol": symbol(place), "size": size(place, pixels), "color": colour(place)}
+    return {"symbol": symbol(place), "size": size(place, pixels), "color": color(place)}
 
 
 def hover(variant: Variant, texts: Iterable[str]) -> dict[str, Any]:
-    """What is said of each point; names come as data, where Plotly looks for no placeholders."""
-    said = [f"<b>{plain(variant.label)}</b><br>{text}" for text in texts]
-    return {"customdata": said, "hovertemplate": "%{customdata}<extra></extra>"}
+    """The hover text of each point, given as data, in which Plotly replaces no placeholders."""
+    labeled = [f"<b>{plain(variant.label)}</b><br>{text}" for text in texts]
+    return {"customdata": labeled, "hovertemplate": "%{customdata}<extra></extra>"}
 
 
 def shortened(label: str, most: int = 28) -> str:
-    """A label that fits beside a figure."""
+    """A label that fits next to a figure."""
     return label if len(label) <= most else f"{label[: most - 1].rstrip()}…"
 
 
 class Axis:
-    """From the lowest value to the highest with room at both ends; logarithmic if it can be.
+    """An axis from the lowest value to the highest with room at both ends.
 
     Args:
-        room: at each end, as a share of the distance between the two.
+        values: all that it must show.
+        room: at each end, as a share of the range of the values.
+        logarithmic: use a logarithmic scale if all values are positive.
     """
 
-    def __init__(self, values: Sequence[float], room: float = 0.14, logarithmic: bool = False):
+    def __init__(
+        self, values: Sequence[float], room: float = 0.14, logarithmic: bool = False
+    ) -> None:
         self.logarithmic = logarithmic and min(values) > 0
         ends = [self._scaled(value) for value in (min(values), max(values))]
         free = max(room * (ends[1] - ends[0]), 0.15 if self.logarithmic else 0.02)
         self.low, self.high = ends[0] - free, ends[1] + free
 
     def __call__(self, value: float) -> float:
-        """Place on the axis, from 0 to 1."""
+        """Position on the axis, from 0 to 1."""
         return (self._scaled(value) - self.low) / (self.high - self.low)
 
     def layout(self) -> dict[str, Any]:
-        """The range and its steps, as Plotly wants them."""
+        """Range and ticks in Plotly's form."""
         steps = {"type": "log", "dtick": "D2"} if self.logarithmic else {}
         return {"range": [self.low, self.high], **steps}
 
@@ -154,7 +158,7 @@ class Axis:
         return math.log10(value) if self.logarithmic else value
 
 
-FREQUENT = 15  # relations shown in the figure; the table has them all
+FREQUENT = 15  # relations shown in the figure; the table has all of them
 
 
 def learning_curves(variants: Sequence[Variant]) -> list[View]:
@@ -174,7 +178,7 @@ def learning_curves(variants: Sequence[Variant]) -> list[View]:
 
 
 def _add_curve(figure: go.Figure, variant: Variant, xs: Sequence[float]) -> None:
-    """The mean over seeds, on a band from the lowest seed to the highest."""
+    """The mean over seeds, on a band from the lowest to the highest."""
     means = [math.fsum(point.mrr) / len(point.mrr) for point in variant.curve]
     ends = [(min(point.mrr), max(point.mrr)) for point in variant.curve]
     meta = {"variant": variant.place}
@@ -188,18 +192,18 @@ def _add_curve(figure: go.Figure, variant: Variant, xs: Sequence[float]) -> None
         hoverinfo="skip",
         meta=meta,
     )
-    said = [
+    texts = [
         f"epoch {point.epoch:g}, {count(point.cpu_seconds)} CPU seconds<br>"
-        f"MRR {_said(Estimate(mean, (low, high) if high > low else None))}"
+        f"MRR {_with_interval(Metric(mean, (low, high) if high > low else None))}"
         for point, mean, (low, high) in zip(variant.curve, means, ends)
     ]
     figure.add_scatter(
         x=xs,
         y=means,
         mode="lines+markers",
-        line={"color": colour(variant.place), "width": 2.25},
+        line={"color": color(variant.place), "width": 2.25},
         marker=marker(variant, 7),
-        **hover(variant, said),
+        **hover(variant, texts),
         meta=meta,
     )
 
@@ -208,7 +212,7 @@ def by_group(variants: Sequence[Variant]) -> list[View]:
     """MRR by cardinality class, side and degree, one view each."""
     titles = {
         "Cardinality": ("cardinality", "Heads and tails per relation"),
-        "Side": ("side", "What is asked for"),
+        "Side": ("side", "Predicted entity"),
         "Degree": ("degree", "Training facts of the answer"),
     }
     views = []
@@ -237,7 +241,7 @@ def by_group(variants: Sequence[Variant]) -> list[View]:
 def _add_dots(
     figure: go.Figure, variant: Variant, rows: Sequence[Group | None], variants: int
 ) -> None:
-    """One dot per group, with its interval, beside those of the other variants."""
+    """One dot per group, with its interval, next to those of the other variants."""
     step = min(0.16, 0.7 / variants)
     shift = (variant.place - (variants - 1) / 2) * step
     found = [(place + shift, row) for place, row in enumerate(rows) if row is not None]
@@ -250,7 +254,7 @@ def _add_dots(
         error_y={
             "array": [one.ends[1] - one.value if one.ends else 0 for one in mrr],
             "arrayminus": [one.value - one.ends[0] if one.ends else 0 for one in mrr],
-            "color": colour(variant.place),
+            "color": color(variant.place),
             "thickness": 1.5,
             "width": 0,
         },
@@ -260,10 +264,10 @@ def _add_dots(
 
 
 def by_relation(variants: Sequence[Variant], labels: Mapping[str, str]) -> list[View]:
-    """MRR on the most frequent relations, the best answered one on top.
+    """MRR on the most frequent relations, the one with the highest MRR on top.
 
     Args:
-        labels: readable label of each relation name.
+        labels: the label of each relation name.
     """
     groups = _groups_of(variants, "relation")
     if not groups:
@@ -316,14 +320,14 @@ def by_relation(variants: Sequence[Variant], labels: Mapping[str, str]) -> list[
 
 
 def _groups_of(variants: Iterable[Variant], title: str) -> dict[str, Group]:
-    """The groups of a breakdown, in order, as any variant has them."""
+    """The groups of a breakdown that any variant has, in order."""
     return {g.name: g for variant in variants for g in variant.groups if g.title == title}
 
 
 def _of_group(group: Group, name: str) -> str:
-    return f"{plain(name)}, {count(group.queries)} queries<br>MRR {_said(group.mrr)}"
+    return f"{plain(name)}, {count(group.queries)} queries<br>MRR {_with_interval(group.mrr)}"
 
 
-def _said(mrr: Estimate) -> str:
+def _with_interval(mrr: Metric) -> str:
     ends = f" ({score(mrr.ends[0])} to {score(mrr.ends[1])})" if mrr.ends else ""
     return f"{score(mrr.value)}{ends}"

@@ -1,6 +1,4 @@
-"""Where the names of points fit into a scatter plot.
-
-How hard negatives are against how often they are in truth facts, one point per variant."""
+"""A scatter plot of the hardness of negatives against their rate of withheld facts."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -17,7 +15,12 @@ from sparring.experiments.report.figures import (
 )
 from sparring.experiments.report.records import Variant, percent
 
-LETTER, LINE, MARK, GAP = 7.5, 17.0, 16.0, 3.0  # pixels: of a letter, a line, a mark, and between
+LETTER, LINE, MARK, GAP = (
+    7.5,
+    17.0,
+    16.0,
+    3.0,
+)  # pixels: width of a letter, height of a line, size of a mark, distance
 
 
 class Box(NamedTuple):
@@ -28,8 +31,8 @@ class Box(NamedTuple):
     width: float
     height: float
 
-    def meets(self, other: "Box") -> bool:
-        """Do the two boxes overlap?"""
+    def overlaps(self, other: "Box") -> bool:
+        """Whether the two boxes overlap."""
         across = abs(self.x - other.x) < (self.width + other.width) / 2
         return across and abs(self.y - other.y) < (self.height + other.height) / 2
 
@@ -37,21 +40,22 @@ class Box(NamedTuple):
 def label_positions(
     points: Sequence[tuple[float, float]], labels: Sequence[str], width: float
 ) -> list[str | None]:
-    """Plotly's `textposition` for each label, so that it meets no mark and no other label.
+    """Plotly's `textposition` for each label, so that it overlaps no mark and no other label.
 
     Args:
         points: pixels from the left and from the bottom.
-        width: of the plot; labels stay inside.
+        labels: of the points.
+        width: of the plot in pixels; labels stay inside.
 
     Returns:
-        None for a label that fits nowhere.
+        One position per label; None if it fits nowhere.
     """
     taken = [Box(x, y, MARK, MARK) for x, y in points]
     chosen: list[str | None] = []
     for (x, y), label in zip(points, labels):
         for position, box in _boxes(x, y, LETTER * len(label)).items():
             inside = box.width / 2 <= box.x <= width - box.width / 2
-            if inside and not any(box.meets(other) for other in taken):
+            if inside and not any(box.overlaps(other) for other in taken):
                 taken.append(box)
                 chosen.append(position)
                 break
@@ -61,13 +65,13 @@ def label_positions(
 
 
 def _boxes(x: float, y: float, width: float) -> dict[str, Box]:
-    """Where a label of some width would lie, the best place first."""
-    above, beside = (MARK + LINE) / 2 + GAP, (MARK + width) / 2 + GAP
+    """The box of a label at each position, the best position first."""
+    above, aside = (MARK + LINE) / 2 + GAP, (MARK + width) / 2 + GAP
     return {
         "top center": Box(x, y + above, width, LINE),
         "bottom center": Box(x, y - above, width, LINE),
-        "middle right": Box(x + beside, y, width, LINE),
-        "middle left": Box(x - beside, y, width, LINE),
+        "middle right": Box(x + aside, y, width, LINE),
+        "middle left": Box(x - aside, y, width, LINE),
     }
 
 
@@ -75,7 +79,7 @@ WIDTH, HEIGHT = 700.0, 330.0  # of the plot in pixels, about
 
 
 class Point(NamedTuple):
-    """Where a variant lies.
+    """Where a variant lies in the plot.
 
     Attributes:
         withheld: share of withheld facts among the negatives that count.
@@ -88,7 +92,7 @@ class Point(NamedTuple):
 
 
 def hardness(variants: Sequence[Variant]) -> list[View]:
-    """One point per audited variant, and the line that uniform draws reach."""
+    """One point per audited variant, and a line for uniform draws."""
     points = _points(variants)
     if not points:
         return []
@@ -103,7 +107,7 @@ def hardness(variants: Sequence[Variant]) -> list[View]:
         y=0.5,
         line={"color": "var(--faint)", "width": 1, "dash": "dot"},
         annotation={
-            "text": "what uniform draws reach",
+            "text": "uniform draws",
             "font": {"color": "var(--faint)", "size": 12},
             "x": 1,
             "xanchor": "right",
@@ -114,7 +118,7 @@ def hardness(variants: Sequence[Variant]) -> list[View]:
     pixels = [(WIDTH * across(point.withheld), HEIGHT * upward(point.harder)) for point in points]
     positions = label_positions(pixels, names, WIDTH)
     for point, name, position in zip(points, names, positions):
-        said = (
+        text = (
             f"{percent(point.withheld)} withheld facts<br>"
             f"{percent(point.harder)} of entities score lower"
         )
@@ -128,7 +132,7 @@ def hardness(variants: Sequence[Variant]) -> list[View]:
             cliponaxis=False,
             marker=marker(point.variant, 14),
             meta={"variant": point.variant.place},
-            **hover(point.variant, [said]),
+            **hover(point.variant, [text]),
         )
     figure.update_xaxes(tickformat="~%", **across.layout())
     figure.update_yaxes(tickformat=".0%", **upward.layout())
@@ -138,7 +142,7 @@ def hardness(variants: Sequence[Variant]) -> list[View]:
 def _points(variants: Sequence[Variant]) -> list[Point]:
     points = []
     for variant in variants:
-        offer = variant.offers.get("own")
-        if offer and offer.withheld_counted is not None and offer.percentile is not None:
-            points.append(Point(variant, offer.withheld_counted, offer.percentile))
+        stats = variant.samples.get("own")
+        if stats and stats.withheld_counted is not None and stats.percentile is not None:
+            points.append(Point(variant, stats.withheld_counted, stats.percentile))
     return points

@@ -1,4 +1,4 @@
-// Figures name their colours as CSS variables, so one set of figures serves both themes.
+// Figures name their colors as CSS variables, so one set of figures serves both themes.
 (() => {
   const root = document.documentElement;
   const figures = JSON.parse(document.getElementById("figures").textContent);
@@ -7,13 +7,13 @@
   const NARROW = 560; // pixels; below, long labels go above their rows
   const config = { responsive: true, displayModeBar: false, displaylogo: false, scrollZoom: false };
 
-  const coloured = (part, css) => {
+  const colored = (part, css) => {
     if (typeof part === "string") {
       return part.replace(/^var\((--[\w-]+)\)$/, (_, name) => css.getPropertyValue(name).trim());
     }
-    if (Array.isArray(part)) return part.map((item) => coloured(item, css));
+    if (Array.isArray(part)) return part.map((item) => colored(item, css));
     if (part === null || typeof part !== "object") return part;
-    return Object.fromEntries(Object.entries(part).map(([key, item]) => [key, coloured(item, css)]));
+    return Object.fromEntries(Object.entries(part).map(([key, item]) => [key, colored(item, css)]));
   };
 
   const ticksAbove = (layout) => {
@@ -29,7 +29,7 @@
 
   const draw = (box) => {
     const views = figures[box.dataset.figure];
-    const { data, layout } = coloured(views[box.dataset.view].figure, getComputedStyle(root));
+    const { data, layout } = colored(views[box.dataset.view].figure, getComputedStyle(root));
     for (const trace of data) trace.visible = !hidden.has(trace.meta?.variant);
     if (box.clientWidth < NARROW && layout.meta?.longTicks) ticksAbove(layout);
     box.style.height = `${layout.height}px`;
@@ -84,7 +84,7 @@
   };
   document.querySelector(".theme").addEventListener("click", () => {
     const theme = root.dataset.theme === "dark" ? "light" : "dark";
-    try { localStorage.setItem("sparring-theme", theme); } catch { /* not kept, then */ }
+    try { localStorage.setItem("sparring-theme", theme); } catch { /* not stored */ }
     show(theme);
   });
   system.addEventListener("change", () => show(chosenTheme()));

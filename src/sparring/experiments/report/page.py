@@ -1,8 +1,4 @@
-"""Negatives drawn for a few queries, variant by variant.
-
-The rows of the page's tables, as text.
-
-A comparison as one HTML page that needs no network."""
+"""The HTML page of a comparison, with the rows of its tables; it needs no network."""
 
 import base64
 import hashlib
@@ -23,7 +19,6 @@ from sparring.data.graph import KnowledgeGraph
 from sparring.evaluation.breakdown import Difference, paired_difference
 from sparring.experiments.compare import Comparison, ComparisonPlan, read_comparison
 from sparring.experiments.report import figures
-from sparring.experiments.report import figures as marks
 from sparring.experiments.report.hardness import hardness
 from sparring.experiments.report.records import (
     DASH,
@@ -46,16 +41,16 @@ from sparring.seeds import Seeds
 from sparring.training.checkpoint import write_atomically
 
 QUERY = ("anchor", "relation", "answer", "asked")
-SAYINGS = {
-    "withheld": "in truth a fact, withheld from training",
+MARK_TITLES = {
+    "withheld": "a fact, withheld from training",
     "known": "a training fact",
-    "answer": "the answer itself",
-    "": "nothing known",
+    "answer": "the answer",
+    "": "not a known fact",
 }
 
 
 def examples(variants: Sequence[Variant]) -> list[dict[str, Any]]:
-    """One entry per query, with what each variant offered for it."""
+    """One entry per query, with the negatives of each variant for it."""
     drawn: dict[tuple, list[dict[str, Any]]] = {}
     for variant in variants:
         for query in variant.negatives:
@@ -65,13 +60,13 @@ def examples(variants: Sequence[Variant]) -> list[dict[str, Any]]:
 
 
 def _draw(variant: Variant, query: Mapping[str, Any]) -> dict[str, Any]:
-    told = [f"{count(query['drawn'])} drawn"]
-    told += [f"{count(query[name])} {name}" for name in ("withheld", "known") if query[name]]
-    return {"variant": variant, "told": ", ".join(told), "chips": _chips(query["candidates"])}
+    counts = [f"{count(query['drawn'])} drawn"]
+    counts += [f"{count(query[name])} {name}" for name in ("withheld", "known") if query[name]]
+    return {"variant": variant, "counts": ", ".join(counts), "chips": _chips(query["candidates"])}
 
 
 def _chips(candidates: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Candidates in their order, repeats as one."""
+    """Candidates in their order; repeats become one chip."""
     times: dict[tuple, int] = {}
     for one in candidates:
         key = (one["entity"], one["mark"], one["counts"], one["score"])
@@ -81,20 +76,20 @@ def _chips(candidates: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
             "label": label,
             "kind": f"{mark}{'' if counts else ' hidden'}".strip(),
             "times": repeats,
-            "said": f"{SAYINGS[mark]}{'' if counts else ', not counted'}; "
+            "title": f"{MARK_TITLES[mark]}{'' if counts else ', not counted'}; "
             f"score {score:.2f}".replace("-", MINUS),
         }
         for (label, mark, counts, score), repeats in times.items()
     ]
 
 
-STRIP, MARGIN = 128, 8  # width of the drawn strip, and of its free ends
+STRIP, MARGIN = 128, 8  # pixels: width of a strip, and of its free ends
 
 
 class Scale:
-    """Where an MRR lies on the strips of the result table, which share one axis."""
+    """Positions of MRRs on the strips of the result table, which share one axis."""
 
-    def __init__(self, variants: Sequence[Variant]):
+    def __init__(self, variants: Sequence[Variant]) -> None:
         marks = [
             value for v in variants for value in (*v.numbers["mrr"]["each"], *(v.mrr.ends or ()))
         ]
@@ -176,18 +171,18 @@ AUDITED = {
 
 
 def audit_rows(variants: Sequence[Variant]) -> list[dict[str, Any]]:
-    """One row per audited variant, and one for uniform draws beside the first of them."""
-    audited = [variant for variant in variants if "own" in variant.offers]
-    rows = [(variant, variant.label, variant.offers["own"]) for variant in audited]
-    uniform = [variant.offers["uniform"] for variant in audited if "uniform" in variant.offers]
-    rows += [(None, "Uniform draws, to compare", offer) for offer in uniform[:1]]
+    """One row per audited variant, and one for uniform draws."""
+    audited = [variant for variant in variants if "own" in variant.samples]
+    rows = [(variant, variant.label, variant.samples["own"]) for variant in audited]
+    uniform = [variant.samples["uniform"] for variant in audited if "uniform" in variant.samples]
+    rows += [(None, "Uniform draws, for comparison", stats) for stats in uniform[:1]]
     return [
         {
             "variant": variant,
             "label": label,
-            "cells": [_share(getattr(offer, field)) for field in AUDITED.values()],
+            "cells": [_share(getattr(stats, field)) for field in AUDITED.values()],
         }
-        for variant, label, offer in rows
+        for variant, label, stats in rows
     ]
 
 
@@ -198,13 +193,13 @@ def _share(value: float | None) -> str:
 def facts(
     variants: Sequence[Variant], graph: KnowledgeGraph, numbers: Mapping[str, Any]
 ) -> list[dict[str, str]]:
-    """What the comparison was about and what it took, as name, value and detail."""
+    """Data, model, seeds and cost of the comparison, as name, value and detail."""
     results = [result for variant in variants for result in variant.results]
     seconds = math.fsum(result["cpu_seconds"] for result in results)
     dims = _distinct(result["dim"] for result in results if result["dim"] is not None)
     losses = _distinct(result["loss"] for result in results)
     seeds = numbers["seeds"]
-    judged = len(getattr(graph, numbers["split"]))
+    evaluated = len(getattr(graph, numbers["split"]))
     sizes = f"{count(len(graph.entities))} entities, {count(len(graph.relations))} relations, "
     return [
         {
@@ -213,14 +208,14 @@ def facts(
             "detail": f"{sizes}{count(len(graph.train))} training facts",
         },
         {
-            "name": "Main model",
+            "name": "Model",
             "value": _distinct(result["model"] for result in results),
             "detail": f"{dims} dimensions, {losses} loss" if dims else f"{losses} loss",
         },
         {
-            "name": "Judged on",
-            "value": f"{count(2 * judged)} queries",
-            "detail": f"both sides of {count(judged)} {numbers['split']} facts",
+            "name": "Evaluated on",
+            "value": f"{count(2 * evaluated)} queries",
+            "detail": f"both sides of {count(evaluated)} {numbers['split']} facts",
         },
         {
             "name": "Seeds",
@@ -236,7 +231,7 @@ def facts(
 
 
 def origin(results: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
-    """Which code ran where."""
+    """Versions, commit and machine of the runs."""
     versions = {name: _distinct(r["versions"][name] for r in results) for name in VERSIONS}
     rows = [
         ("Versions", ", ".join(f"{name} {version}" for name, version in versions.items())),
@@ -267,8 +262,11 @@ def write_report(comparison: Comparison, path: Path) -> None:
     """Write a page with results, learning curves, audit and examples of negatives.
 
     Figures, styles and scripts are inside the page; its content policy forbids the browser to
-    load anything else. Parts without a record in the runs are left out, which the page says.
-    Equal comparisons give equal pages.
+    load anything else. The page says which parts are missing because the runs have no record of
+    them. Equal comparisons give equal pages.
+
+    Raises:
+        MissingExtraError: if Plotly or Jinja2 is not installed.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, page(comparison).encode())
@@ -284,7 +282,7 @@ def page(comparison: Comparison) -> str:
     environment = Environment(
         loader=PackageLoader(HERE, ""), autoescape=True, undefined=StrictUndefined
     )
-    environment.globals |= {"colour": marks.colour, "outline": marks.outline}
+    environment.globals |= {"color": figures.color, "outline": figures.outline}
     return environment.get_template("page.html").render(
         css=Markup(_text("page.css")),
         scripts={name: Markup(text) for name, text in scripts.items()},
@@ -309,7 +307,7 @@ def page(comparison: Comparison) -> str:
 
 
 def _figures(found: Sequence[Variant], labels: Mapping[str, str]) -> dict[str, Any]:
-    """The figures there is a record for, by name; each is a list of views."""
+    """The figures that have data, by name; each is a list of views."""
     drawn = {
         "curves": figures.learning_curves(found),
         "audit": hardness(found),
@@ -334,7 +332,7 @@ def _gap(comparison: Comparison) -> Gap:
 
 
 def command(plan: ComparisonPlan) -> str:
-    """What to type for the same runs; the packaged comparison needs no file."""
+    """The command that makes the same runs."""
     packaged = Path(str(files("sparring.experiments"))) / f"{plan.name}.toml"
     if packaged.exists() and read_comparison(packaged) == plan:
         return "sparring compare"
@@ -346,6 +344,6 @@ def _text(name: str) -> str:
 
 
 def _policy_hash(script: str) -> str:
-    """How a content policy names a script that it allows."""
+    """The source of an allowed script in a content security policy."""
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     return f"'sha256-{digest}'"

@@ -1,8 +1,4 @@
-"""Numbers as people read them.
-
-What the runs of a comparison left behind, gathered by variant.
-
-What was found, in plain words, and how sure one may be of it."""
+"""The records of a comparison by variant, numbers as text, and the headline of the report."""
 
 import json
 import statistics
@@ -21,12 +17,12 @@ DASH = "\N{EN DASH}"
 
 
 def score(value: float) -> str:
-    """A measure between 0 and 1, such as 0.345."""
+    """A metric between 0 and 1, such as 0.345."""
     return f"{value:.3f}".replace("-", MINUS)
 
 
 def signed(value: float) -> str:
-    """A difference of measures, such as +0.021."""
+    """A difference of metrics, such as +0.021."""
     text = f"{value:+.3f}"
     return "0.000" if float(text) == 0 else text.replace("-", MINUS)
 
@@ -37,7 +33,7 @@ def count(value: int | float) -> str:
 
 
 def percent(share: float) -> str:
-    """A share with about two figures, such as 0.34 %."""
+    """A share with about two significant digits, such as 0.34 %."""
     value = 100 * share
     places = 0 if value >= 10 or value == 0 else 1 if value >= 1 else 2 if value >= 0.1 else 3
     return f"{value:.{places}f}{THIN}%"
@@ -68,8 +64,8 @@ def span(values: list[int]) -> str:
 MEASURES = ("mrr", "hits@1", "hits@3", "hits@10")
 
 
-class Estimate(NamedTuple):
-    """A number and the ends of its interval, if it has one."""
+class Metric(NamedTuple):
+    """A value and the ends of its confidence interval, if it has one."""
 
     value: float
     ends: tuple[float, float] | None = None
@@ -81,11 +77,11 @@ class Group(NamedTuple):
     title: str
     name: str
     queries: int
-    mrr: Estimate
+    mrr: Metric
 
 
 class Point(NamedTuple):
-    """One validation of every seed."""
+    """One validation, with the MRR of every seed."""
 
     epoch: float
     cpu_seconds: float
@@ -93,7 +89,7 @@ class Point(NamedTuple):
 
 
 class SampleStats(NamedTuple):
-    """Negatives on the whole, as in the audit; None where not known."""
+    """The overall rates of an audit; None if not known."""
 
     withheld_counted: float | None
     percentile: float | None
@@ -106,15 +102,16 @@ class SampleStats(NamedTuple):
 
 @dataclass(frozen=True)
 class Variant:
-    """All that a report says of one variant.
+    """Everything that the report shows about one variant.
 
     Attributes:
         place: position in the plan; the first variant is the baseline.
         numbers: its entry in `Comparison.numbers()`.
         results: `result.json` of each seed.
         curve: validations in order of epochs.
-        groups: rows of `breakdown.json` as means over seeds; none where that file is missing.
-        offers: "own" and, for comparison, "uniform" draws; none where `audit.json` is missing.
+        groups: rows of `breakdown.json` as means over seeds; empty where that file is missing.
+        samples: statistics of its "own" negatives and of "uniform" ones; empty where `audit.json`
+            is missing.
         negatives: examples of the first seed that has them.
     """
 
@@ -124,19 +121,19 @@ class Variant:
     results: Sequence[Mapping[str, Any]]
     curve: Sequence[Point]
     groups: Sequence[Group]
-    offers: Mapping[str, SampleStats]
+    samples: Mapping[str, SampleStats]
     negatives: Sequence[Mapping[str, Any]]
 
     def mean(self, name: str) -> float:
-        """Mean over seeds of a compared measure."""
+        """Mean over seeds of a compared metric."""
         return self.numbers[name]["mean"]
 
     @property
-    def mrr(self) -> Estimate:
+    def mrr(self) -> Metric:
         """MRR, with the mean over seeds of its bootstrap interval."""
         return next(
             (group.mrr for group in self.groups if group.title == "overall"),
-            Estimate(self.mean("mrr")),
+            Metric(self.mean("mrr")),
         )
 
     @property
@@ -160,7 +157,7 @@ def variants(comparison: Comparison, numbers: Mapping[str, Any]) -> list[Variant
             results=[run.result() for run in runs],
             curve=_curve([run.log() for run in runs]),
             groups=_groups([found["rows"] for found in _stored(runs, "breakdown.json")]),
-            offers=_offers(list(_stored(runs, "audit.json"))),
+            samples=_sample_stats(list(_stored(runs, "audit.json"))),
             negatives=next(_stored(runs, "negatives.json"), []),
         )
         for place, (label, runs) in enumerate(comparison.runs.items())
@@ -176,7 +173,7 @@ def _stored(runs: Sequence[Run], name: str) -> Iterator[Any]:
 
 
 def _curve(logs: Sequence[Sequence[Mapping[str, Any]]]) -> list[Point]:
-    """Validations that all seeds reached: a mean over ever fewer seeds would jump."""
+    """Validations that all seeds reached, so that every mean is over the same seeds."""
     by_epoch = defaultdict(list)
     for log in logs:
         for record in log:
@@ -194,32 +191,32 @@ def _curve(logs: Sequence[Sequence[Mapping[str, Any]]]) -> list[Point]:
 
 
 def _groups(breakdowns: Sequence[Sequence[Mapping[str, Any]]]) -> list[Group]:
-    """Rows of the same group of queries become one."""
+    """One group for the rows of all seeds about the same queries."""
     by_name = defaultdict(list)
     for rows in breakdowns:
         for row in rows:
             by_name[row["group"], row["name"]].append(row)
     return [
-        Group(title, name, rows[0]["queries"], _estimate(rows))
+        Group(title, name, rows[0]["queries"], _metric(rows))
         for (title, name), rows in by_name.items()
     ]
 
 
-def _estimate(rows: Sequence[Mapping[str, Any]]) -> Estimate:
+def _metric(rows: Sequence[Mapping[str, Any]]) -> Metric:
     """Mean MRR, with the mean ends of its intervals."""
     mrr = statistics.fmean(row["mrr"] for row in rows)
     low, high = _mean(rows, "mrr_low"), _mean(rows, "mrr_high")
-    return Estimate(mrr, None if low is None or high is None else (low, high))
+    return Metric(mrr, None if low is None or high is None else (low, high))
 
 
 def _mean(rows: Sequence[Mapping[str, Any]], key: str) -> float | None:
-    """The mean of an entry, unless a row has none."""
+    """The mean of an entry; None if a row has none."""
     values = [row[key] for row in rows]
     return None if None in values else statistics.fmean(values)
 
 
-def _offers(audits: Sequence[Mapping[str, Any]]) -> Mapping[str, SampleStats]:
-    """What the sampler offered and what uniform draws would have been, as means over seeds."""
+def _sample_stats(audits: Sequence[Mapping[str, Any]]) -> Mapping[str, SampleStats]:
+    """Statistics of the sampler's negatives and of uniform ones, as means over seeds."""
     own = [found["overall"] for found in audits]
     uniform = [found["baseline"]["overall"] for found in audits if found["baseline"]]
     return {
@@ -234,14 +231,14 @@ LEVEL = "95\N{NO-BREAK SPACE}% interval"
 
 
 class Headline(NamedTuple):
-    """One line, and the sentences below it."""
+    """A title and the sentences below it."""
 
     title: str
     lede: str
 
 
 def headline(variants: Sequence[Variant], dataset: str, gap: Gap) -> Headline:
-    """The winner and its lead, or that there is none.
+    """The best variant and its lead, or that there is no clear one.
 
     Args:
         gap: MRR of one variant minus that of another, with its interval.
@@ -261,13 +258,13 @@ def _headline(variants: Sequence[Variant], dataset: str, gap: Gap) -> Headline:
     if lead.low <= 0:
         return Headline(
             f"No clear winner on {dataset}",
-            f"{best.label} comes out {score(lead.difference)} MRR ahead of {baseline.label}, but "
+            f"{best.label} is {score(lead.difference)} MRR ahead of {baseline.label}, but "
             f"that may be chance: the {LEVEL}, {between(lead.low, lead.high)}, includes zero."
             f"{_seeds(best)}",
         )
     return Headline(
         f"{best.label} beats {baseline.label} by {score(lead.difference)} MRR on {dataset}",
-        f"{score(best.mean('mrr'))} against {score(baseline.mean('mrr'))}; the {LEVEL} of the "
+        f"{score(best.mean('mrr'))} vs. {score(baseline.mean('mrr'))}; the {LEVEL} of the "
         f"lead is {score(lead.low)} to {score(lead.high)}.{_price(best, baseline)}"
         f"{'' if runner_up is baseline else _over(runner_up, gap(best, runner_up))}"
         f"{_seeds(best)}",
@@ -288,7 +285,7 @@ def _unbeaten(baseline: Variant, second: Variant, gap: Difference, dataset: str)
     verdict = "" if gap.high < 0 else ", too close to tell them apart"
     return Headline(
         f"No other variant beats {baseline.label} on {dataset}",
-        f"{baseline.label} reaches {score(baseline.mean('mrr'))} MRR. {second.label} comes "
+        f"{baseline.label} reaches {score(baseline.mean('mrr'))} MRR. {second.label} is "
         f"closest, at {signed(gap.difference)} ({LEVEL} {between(gap.low, gap.high)}){verdict}."
         f"{_seeds(baseline)}",
     )
@@ -313,4 +310,4 @@ def _over(second: Variant, gap: Difference) -> str:
 def _seeds(variant: Variant) -> str:
     if len(variant.results) > 1:
         return ""
-    return " With a single seed, nothing is known of the luck of training."
+    return " With a single seed, the variation between trainings is unknown."

@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from sparring.experiments import environment as host
+from sparring.experiments import environment as environment
 from sparring.experiments.environment import provenance, stopped_by_signals
 
 
@@ -53,23 +53,23 @@ def test_outside_of_git_there_is_no_commit(monkeypatch):
         raise FileNotFoundError("git")
 
     monkeypatch.setattr(subprocess, "run", missing)
-    assert host.provenance()["commit"] is None
+    assert environment.provenance()["commit"] is None
 
 
 def test_a_commit_is_marked_where_sources_differ_and_not_where_records_do(monkeypatch, tmp_path):
     git = ["git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a@b.c"]
     tell = lambda *words: subprocess.run([*git, *words], check=True, capture_output=True)
-    (tmp_path / "results").mkdir()
-    for name in ("source.py", "results/record.json"):
+    (tmp_path / "research" / "results").mkdir(parents=True)
+    for name in ("source.py", "research/results/record.json"):
         (tmp_path / name).write_text("before")
     tell("init")
     tell("add", ".")
     tell("commit", "-m", "all of it")
-    monkeypatch.setattr(host, "__file__", str(tmp_path / "source.py"))
-    commit = host.provenance()["commit"]
+    monkeypatch.setattr(environment, "__file__", str(tmp_path / "source.py"))
+    commit = environment.provenance()["commit"]
     assert len(commit) == 12
-    (tmp_path / "results" / "record.json").write_text("after")
-    (tmp_path / "results" / "another.json").write_text("new")
-    assert host.provenance()["commit"] == commit
+    (tmp_path / "research" / "results" / "record.json").write_text("after")
+    (tmp_path / "research" / "results" / "another.json").write_text("new")
+    assert environment.provenance()["commit"] == commit
     (tmp_path / "source.py").write_text("after")
-    assert host.provenance()["commit"] == f"{commit}-dirty"
+    assert environment.provenance()["commit"] == f"{commit}-dirty"

@@ -7,6 +7,7 @@ import sys
 import pytest
 import torch
 
+from sparring.experiments import run
 from sparring.experiments.run import RECORDED, Run
 from sparring.training import checkpoint
 
@@ -47,9 +48,9 @@ def shell(tmp_path, write, tables):
 
 
 def test_the_result_is_printed(command, write, tables):
-    told = command("run", write(tables))
-    assert told.exit_code == 0
-    assert "small on circle (test)" in told.stdout and "best epoch" in told.stdout
+    result = command("run", write(tables))
+    assert result.exit_code == 0
+    assert "small on circle (test)" in result.stdout and "best epoch" in result.stdout
 
 
 def test_the_folder_is_named_after_the_file(command, write, tables, tmp_path):
@@ -83,16 +84,16 @@ def test_tensorboard_finds_its_file(command, write, tables, tmp_path):
 
 def test_a_second_run_needs_resume(command, write, tables):
     command("run", write(tables), "--quiet")
-    told = command("run", write(tables), "--quiet")
-    assert told.exit_code == 1 and "add --resume to go on with it" in told.stderr
+    result = command("run", write(tables), "--quiet")
+    assert result.exit_code == 1 and "add --resume to continue it" in result.stderr
 
 
 def test_a_record_is_written_where_asked(command, write, tables, tmp_path):
     record = tmp_path / "results" / "study" / "small.json"
     command("run", write(tables), "--quiet", "--set", "seed=5", "--record", record)
-    told = json.loads(record.read_text())
-    assert list(told)[: len(RECORDED)] == list(RECORDED)
-    assert (told["config"], told["overrides"], told["seed"]) == ("small.toml", ["seed=5"], 5)
+    result = json.loads(record.read_text())
+    assert list(result)[: len(RECORDED)] == list(RECORDED)
+    assert (result["config"], result["overrides"], result["seed"]) == ("small.toml", ["seed=5"], 5)
 
 
 def test_an_unbroken_run_ends_with_0(shell):
@@ -101,10 +102,10 @@ def test_an_unbroken_run_ends_with_0(shell):
 
 @pytest.mark.parametrize("by", ["SIGINT", "SIGTERM"])
 def test_an_interrupted_run_ends_with_130_and_tells_how_to_go_on(shell, by):
-    told = shell("--quiet", "--set", "seed=4", at=6, by=by)
-    assert told.returncode == 130
-    assert told.stderr == (
-        "stopped; to go on: sparring run small.toml --folder runs/small --resume --set seed=4\n"
+    result = shell("--quiet", "--set", "seed=4", at=6, by=by)
+    assert result.returncode == 130
+    assert result.stderr == (
+        "stopped; to continue: sparring run small.toml --folder runs/small --resume --set seed=4\n"
     )
 
 
@@ -129,12 +130,66 @@ def heard():
 
 @pytest.mark.usefixtures("heard")
 def test_a_second_interrupt_leaves_the_last_checkpoint_and_tells_the_same(command, write, tables):
-    def twice(fit):
+    def twice(trainer):
         os.kill(os.getpid(), signal.SIGINT)
         os.kill(os.getpid(), signal.SIGINT)
         return []
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("sparring.experiments.callbacks.watchers", lambda fit, *_, **__: twice(fit))
-        told = command("run", write(tables))
-    assert told.exit_code == 130 and "stopped; to go on: sparring run" in told.stderr
+        patch.setattr(
+            "sparring.experiments.callbacks.progress_callbacks",
+            lambda trainer, *_, **__: twice(trainer),
+        )
+        result = command("run", write(tables))
+    assert result.exit_code == 130 and "stopped; to continue: sparring run" in result.stderr
+
+
+def test_evaluating_again_gives_the_same_result(answer, finished):
+    result = answer("evaluate", finished.folder, "--json")
+    assert result["mrr"] == finished.result()["mrr"]
+
+
+def test_another_split_can_be_ranked(answer, finished):
+    result = answer("evaluate", finished.folder, "--json", "--split", "valid")
+    assert result["mrr"] == pytest.approx(finished.result()["valid_mrr"])
+
+
+def test_ranks_can_be_made_in_16_bits(answer, finished, monkeypatch):
+    """Of which the ranks of so small a graph need not tell."""
+    asked_for, plain = [], run.evaluate
+
+    def watched(*given, precision, **options):
+        asked_for.append(precision)
+        return plain(*given, precision=precision, **options)
+
+    monkeypatch.setattr(run, "evaluate", watched)
+    for words in ([], ["--set", "evaluate.precision=bfloat16"]):
+        answer("evaluate", finished.folder, "--json", *words)
+    assert asked_for == ["float32", "bfloat16"]
+
+
+def test_a_split_that_is_not_ranked_is_misuse(command, finished):
+    result = command("evaluate", finished.folder, "--split", "train")
+    words = " ".join(result.stderr.replace("│", " ").split())  # the box breaks lines anywhere
+    assert result.exit_code == 2 and "'train' is not one of 'test', 'valid'" in words
+
+
+def test_ranks_are_shown_by_group(command, finished):
+    shown = command("evaluate", finished.folder).stdout
+    assert all(word in shown for word in ("95% interval", "tail", "1-1", "degree 4-15", "seventh"))
+
+
+def test_relations_left_out_are_counted(command, finished):
+    shown = command("evaluate", finished.folder, "--relations", 1).stdout
+    assert "and 2 relations with fewer queries" in shown
+
+
+def test_a_generator_has_a_say_in_the_ranks(answer, guided):
+    alone = answer("evaluate", guided, "--json")
+    helped = answer("evaluate", guided, "--json", "--guide", 5.0)
+    assert helped["mrr"] != alone["mrr"]
+
+
+def test_a_sampler_without_probabilities_cannot_guide(command, finished):
+    result = command("evaluate", finished.folder, "--guide", 0.5)
+    assert result.exit_code != 0 and "knows no probabilities of entities" in result.stderr

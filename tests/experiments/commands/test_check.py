@@ -38,27 +38,27 @@ def module(tmp_path, monkeypatch):
 
 
 def test_a_sampler_of_the_library_passes(command):
-    told = command("check", "generator", "--set", "dim=8")
-    assert told.exit_code == 0
-    assert told.stdout.endswith("sparring: 0 errors, 0 warnings\n")
+    result = command("check", "generator", "--set", "dim=8")
+    assert result.exit_code == 0
+    assert result.stdout.endswith("generator: 0 errors, 0 warnings\n")
 
 
 def test_what_was_looked_at_and_found_good_is_told(command):
-    assert "good: reach" in command("check", "sparring.samplers:Uniform").stdout
+    assert "ok: reach" in command("check", "sparring.samplers:Uniform").stdout
 
 
 def test_a_warning_is_no_failure_unless_asked_for(command):
-    told = command("check", "uniform")
-    assert told.exit_code == 0
-    assert "warning: known facts:" in told.stdout and "0 errors, 1 warnings" in told.stdout
+    result = command("check", "uniform")
+    assert result.exit_code == 0
+    assert "warning: known facts:" in result.stdout and "0 errors, 1 warnings" in result.stdout
     strict = command("check", "uniform", "--strict")
     assert strict.exit_code == 1
     assert "error: known facts:" in strict.stdout and "1 errors, 0 warnings" in strict.stdout
 
 
 def test_facts_in_what_should_be_filtered_are_a_failure(command):
-    told = command("check", "uniform", "--filtered")
-    assert told.exit_code == 1 and "though the sampler is filtered" in told.stdout
+    result = command("check", "uniform", "--filtered")
+    assert result.exit_code == 1 and "though the sampler is filtered" in result.stdout
 
 
 def test_samplers_around_others_are_built_as_in_an_experiment(command):
@@ -67,20 +67,20 @@ def test_samplers_around_others_are_built_as_in_an_experiment(command):
 
 
 def test_a_broken_sampler_of_ones_own_fails_in_plain_words(command, module):
-    told = command("check", "own_samplers:NeverFirst")
-    assert told.exit_code == 1
-    assert "error: reach: entity 0 is never drawn" in told.stdout
+    result = command("check", "own_samplers:NeverFirst")
+    assert result.exit_code == 1
+    assert "error: reach: entity 0 is never drawn" in result.stdout
 
 
 def test_a_number_of_candidates_that_is_ignored_is_told(command, module):
-    told = command("check", "own_samplers:Deaf")
-    assert "K is ignored: asked for 1 per triple, got 3" in told.stdout
+    result = command("check", "own_samplers:Deaf")
+    assert "K is ignored: asked for 1 per triple, got 3" in result.stdout
 
 
 def test_a_contestant_is_judged_whatever_its_library(command, module):
-    told = command("check", "own_samplers:external", "--json")
-    found = json.loads(told.stdout)
-    assert told.exit_code == 1 and found["sampler"] == "own_samplers:external"
+    result = command("check", "own_samplers:external", "--json")
+    found = json.loads(result.stdout)
+    assert result.exit_code == 1 and found["sampler"] == "own_samplers:external"
     assert any(
         "returned as its own negative: 100.0%" in one["message"] for one in found["violations"]
     )
@@ -93,12 +93,12 @@ def test_a_contestant_is_judged_whatever_its_library(command, module):
         ("nowhere:X", "cannot import 'nowhere:X': No module named 'nowhere'"),
         ("sparring.samplers:Y", "cannot import 'sparring.samplers:Y'"),
         ("unifrom", "unknown name 'unifrom'; did you mean 'uniform'?"),
-        ("json:loads", "'json:loads' is a function; the kit judges sampler classes"),
+        ("json:loads", "'json:loads' is a function; the kit checks sampler classes"),
         ("json:JSONDecoder", "is no sparring.samplers.NegativeSampler, nor a class of pykeen"),
         ("mask-known", "'mask-known' needs inner"),
     ],
 )
 def test_what_cannot_be_judged_is_misuse_in_one_line(command, sampler, words):
-    told = command("check", sampler)
-    assert told.exit_code == 2 and told.stderr.count("\n") == 1
-    assert words in told.stderr
+    result = command("check", sampler)
+    assert result.exit_code == 2 and result.stderr.count("\n") == 1
+    assert words in result.stderr

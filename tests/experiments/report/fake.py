@@ -12,7 +12,7 @@ from sparring.data.vocabulary import Vocabulary
 from sparring.evaluation.breakdown import breakdown
 from sparring.evaluation.ranking import RankingResult
 from sparring.experiments.compare import Comparison, check_comparison
-from sparring.experiments.run import Run, measures, write_json
+from sparring.experiments.run import Run, metrics, write_json
 from sparring.training import checkpoint
 
 PLACES = (
@@ -80,7 +80,7 @@ def fake_comparison(
         "graph": {"name": "atlas"},
         "model": {"name": "complex", "dim": 64},
         "sampler": {"name": "uniform", "k": 64},
-        "loss": {"name": "softmax"},
+        "loss": {"name": "sampled-softmax"},
         "compare": {"seeds": list(seeds), "variants": {f"v{i}": {} for i in range(len(labels))}},
     }
     plan = check_comparison("atlas-samplers", tables)
@@ -141,7 +141,7 @@ def _fake_run(
         "commit": "0123456789ab",
         "versions": {"python": "3.11.9", "torch": "2.13.0", "sparring": "0.1.0"},
         "cpu": "A processor of the year",
-        **measures(ranks),
+        **metrics(ranks),
     }
     write_json(folder / "result.json", result)
     checkpoint.save(folder, "ranks", vars(ranks))

@@ -10,7 +10,7 @@ from sparring.samplers import SAMPLERS, NearestNeighbor, TeacherNegatives
 
 
 def near_miss(folder):
-    return {"name": "near-miss", "k": 3, "teacher": {"name": "run", "folder": str(folder)}}
+    return {"name": "teacher-negatives", "k": 3, "teacher": {"name": "run", "folder": str(folder)}}
 
 
 def made(spec, graph):
@@ -18,7 +18,7 @@ def made(spec, graph):
 
 
 def test_the_teacher_is_the_best_model_of_the_run(finished, graph):
-    teacher = finished.trained(finished.config(), graph).model
+    teacher = finished.load_step(finished.config(), graph).model
     sampler = made(near_miss(finished.folder), graph)
     assert torch.equal(
         sampler.entity, TeacherNegatives(graph.training, k=3, teacher=teacher).entity
@@ -26,9 +26,9 @@ def test_the_teacher_is_the_best_model_of_the_run(finished, graph):
 
 
 def test_vectors_are_those_of_the_run(finished, graph):
-    teacher = finished.trained(finished.config(), graph).model
+    teacher = finished.load_step(finished.config(), graph).model
     helper = {"name": "run", "folder": str(finished.folder)}
-    sampler = made({"name": "nearest-neighbour", "k": 3, "vectors": helper}, graph)
+    sampler = made({"name": "nearest-neighbor", "k": 3, "vectors": helper}, graph)
     assert torch.equal(sampler.entity, NearestNeighbor(graph.training, k=3, vectors=teacher).entity)
 
 
@@ -49,13 +49,15 @@ def test_a_run_can_have_the_model_of_another_one_as_its_teacher(finished, tables
 
 
 def test_a_missing_teacher_is_named(graph, tmp_path):
-    with pytest.raises(ConfigError, match=r"\[sampler.teacher\] .*no folder of a finished run"):
+    with pytest.raises(
+        ConfigError, match=r"\[sampler.teacher\] .*is not the folder of a finished run"
+    ):
         made(near_miss(tmp_path / "nobody"), graph)
 
 
 def test_a_run_that_is_not_finished_is_no_teacher(finished, graph):
     (finished.folder / "result.json").unlink()
-    with pytest.raises(ConfigError, match="no folder of a finished run: it has no result"):
+    with pytest.raises(ConfigError, match="is not the folder of a finished run: it has no result"):
         made(near_miss(finished.folder), graph)
 
 
@@ -65,7 +67,7 @@ def test_a_teacher_of_another_graph_is_refused(finished, other_graph):
 
 
 def test_a_teacher_is_a_table():
-    spec = {"name": "near-miss", "k": 3, "teacher": "runs/helper"}
+    spec = {"name": "teacher-negatives", "k": 3, "teacher": "runs/helper"}
     with pytest.raises(
         ConfigError, match=r"\[sampler.teacher\] is a table with a name, of: run; got 'runs/helper'"
     ):

@@ -2,24 +2,24 @@ import pytest
 import torch
 
 from sparring.corruption import tail_and_head_queries
-from sparring.experiments.audit_run import MARKS, audited, examples, marks
+from sparring.experiments.audit_run import MARKS, audit_sampler, example_negatives, marks
 from sparring.experiments.config import check_config
 from sparring.experiments.run import assemble
 
 
-def offered(tables, graph, **parts):
+def negatives_of(tables, graph, **parts):
     config = check_config({**tables, **parts})
     step, _ = assemble(config, graph)
-    return examples(step, graph, config, candidates=30)
+    return example_negatives(step, graph, config, candidates=30)
 
 
 @pytest.fixture
 def everything(tables, graph):
-    return offered(tables, graph, sampler={"name": "all-entities"})
+    return negatives_of(tables, graph, sampler={"name": "all-entities"})
 
 
 def test_all_samplers_are_asked_the_same(tables, graph, everything):
-    other = offered(tables, graph, seed=8)
+    other = negatives_of(tables, graph, seed=8)
     asked = ("anchor", "relation", "answer", "asked")
     assert [[q[name] for name in asked] for q in everything] == [
         [q[name] for name in asked] for q in other
@@ -58,7 +58,7 @@ def test_the_answer_is_marked_and_does_not_count(everything):
 
 
 def test_no_more_candidates_are_shown_than_drawn(tables, graph):
-    assert all(len(query["candidates"]) == 4 for query in offered(tables, graph))
+    assert all(len(query["candidates"]) == 4 for query in negatives_of(tables, graph))
 
 
 def test_training_facts_withheld_facts_and_answers_are_told_apart(graph):
@@ -85,4 +85,4 @@ def test_facts_of_training_are_known_and_those_of_validation_withheld(graph):
 def test_the_audit_draws_batches_that_the_sampler_can_fill(tables, graph):
     config = check_config({**tables, "sampler": {"name": "in-batch", "k": 20}})
     step, _ = assemble(config, graph)
-    assert audited(step, graph, config, model=step.model).k == 20
+    assert audit_sampler(step, graph, config, model=step.model).k == 20

@@ -2,15 +2,21 @@ import json
 from dataclasses import replace
 
 import pytest
-from experiments_report.fake import RELATIONS, fake_comparison
+from experiments.report.fake import RELATIONS, fake_comparison
 
 from sparring.experiments.report.figures import (
     FREQUENT,
+    MARKS,
     Axis,
+    band,
     by_group,
     by_relation,
+    color,
     learning_curves,
+    outline,
     shortened,
+    size,
+    symbol,
 )
 from sparring.experiments.report.hardness import hardness
 from sparring.experiments.report.records import variants
@@ -98,8 +104,8 @@ def test_a_label_of_28_letters_is_not_cut():
 def test_hardness_has_one_point_per_variant(found):
     (view,) = hardness(found)
     points = [of_variant(view, place)[0] for place in range(4)]
-    assert [point["x"] for point in points] == [[v.offers["own"].withheld_counted] for v in found]
-    assert [point["y"] for point in points] == [[v.offers["own"].percentile] for v in found]
+    assert [point["x"] for point in points] == [[v.samples["own"].withheld_counted] for v in found]
+    assert [point["y"] for point in points] == [[v.samples["own"].percentile] for v in found]
 
 
 def test_rates_are_on_a_logarithmic_axis(found):
@@ -108,19 +114,19 @@ def test_rates_are_on_a_logarithmic_axis(found):
 
 
 def test_a_rate_of_zero_needs_a_linear_axis(found):
-    nothing = found[0].offers["own"]._replace(withheld_counted=0.0)
-    (view,) = hardness([replace(found[0], offers={"own": nothing}), *found[1:]])
+    nothing = found[0].samples["own"]._replace(withheld_counted=0.0)
+    (view,) = hardness([replace(found[0], samples={"own": nothing}), *found[1:]])
     assert "type" not in view.figure["layout"]["xaxis"]
 
 
 def test_a_variant_of_unknown_hardness_has_no_point(found):
-    unknown = found[0].offers["own"]._replace(percentile=None)
-    (view,) = hardness([replace(found[0], offers={"own": unknown}), *found[1:]])
+    unknown = found[0].samples["own"]._replace(percentile=None)
+    (view,) = hardness([replace(found[0], samples={"own": unknown}), *found[1:]])
     assert not of_variant(view, 0)
 
 
 def test_without_any_audit_there_is_no_figure_of_hardness(found):
-    assert hardness([replace(variant, offers={}) for variant in found]) == []
+    assert hardness([replace(variant, samples={}) for variant in found]) == []
 
 
 def test_an_axis_leaves_room_at_both_ends():
@@ -142,3 +148,20 @@ def test_places_on_an_axis_run_from_0_to_1():
 def test_figures_are_json(found, figure):
     views = [view.figure for view in figure(found)]
     assert json.loads(json.dumps(views, allow_nan=False)) == views
+
+
+def test_color_and_mark_together_tell_56_variants_apart():
+    assert len({(color(place), symbol(place)) for place in range(56)}) == 56
+
+
+def test_a_band_has_the_color_of_its_variant():
+    assert [band(9), color(9)] == ["var(--v1-band)", "var(--v1)"]
+
+
+@pytest.mark.parametrize("place", range(len(MARKS)))
+def test_the_page_draws_the_mark_that_the_figures_have(place):
+    assert (symbol(place), outline(place)) == MARKS[place]
+
+
+def test_triangles_are_drawn_larger_to_look_equally_large():
+    assert [size(place, 10) for place in (0, 3)] == [10.0, 13.0]

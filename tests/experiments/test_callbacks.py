@@ -4,7 +4,7 @@ import json
 from rich.console import Console
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from sparring.experiments.callbacks import Bar, JsonLines, TensorBoard
+from sparring.experiments.callbacks import JsonLines, ProgressBar, TensorBoard
 from sparring.training import Record
 
 
@@ -20,10 +20,10 @@ def steps(path) -> list[int]:
     return [json.loads(line)["step"] for line in path.read_text().splitlines()]
 
 
-def logged(listener, *records):
+def logged(callback, *records):
     for record in records:
-        listener(record)
-    listener.close()
+        callback(record)
+    callback.close()
 
 
 def test_each_record_is_a_line(tmp_path):
@@ -79,12 +79,16 @@ def test_tensorboard_forgets_what_came_after_the_checkpoint(tmp_path):
 def test_the_bar_shows_loss_and_mrr():
     screen = io.StringIO()
     console = Console(file=screen, width=120)
-    logged(Bar(console, "small", steps=10, batch=4), progress(10, loss=0.25), validation(10, 0.5))
+    logged(
+        ProgressBar(console, "small", steps=10, batch=4),
+        progress(10, loss=0.25),
+        validation(10, 0.5),
+    )
     assert "small" in screen.getvalue()
     assert "loss 0.2500  MRR 0.5000" in screen.getvalue()
 
 
 def test_a_resumed_bar_begins_where_training_stopped():
-    bar = Bar(Console(file=io.StringIO()), "small", steps=10, batch=4, done=5)
+    bar = ProgressBar(Console(file=io.StringIO()), "small", steps=10, batch=4, done=5)
     bar.close()
     assert bar.progress.tasks[0].percentage == 50

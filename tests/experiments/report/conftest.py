@@ -5,7 +5,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from experiments_report.fake import HOSTILE, fake_comparison, fake_graph
+from experiments.report.fake import HOSTILE, fake_comparison, fake_graph
 
 from sparring.experiments.report import write_report
 

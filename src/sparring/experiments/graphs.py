@@ -1,0 +1,64 @@
+"""The graph of an experiment: a name or a path, and how to read it."""
+
+import os
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from sparring.data.datasets import downloads, load_benchmark, load_embedded
+from sparring.data.graph import KnowledgeGraph
+from sparring.data.read import read_graph
+from sparring.data.split import SplitRule
+from sparring.data.validation import Unseen
+
+
+@dataclass(frozen=True)
+class GraphSource:
+    """A graph by name or by path.
+
+    Attributes:
+        name: "atlas" for the graph that comes with the package, or a known benchmark.
+        path: a folder with train, valid and test, or one file of triples, relative to the
+            working directory; takes precedence over `name`.
+        unseen: what to do with triples of valid and test whose names are not in train.
+        valid, test: shares split off where `path` is a single file.
+        split_seed: seed of that split.
+        hold_out: share of the training facts that is not trained on, by which a generator
+            calibrates its estimate of false negatives; 0 unless a generator needs some.
+    """
+
+    name: str = ""
+    path: str = ""
+    unseen: Unseen = "keep"
+    valid: float = 0.05
+    test: float = 0.05
+    split_seed: int = 0
+    hold_out: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not (self.name or self.path):
+            raise ValueError('no graph is given; set name = "atlas" or path = "folder"')
+
+
+def load_graph(source: GraphSource) -> KnowledgeGraph:
+    """Read or download the graph of a source."""
+    return replace(_load(source), hold_out=source.hold_out)
+
+
+def _load(source: GraphSource) -> KnowledgeGraph:
+    if source.path:
+        rule = SplitRule(valid=source.valid, test=source.test, seed=source.split_seed)
+        path = Path(source.path)
+        return read_graph(path, unseen=source.unseen, split=rule if path.is_file() else None)
+    if source.name == "atlas":
+        return load_embedded()
+    return load_benchmark(source.name)
+
+
+def known_graphs() -> dict[str, str]:
+    """Where each graph with a name comes from; folders in SPARRING_DATA come before downloads."""
+    root = os.environ.get("SPARRING_DATA")
+    folders = (
+        {path.name: str(path) for path in Path(root).iterdir() if path.is_dir()} if root else {}
+    )
+    remote = {name: f"downloaded from {about['repository']}" for name, about in downloads().items()}
+    return {"atlas": "comes with sparring", **dict(sorted({**remote, **folders}.items()))}

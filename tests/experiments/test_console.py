@@ -1,0 +1,97 @@
+import pytest
+
+
+def test_a_mistake_in_a_file_is_misuse_in_one_line(command, write, tables):
+    path = write({**tables, "model": {"name": "distmlt"}})
+    result = command("run", path)
+    assert result.exit_code == 2
+    assert result.stderr == (
+        f"error: {path}: [model] unknown name 'distmlt'; did you mean 'distmult'?\n"
+    )
+
+
+def test_a_graph_that_cannot_be_read_is_a_failure_in_one_line(command, write, tables):
+    result = command("run", write({**tables, "graph": {"path": "nowhere"}}))
+    assert result.exit_code == 1
+    assert result.stderr.startswith("error: ") and result.stderr.count("\n") == 1
+
+
+def test_a_folder_without_a_run_is_a_failure_in_one_line(command, tmp_path):
+    result = command("evaluate", tmp_path)
+    assert (result.exit_code, result.stderr) == (
+        1,
+        f"error: {tmp_path} is not the folder of a run: it has no config.json\n",
+    )
+
+
+def test_a_missing_checkpoint_is_a_failure_in_one_line(command, finished):
+    (finished.folder / "best.json").unlink()
+    (finished.folder / "last.json").unlink()
+    result = command("evaluate", finished.folder)
+    assert (result.exit_code, result.stderr) == (
+        1,
+        f"error: there is no checkpoint {finished.folder / 'last.json'}\n",
+    )
+
+
+def test_an_altered_checkpoint_is_a_failure_in_one_line(command, finished):
+    best = finished.folder / "best.json"
+    best.write_text(best.read_text().replace('"format": 1', '"format": 2'))
+    result = command("evaluate", finished.folder)
+    assert (result.exit_code, result.stderr) == (
+        1,
+        f"error: {best} was altered; delete it to start over\n",
+    )
+
+
+def test_an_unknown_entity_is_a_failure_in_one_line(command, finished):
+    result = command("predict", finished.folder, "--head", "e99", "--relation", "next")
+    assert result.exit_code == 1
+    assert result.stderr.startswith("error: query: unknown entity 'e99'; did you mean")
+
+
+def test_divergence_is_a_failure_in_one_line(command, write, tables):
+    result = command("run", write(tables), "--quiet", "--set", "optimizer.lr=1e30")
+    assert result.exit_code == 1
+    assert "Lower the learning rate" in result.stderr and result.stderr.count("\n") == 1
+
+
+def test_a_folder_that_cannot_be_made_is_a_failure_in_one_line(command, write, tables, tmp_path):
+    (tmp_path / "file").write_text("")
+    result = command("run", write(tables), "--quiet", "--folder", tmp_path / "file" / "run")
+    assert (result.exit_code, result.stderr) == (
+        1,
+        f"error: {tmp_path / 'file' / 'run'}: Not a directory\n",
+    )
+
+
+@pytest.mark.parametrize("place", [0, 2])
+def test_the_traceback_is_shown_with_debug(command, tmp_path, place):
+    words = ["evaluate", str(tmp_path)]
+    result = command(*words[:place], "--debug", *words[place:])
+    assert type(result.exception).__name__ == "RunError"
+
+
+def test_a_mistake_of_the_library_is_never_hidden(command, finished, monkeypatch):
+    def broken(*args, **options):
+        raise KeyError("a mistake")
+
+    monkeypatch.setattr("sparring.experiments.run.evaluate_split", broken)
+    assert isinstance(command("evaluate", finished.folder).exception, KeyError)
+
+
+def test_an_interrupt_ends_any_command(command, finished, monkeypatch):
+    def interrupted(*args, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("sparring.experiments.run.evaluate_split", interrupted)
+    result = command("evaluate", finished.folder)
+    assert (result.exit_code, result.stderr) == (130, "stopped\n")
+
+
+def test_a_closed_pipe_is_no_failure_of_ours(command, finished, monkeypatch):
+    def closed(*args, **options):
+        raise BrokenPipeError(32, "Broken pipe")
+
+    monkeypatch.setattr("sparring.experiments.run.evaluate_split", closed)
+    assert command("evaluate", finished.folder).stderr == ""
