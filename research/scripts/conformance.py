@@ -1,12 +1,12 @@
-"""Judge the samplers of every host library, and ours inside them, by the conformance kit.
+"""Run the conformance kit on the samplers of every host library, and on ours inside them.
 
-    python research/scripts/conformance.py              all hosts with an environment under
-    .cache/hosts
+    python research/scripts/conformance.py              all hosts with an environment
+
     python research/scripts/conformance.py pykeen       one of them
 
-`INSTALL_ONLY=1 make test-hosts` makes the environments. Writes
-research/results/conformance/<host>.json, of
-which `research/scripts/tables.py` makes the table of docs/conformance.md.
+`INSTALL_ONLY=1 make test-hosts` makes the environments under .cache/hosts. Writes
+research/results/conformance/<host>.json, of which `research/scripts/tables.py` makes the table of
+docs/conformance.md.
 """
 
 import importlib
@@ -46,13 +46,13 @@ THEIRS = {
     + [("kge.util.sampler:KgeFrequencySampler", {})],
     "sparring": [
         ("uniform", {}),
-        ("uniform-unknown", {}),
-        ("hide-known", {"inner": {"name": "uniform", "k": 8}}),
-        ("redraw-known", {"inner": {"name": "typed", "k": 8}}),
-        ("popular", {}),
-        ("typed", {}),
+        ("uniform-filtered", {}),
+        ("mask-known", {"inner": {"name": "uniform", "k": 8}}),
+        ("resample-known", {"inner": {"name": "type-constrained", "k": 8}}),
+        ("popularity", {}),
+        ("type-constrained", {}),
         ("in-batch", {"k": 8}),
-        ("sparring", {}),
+        ("generator", {}),
     ],
 }
 
@@ -68,22 +68,24 @@ def ours(host: str) -> list:
     return [adapted_sampler(made) for made in (UniformFiltered, NSGenerator)]
 
 
-def judgements(host: str) -> dict:
+def reports(host: str) -> dict:
     """Everything about one host; runs in its environment."""
-    from sparring.experiments.conformance import Judged, judged
+    from sparring.experiments.conformance import Conformance, check_conformance
     from sparring.experiments.environment import provenance
     from sparring.testing import report_external
 
     found = [
-        {**judged(name, options).to_dict(), "options": options} for name, options in THEIRS[host]
+        {**check_conformance(name, options).to_dict(), "options": options}
+        for name, options in THEIRS[host]
     ]
     found += [
-        {**Judged(one.name, report_external(one)).to_dict(), "options": {}} for one in ours(host)
+        {**Conformance(one.name, report_external(one)).to_dict(), "options": {}}
+        for one in ours(host)
     ]
     about = provenance()
     about["versions"][host] = VERSIONS[host]()
     return {"host": host, **about, "command": f"python research/scripts/conformance.py {host}"} | {
-        "judged": found
+        "samplers": found
     }
 
 
@@ -99,13 +101,13 @@ def main(hosts: list[str]) -> None:
         words = [str(python), __file__, "--inside", host]
         done = subprocess.run(words, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True)
         found[host] = done.stdout.partition("answer:")[2]
-        print(f"{host}: judged")
+        print(f"{host}: checked")
     for host, text in found.items():  # only now, so that all see a clean tree
         (RESULTS / f"{host}.json").write_text(text)
 
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["--inside"]:
-        print("answer:" + json.dumps(judgements(sys.argv[2]), indent=1))
+        print("answer:" + json.dumps(reports(sys.argv[2]), indent=1))
     else:
         main(sys.argv[1:])

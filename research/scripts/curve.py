@@ -3,13 +3,12 @@
     python research/scripts/curve.py research/studies/fb15k-237.toml
     python research/scripts/curve.py research/studies/fb15k-237.toml --only transe:uniform
 
-For each model and method of the file, every trial trains at `tuned_at` negatives and is judged on
-validation; the best one's settings train at every K, and these runs are judged on test. Where
+For each model and method of the file, every trial trains at `tuned_at` negatives and is evaluated
+on validation; the settings of the best one train at every K, and these runs are evaluated on test. Where
 `tuned_at` lists several numbers, each holds from there to the next. A method may have `ks` of its
 own, and a model or a method `tuned_at`. Each run is written to
-research/results/curve/<file>-<model>.json as
-it ends, and one that is there is not made again unless the study has other settings for it by now:
-an interrupted study goes on where it stopped.
+research/results/curve/<file>-<model>.json as it ends. A run that is there is not made again unless
+its settings in the study have changed, so an interrupted study continues where it stopped.
 `cpu_seconds` are those of training.
 """
 
@@ -22,14 +21,9 @@ from copy import deepcopy
 from functools import cache
 from pathlib import Path
 
-from sparring.experiments.config import (
-    check_config,
-    load_graph,
-    merged,
-    override_value,
-    read_tables,
-)
+from sparring.experiments.config import check_config, merged, override_value, read_tables
 from sparring.experiments.environment import provenance
+from sparring.experiments.graphs import load_graph
 from sparring.experiments.run import Run, run, write_json
 
 RESULTS = Path(__file__).parents[1] / "results" / "curve"
@@ -44,12 +38,12 @@ KEPT = (
     "commit",
     "cpu",
 )
-PLANNED = ("width", "trials", "ks", "tuned_at")  # what is said about runs, not to them
+PLANNED = ("width", "trials", "ks", "tuned_at")  # not part of a run's settings
 SHOWN = ("method", "k", "changed", "split", "valid_mrr", "mrr", "cpu_seconds")
 
 
 class Study:
-    """One file of models and methods, and the runs that there are."""
+    """One file of models and methods."""
 
     def __init__(self, path: Path):
         self.name, self.base = path.stem, read_tables(path)
@@ -69,7 +63,7 @@ class Study:
         ]
 
     def trials(self, model: str, method: str) -> list[dict]:
-        """What is tried: the method's own settings, or else the model's."""
+        """The trials of the method, or else of the model."""
         return self.methods[method].get("trials") or self.models[model]["trials"]
 
     def tuned_at(self, model: str, method: str, k: int) -> int:
@@ -85,7 +79,7 @@ class Study:
             {name: value for name, value in given.items() if name not in PLANNED}
             for given in (self.methods[method], self.models[model])
         )
-        # a copy, since what one trial overrides is none of the next one's business
+        # a copy, so that the overrides of one trial do not reach the next
         tables = deepcopy(merged(merged(self.base, {"model": model_spec}), spec))
         for path, value in self.trials(model, method)[trial].items():
             override_value(tables, f"{path}={json.dumps(value)}")
@@ -94,12 +88,12 @@ class Study:
         return tables
 
     def digest(self, model: str, method: str, trial: int, k: int) -> str:
-        """What tells the settings of one run from others."""
+        """A hash of the settings of one run."""
         settings = json.dumps(self.settings(model, method, trial, k), sort_keys=True)
         return hashlib.sha256(settings.encode()).hexdigest()[:12]
 
     def asks_for(self, model: str, row: dict) -> bool:
-        """Whether a run has the study's settings; old records tell only what its trial changed."""
+        """Whether a run has the study's settings; old records hold only the changes of its trial."""
         method, trial = row["method"], row["trial"]
         trials = self.trials(model, method)
         if trial >= len(trials) or row["changed"] != trials[trial]:
@@ -116,8 +110,8 @@ class Study:
             made = Path(folder) / "run"
             result = run(config, made, graph=self.graph(config.graph))
             if result is None:
-                sys.exit("stopped; start again to go on")
-            overall = Run(made).parts().rows[0]
+                sys.exit("stopped; start again to continue")
+            overall = Run(made).breakdown().rows[0]
         settings = self.digest(model, method, trial, k)
         about = {"method": method, "k": k, "trial": trial, "split": split, "settings": settings}
         changed = self.trials(model, method)[trial]
@@ -132,7 +126,7 @@ def best_trial(rows: list[dict], method: str, k: int) -> int:
 
 
 def finish(study: Study, model: str, method: str) -> None:
-    """Make the runs of one line that there are not yet."""
+    """Make the missing runs of one model and method."""
     path = RESULTS / f"{study.name}-{model}.json"
     rows = json.loads(path.read_text())["runs"] if path.exists() else []
     rows = [row for row in rows if row["method"] != method or study.asks_for(model, row)]

@@ -1,4 +1,4 @@
-"""What the committed results say about one sampler: options, cost and audit, as Markdown."""
+"""The committed results about one sampler as Markdown: options, cost and audit."""
 
 import json
 import re
@@ -43,7 +43,7 @@ def peers() -> str:
 
 @cache
 def audits(dataset: str) -> dict[str, dict]:
-    """What each sampler offered, by row of the study."""
+    """Statistics of the negatives of each sampler, by row of the study."""
     path = RESULTS / "audit" / f"{dataset}.json"
     return json.loads(path.read_text())["samplers"] if path.exists() else {}
 
@@ -87,25 +87,25 @@ def _cell(own: dict, kind: str, size: str, k: int) -> str:
 HEADER = ["", "data set", "known facts", "withheld facts", "percentile", "above the answer"]
 
 
-def _audited(row: str, dataset: str, offer: dict) -> list[str]:
-    known, withheld = offer["known_counted"], offer["withheld_counted"]
+def _audited(row: str, dataset: str, stats: dict) -> list[str]:
+    known, withheld = stats["known_counted"], stats["withheld_counted"]
     shares = ["" if x is None else f"{x:.3%}" for x in (known, withheld)]
-    return [row, dataset, *shares, f"{offer['percentile']:.3f}", f"{offer['above']:.1%}"]
+    return [row, dataset, *shares, f"{stats['percentile']:.3f}", f"{stats['above']:.1%}"]
 
 
 def audited(name: str) -> str:
     """Audit figures of every row of the study that is this sampler."""
     rows = [
-        _audited(row, dataset, offer)
+        _audited(row, dataset, stats)
         for dataset in DATASETS
-        for row, offer in audits(dataset).items()
-        if current_name(offer["sampler"]["name"]) == name
+        for row, stats in audits(dataset).items()
+        if current_name(stats["sampler"]["name"]) == name
     ]
     return "\n" + markdown([HEADER, *rows]) if rows else ""
 
 
 def current_name(name: str) -> str:
-    """What a sampler that a record names is called today."""
+    """Today's name of a sampler in a record."""
     return SAMPLERS.aliases[name][0] if name in SAMPLERS.aliases else name
 
 
@@ -114,7 +114,7 @@ def overview() -> str:
     rows = []
     for dataset in DATASETS:
         found = sorted(audits(dataset).items(), key=lambda item: item[1]["percentile"])
-        rows += [_audited(row, dataset, offer) for row, offer in found]
+        rows += [_audited(row, dataset, stats) for row, stats in found]
     return markdown([HEADER, *rows])
 
 
@@ -122,6 +122,7 @@ def figures(name: str) -> str:
     """Everything about one sampler, generator or loss; "all" and "peers" for all together."""
     if name in ("all", "peers"):
         return {"all": overview, "peers": peers}[name]()
+    name = current_name(name)
     return options(name) + cost(name) + audited(name)
 
 

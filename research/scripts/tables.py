@@ -3,13 +3,12 @@
     python research/scripts/tables.py            rewrite what stands between the markers
     python research/scripts/tables.py --check    fail if that would change anything
 
-A table stands between `<!-- table: research/results/<study> -->` and `<!-- end of table -->`; what
-is known
-of a sampler or loss between `<!-- figures: <name> -->` and `<!-- end of figures -->`; what the
-conformance kit says of a library's samplers between `<!-- conformance: <library> -->` and
+A table stands between `<!-- table: research/results/<study> -->` and `<!-- end of table -->`;
+figures of a sampler or loss between `<!-- figures: <name> -->` and `<!-- end of figures -->`; the violations
+that the conformance kit finds in a library's samplers between `<!-- conformance: <library> -->` and
 `<!-- end of conformance -->`; a study of `research/scripts/curve.py` between `<!-- curve: <study>
--->` and `<!-- end of curve -->`, and models beside methods at one K between
-`<!-- methods: <K> <study> ... -->` and `<!-- end of methods -->`, or all that was tried between
+-->` and `<!-- end of curve -->`, and models by methods at one K between
+`<!-- methods: <K> <study> ... -->` and `<!-- end of methods -->`, or all trials between
 `<!-- trials: <study> ... -->` and `<!-- end of trials -->`; the example of a library and what
 it printed between `<!-- example: <library> -->` and `<!-- end of example -->`.
 """
@@ -49,17 +48,17 @@ def table(folder: str) -> str:
 
 
 def conformance(host: str) -> str:
-    """One row for each sampler of a library that the kit judged: what is wrong with it."""
+    """One row for each sampler of a library that the kit checked, with its violations."""
     path = ROOT / "research" / "results" / "conformance" / f"{host}.json"
     found = json.loads(path.read_text())
     rows = [["sampler", "errors", "warnings"]]
-    for one in found["judged"]:
+    for one in found.get("samplers") or found["judged"]:
         name = f"`{one['sampler'].rpartition(':')[2]}`"
         options = ", ".join(f"{key}={value}" for key, value in one["options"].items())
-        said = {"error": [], "warning": []}
+        messages = {"error": [], "warning": []}
         for violation in one["violations"]:
-            said[violation["severity"]].append(f"{violation['check']}: {violation['message']}")
-        cells = ["<br>".join(words) or "none" for words in said.values()]
+            messages[violation["severity"]].append(f"{violation['check']}: {violation['message']}")
+        cells = ["<br>".join(words) or "none" for words in messages.values()]
         rows.append([f"{name}<br>{options}" if options else name, *cells])
     versions = ", ".join(f"{name} {number}" for name, number in found["versions"].items())
     return f"{markdown(rows)}\nJudged by `{found['command']}` at {found['commit']}: {versions}.\n"
@@ -94,7 +93,7 @@ def curve(study: str) -> str:
 
 
 def settings(run: dict) -> str:
-    """What a trial changed."""
+    """The changes of a trial."""
     return ", ".join(f"`{name} = {value}`" for name, value in run["changed"].items())
 
 

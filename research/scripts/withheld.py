@@ -24,8 +24,9 @@ import torch
 
 from sparring.data.graph import KnowledgeGraph
 from sparring.evaluation.audit import audit
-from sparring.experiments.config import Config, load_graph, read_config
+from sparring.experiments.config import Config, read_config
 from sparring.experiments.environment import keep_freed_memory, provenance
+from sparring.experiments.graphs import load_graph
 from sparring.experiments.run import Run, run
 from sparring.samplers import DynamicNegatives, UniformFiltered
 from sparring.training import TrainingStep
@@ -67,7 +68,7 @@ def trained() -> tuple[Config, KnowledgeGraph, TrainingStep]:
     if not (folder / "result.json").exists() and run(config, folder, resume=True) is None:
         raise SystemExit(f"the training of {folder} was stopped; start again to go on with it")
     graph = load_graph(config.graph)
-    return config, graph, Run(folder).trained(config, graph)
+    return config, graph, Run(folder).load_step(config, graph)
 
 
 def main() -> None:

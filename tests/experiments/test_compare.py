@@ -91,7 +91,9 @@ def test_overrides_hold_for_all_variants(both, write):
 
 def test_a_mistake_names_file_and_variant(both, write):
     both["compare"]["variants"]["popularity"]["sampler"]["kk"] = 3
-    with pytest.raises(ConfigError, match=r"two\.toml: \[compare.variants.popular\] \[sampler\] "):
+    with pytest.raises(
+        ConfigError, match=r"two\.toml: \[compare.variants.popularity\] \[sampler\] "
+    ):
         read_comparison(write(both, "two.toml"))
 
 

@@ -36,7 +36,7 @@ def test_a_missing_checkpoint_is_a_failure_in_one_line(command, finished):
 
 def test_an_altered_checkpoint_is_a_failure_in_one_line(command, finished):
     best = finished.folder / "best.json"
-    best.write_text(best.read_text().replace('"format": 1', '"format": 2'))
+    best.write_text(best.read_text().replace('"format": 2', '"format": 3'))
     result = command("evaluate", finished.folder)
     assert (result.exit_code, result.stderr) == (
         1,

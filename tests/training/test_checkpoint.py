@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sparring.evaluation.ranking import evaluate
-from sparring.experiments.config import load_graph
+from sparring.experiments.graphs import load_graph
 from sparring.experiments.run import Run, run
 from sparring.training import CheckpointError, checkpoint
 from sparring.training.conversion import FormerNames, convert_modules
@@ -240,7 +240,7 @@ def old_run(tmp_path, monkeypatch):
 def test_a_checkpoint_of_format_1_evaluates_to_the_same_metrics(old_run):
     place, expected = old_run
     graph = load_graph(place.config().graph)
-    found = evaluate(place.trained(place.config(), graph).model, graph.valid, graph.known)
+    found = evaluate(place.load_step(place.config(), graph).model, graph.valid, graph.known)
     assert found.mrr() == pytest.approx(expected["valid_mrr"])
 
 

@@ -27,7 +27,7 @@ def test_parts_are_listed_with_options(command):
 
 def test_parts_are_listed_as_json(command):
     result = json.loads(command("list", "--json").stdout)
-    assert {part["name"] for part in result["corruption"]} >= {"both", "bernoulli", "chosen"}
+    assert {part["name"] for part in result["corruptions"]} >= {"both", "bernoulli", "either"}
 
 
 def test_only_one_family_is_listed_where_asked(command):
