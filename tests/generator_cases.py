@@ -61,7 +61,7 @@ def negatives_of(queries, ids, **fields):
 
 
 class TableModel(nn.Module):
-    """A generator's model that gives every entity a logit of its own, whatever the query."""
+    """A generator's model that gives every entity a logit of its own, the same for all queries."""
 
     def __init__(self, entities):
         super().__init__()

@@ -146,8 +146,8 @@ def test_draws_follow_the_probabilities():
 
 
 def test_what_has_probability_zero_is_never_drawn():
-    share = torch.tensor([[0.0, 0.5, 0.0, 0.5, 0.0]]).log()
-    drawn = sample_columns(share, 1000, torch.Generator().manual_seed(0))
+    log_prob = torch.tensor([[0.0, 0.5, 0.0, 0.5, 0.0]]).log()
+    drawn = sample_columns(log_prob, 1000, torch.Generator().manual_seed(0))
     assert set(drawn.unique().tolist()) == {1, 3}
 
 

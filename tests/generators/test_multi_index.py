@@ -69,8 +69,8 @@ def test_draws_follow_the_density(codes, loops):
     context = contexts(1).expand(2000, -1)
     own = made.distribution(context)
     drawn = own.draw(50, torch.Generator().manual_seed(2))
-    share = own[:1].log_prob(everyone())[0].double().exp()
-    expected = share * drawn.numel()
+    probability = own[:1].log_prob(everyone())[0].double().exp()
+    expected = probability * drawn.numel()
     counts = torch.bincount(drawn.flatten(), minlength=N).double()
     often = expected > 5
     chi = ((counts - expected)[often] ** 2 / expected[often]).sum()

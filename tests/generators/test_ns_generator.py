@@ -45,9 +45,9 @@ def distance(generator, queries, table, temperature=1.0):
     right = generator.known.contains(queries, everyone)
     right |= everyone == queries.answer.unsqueeze(1)
     best = (table / temperature).masked_fill(right, -torch.inf).log_softmax(1)
-    stated = generator.log_density(generator.distribution(queries), everyone)
-    stated = stated.masked_fill(right, -torch.inf).log_softmax(1)
-    return (best.exp() * (best - stated).nan_to_num(0.0)).sum(1)
+    log_prob = generator.log_density(generator.distribution(queries), everyone)
+    log_prob = log_prob.masked_fill(right, -torch.inf).log_softmax(1)
+    return (best.exp() * (best - log_prob).nan_to_num(0.0)).sum(1)
 
 
 def false_negatives_of(queries, p_false):
@@ -94,10 +94,10 @@ def test_it_does_not_collapse_in_ten_thousand_steps():
     options = {"codes": 8 * N, "dim": 16, "schedule": every_step(assign_per_step=N)}
     generator = trained(graph, queries, 3 * table, 10_000, copies=2, **options)
     everyone = torch.arange(N).unsqueeze(0)
-    stated = generator.log_density(generator.distribution(queries), everyone)
+    log_prob = generator.log_density(generator.distribution(queries), everyone)
     assert distance(generator, queries, 3 * table).max() < 0.1  # its uniform draws are part of it
-    assert (stated.exp() >= 0.99 * generator.uniform_mix / N).all()
-    assert (-(stated.exp() * stated).sum(1)).min() > 0.5
+    assert (log_prob.exp() >= 0.99 * generator.uniform_mix / N).all()
+    assert (-(log_prob.exp() * log_prob).sum(1)).min() > 0.5
 
 
 def gradient_of(generator, queries, scorer, rng):
@@ -214,8 +214,10 @@ def test_between_updates_it_neither_asks_nor_learns():
         before = generator.student.entity.weight.detach().clone()
         drawn = generator.sample(queries, score, torch.Generator().manual_seed(0))
         negative = table_scorer(table)(drawn.ids)
-        told = generator.observe(Feedback(queries, drawn, negative[:, 0], negative, 0 * negative))
-        assert told["generator_loss"] > 0  # that of the last update
+        metrics = generator.observe(
+            Feedback(queries, drawn, negative[:, 0], negative, 0 * negative)
+        )
+        assert metrics["generator_loss"] > 0  # that of the last update
         learned.append(not torch.equal(before, generator.student.entity.weight))
     assert asked == learned == [True, False, False, True, False, False]
 
@@ -243,8 +245,8 @@ def test_feedback_on_other_queries_than_the_last_draw_is_understood():
     some = queries[:4]
     drawn = Negatives.from_ids(some, torch.arange(4).unsqueeze(0))
     negative = table[:4][:, :4]
-    told = generator.observe(Feedback(some, drawn, negative[:, 0], negative, 0 * negative))
-    assert told["generator_loss"].isfinite()
+    metrics = generator.observe(Feedback(some, drawn, negative[:, 0], negative, 0 * negative))
+    assert metrics["generator_loss"].isfinite()
 
 
 def test_without_a_candidate_that_counts_there_is_nothing_to_learn():
@@ -254,9 +256,9 @@ def test_without_a_candidate_that_counts_there_is_nothing_to_learn():
         graph, k=3, answer_loss_weight=0.0, schedule=UpdateSchedule(num_uniform=0)
     )
     drawn = Negatives.from_ids(queries, torch.ones(4, 3, dtype=torch.long))
-    told = generator.observe(feedback(queries, drawn, torch.zeros(2)))
-    assert told["generator_loss"] == 0
-    assert torch.equal(told["hardness"], torch.zeros(()))
+    metrics = generator.observe(feedback(queries, drawn, torch.zeros(2)))
+    assert metrics["generator_loss"] == 0
+    assert torch.equal(metrics["hardness"], torch.zeros(()))
 
 
 def test_gradients_are_sparse_where_entities_are_many():

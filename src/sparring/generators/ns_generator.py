@@ -119,14 +119,15 @@ class NSGenerator(NegativeGenerator):
 
     Sampled softmax works best with a proposal close to the softmax of the main model's scores, and
     needs the proposal's density. Here the proposal is a small student model, which gives every
-    entity a logit for every query: the inner product of a 32-number vector with the anchor's,
-    multiplied and shifted by the relation, plus a bias.
+    entity a logit for every query: the inner product of its vector, 32 numbers, with the anchor's,
+    multiplied and shifted by the relation, plus a bias (`StudentModel`).
 
     *Drawing.* Scoring all N entities with the student would cost O(N) per query. So its entity
     vectors are quantized: an inverted multi-index assigns each entity to a cell, a pair of codes
     of the two halves of its vector (`InvertedMultiIndex`). The softmax over cells factors, and a
-    draw picks a row of cells, a column, and an entity in the cell. This costs O(sqrt(N)) per
-    query. A share `uniform_mix` of draws is uniform over all entities.
+    draw picks a row of cells, a column, and an entity in the cell. With codes in proportion to the
+    fourth root of N this costs O(sqrt(N)) per query. Some draws, `uniform_mix` of them, are
+    uniform over all entities.
 
     *Density.* `log_q` is the exact log-probability of what is drawn, and `answer_log_q` that of
     the answer, so losses with `correction="both"` are unbiased. Known answers never count.
@@ -143,8 +144,8 @@ class NSGenerator(NegativeGenerator):
         dim: width of the student's vectors; even.
         codes: size of the first codebook; the second has half as many codes.
         share_negatives: draw one list for the whole batch, from the mean of its queries'
-            distributions, whose density it states. All queries score it in one matrix product, so
-            k may be large.
+            distributions and with the density of that mean. All queries score it in one matrix
+            product, so k may be large.
         uniform_mix: probability that a draw is uniform. No importance weight exceeds
             N / uniform_mix.
         temperature: of the target; scores are divided by it.
@@ -153,8 +154,7 @@ class NSGenerator(NegativeGenerator):
             answer; `inverse_temperature` is then adapted. 0 leaves it alone.
         answer_loss_weight: weight of the cross-entropy of the answers against the candidates, which
             keeps the density at the answer calibrated.
-        lr: of the generator's own Adam; for more than 50,000 entities, a tenth of that of its
-            Adagrad.
+        lr: of the generator's own Adam; above 50,000 entities it uses Adagrad, with 10 * lr.
         schedule: when the student learns, and from what.
         false_negatives: whether to estimate false negatives, and how to treat them.
 

@@ -20,8 +20,8 @@ class AdversarialTree(NegativeGenerator):
 
     At each node a logistic model of the query decides between left and right. The nodes learn
     from the answers of each batch by maximum likelihood, so the tree approaches the distribution
-    of answers, whatever the main model scores (Bamler & Mandt, 2020). `log_prob` can be added to
-    the scores of a model that was trained with an uncorrected loss.
+    of answers, independent of the main model's scores (Bamler & Mandt, 2020). `log_prob` can be
+    added to the scores of a model that was trained with an uncorrected loss.
 
     Queries are described by structural features of their anchor, and by the mean features of the
     answers of their relation. The tree halves the entities along the main direction of the
