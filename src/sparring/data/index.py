@@ -5,6 +5,8 @@ length, `TripleIndex` the known answers of queries, and `PairIndex` the relation
 entities. All work on whole batches and on any device; on the CPU, compiled loops do the search.
 """
 
+from collections.abc import Iterator
+
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
@@ -15,6 +17,7 @@ from sparring.kernels.lookup import (
     contains_between,
     find_between,
     missing_between,
+    range_between,
     rows_of,
 )
 
@@ -55,11 +58,11 @@ class Ragged(nn.Module):
     def __len__(self) -> int:
         return len(self.offsets) - 1
 
-    def bounds(self, row: Int[Tensor, "..."]) -> tuple[Int[Tensor, "..."], Int[Tensor, "..."]]:
+    def bounds(self, row: Int[Tensor, "M"]) -> tuple[Int[Tensor, "M"], Int[Tensor, "M"]]:
         """Where these rows start and stop in `values`."""
-        return self.offsets[row], self.offsets[row + 1]
+        return self.offsets.index_select(0, row), self.offsets[1:].index_select(0, row)
 
-    def sizes(self, row: Int[Tensor, "..."]) -> Int[Tensor, "..."]:
+    def sizes(self, row: Int[Tensor, "M"]) -> Int[Tensor, "M"]:
         """Number of values in each of these rows."""
         start, stop = self.bounds(row)
         return stop - start
@@ -84,6 +87,12 @@ class Ragged(nn.Module):
     def find(self, row: Int[Tensor, "B"], ids: Int[Tensor, "B K"]) -> Int[Tensor, "B K"]:
         """The index into `values` of each value in its row; -1 where the row lacks it."""
         return self.find_between(*self.bounds(row), ids)
+
+    def equal_range(
+        self, row: Int[Tensor, "B"], ids: Int[Tensor, "B K"]
+    ) -> tuple[Int[Tensor, "B K"], Int[Tensor, "B K"]]:
+        """Where values that equal the id start and stop in each row, which may repeat them."""
+        return range_between(self.values, *self.bounds(row), self.longest, ids)
 
     def contains_between(
         self, start: Int[Tensor, "B"], stop: Int[Tensor, "B"], ids: Int[Tensor, "G K"]
@@ -129,18 +138,34 @@ class TripleIndex(nn.Module):
             raise ValueError(f"{num_entities} entities do not fit into 32-bit ids")
         self.num_entities, self.num_relations = num_entities, num_relations
         head, relation, tail = triples.long().unbind(1)
-        key = torch.cat(
-            [
-                query_key(head, relation, num_relations),
-                query_key(tail, relation + num_relations, num_relations),
-            ]
-        )
-        keys, row = key.unique(return_inverse=True)
+        anchor, entity = torch.cat([head, tail]), torch.cat([tail, head])
+        key = query_key(anchor, torch.cat([relation, relation + num_relations]), num_relations)
+        keys, sizes, entities = zip(*self._sorted_portions(key, entity))
         # one more query, without answers, so that no search leads beyond the last
-        keys = torch.cat([keys, keys.new_full((1,), NO_KEY)])
+        keys = torch.cat([*keys, key.new_full((1,), NO_KEY)])
         self.register_buffer("keys", keys, persistent=False)
-        self.entities = Ragged.from_pairs(row, torch.cat([tail, head]), len(keys))
+        self.entities = Ragged(torch.cat(entities), torch.cat([*sizes, key.new_zeros(1)]))
         self._by_key = KeyedRows()
+
+    def _sorted_portions(
+        self, key: Int[Tensor, "F"], entity: Int[Tensor, "F"]
+    ) -> Iterator[tuple[Int[Tensor, "q"], Int[Tensor, "q"], Int[Tensor, "f"]]]:
+        """Distinct keys, their numbers of answers, and the answers, all in order.
+
+        A portion has as many keys as leave room for a fact in one 64-bit integer: all of them,
+        where there are up to 2**62 possible facts.
+        """
+        num_keys = self.num_entities * 2 * self.num_relations
+        width = max(1, 2**62 // max(1, self.num_entities))
+        for start in range(0, max(1, num_keys), width):
+            if width < num_keys:
+                inside = (key >= start) & (key < start + width)
+                packed = (key[inside] - start) * self.num_entities + entity[inside]
+            else:
+                packed = key * self.num_entities + entity
+            packed = packed.unique()
+            own, sizes = (packed // self.num_entities).unique_consecutive(return_counts=True)
+            yield own + start, sizes, (packed % self.num_entities).int()
 
     @property
     def num_queries(self) -> int:
@@ -185,7 +210,8 @@ class TripleIndex(nn.Module):
     def anchor_bounds(self, anchor: Int[Tensor, "B"]) -> tuple[Int[Tensor, "B"], Int[Tensor, "B"]]:
         """The numbers of each anchor's facts: the first one, and the one after the last."""
         first, beyond = self.anchor_rows(anchor)
-        return self.entities.offsets[first], self.entities.offsets[beyond]
+        offsets = self.entities.offsets
+        return offsets.index_select(0, first), offsets.index_select(0, beyond)
 
     def count(self, queries: Queries) -> Int[Tensor, "B"]:
         """Number of known answers of each query."""
@@ -210,8 +236,8 @@ class TripleIndex(nn.Module):
     def answer(self, queries: Queries, rank: Int[Tensor, "B K"]) -> Int[Tensor, "B K"]:
         """The known answer with the given rank (from 0); beyond the last one, any entity."""
         start, _ = self.bounds(queries)
-        index = (start.unsqueeze(1) + rank).clamp(max=self.num_facts - 1)
-        return self.entities.values[index].long()
+        index = (start.unsqueeze(1) + rank).clamp_(max=self.num_facts)
+        return self.entities.values.index_select(0, index.view(-1)).view(rank.shape).long()
 
     def unknown(self, queries: Queries, rank: Int[Tensor, "B K"]) -> Int[Tensor, "B K"]:
         """The entity with the given rank (from 0) among those that are *not* known answers.
@@ -228,13 +254,12 @@ class TripleIndex(nn.Module):
 
 
 class PairIndex(nn.Module):
-    """The relations that lead from one entity to another, as a sorted list of facts.
+    """The relations that lead from one entity to another; 8 bytes per fact, and 8 per entity.
 
     Args:
-        anchor, relation, entity: facts, each once.
+        anchor, relation, entity: facts, each once, in any order.
     """
 
-    keys: Int[Tensor, "F"]
     relation: Int[Tensor, "F"]
 
     def __init__(
@@ -245,25 +270,21 @@ class PairIndex(nn.Module):
         num_entities: int,
     ):
         super().__init__()
-        self.num_entities = num_entities
-        keys, order = (anchor * num_entities + entity).sort()
-        self.register_buffer("keys", keys, persistent=False)
+        order = (anchor * num_entities + entity).sort(stable=True).indices
+        self.entities = Ragged(entity[order], torch.bincount(anchor, minlength=num_entities))
         self.register_buffer("relation", relation[order].int(), persistent=False)
 
-    def count(self, anchor: Int[Tensor, "B 1"], ids: Int[Tensor, "B K"]) -> Int[Tensor, "B K"]:
+    def count(self, anchor: Int[Tensor, "B"], ids: Int[Tensor, "B K"]) -> Int[Tensor, "B K"]:
         """Number of relations from each anchor to each entity."""
-        key = anchor * self.num_entities + ids
-        start = torch.searchsorted(self.keys, key)
-        return torch.searchsorted(self.keys, key, right=True) - start
+        start, stop = self.entities.equal_range(anchor, ids)
+        return stop - start
 
     def between(
         self, anchor: Int[Tensor, "A"], entity: Int[Tensor, "A"]
     ) -> tuple[Int[Tensor, "P"], Int[Tensor, "P"]]:
         """Every relation from each anchor to its entity, as (row of the input, relation)."""
-        key = anchor * self.num_entities + entity
-        start = torch.searchsorted(self.keys, key)
-        sizes = torch.searchsorted(self.keys, key, right=True) - start
-        row, index = ragged_arange(start, sizes)
+        start, stop = self.entities.equal_range(anchor, entity.unsqueeze(1))
+        row, index = ragged_arange(start.squeeze(1), (stop - start).squeeze(1))
         return row, self.relation[index].long()
 
 

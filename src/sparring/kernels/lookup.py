@@ -56,6 +56,26 @@ def find_between(
     return torch.where(found, index, -1)
 
 
+def range_between(
+    values: Int[Tensor, "V"],
+    start: Int[Tensor, "B"],
+    stop: Int[Tensor, "B"],
+    longest: int,
+    ids: Int[Tensor, "B K"],
+) -> tuple[Int[Tensor, "B K"], Int[Tensor, "B K"]]:
+    """Where those of `values[start:stop]` that equal the id start and stop."""
+    if enabled_for(ids):
+        first, beyond = (torch.empty(ids.shape, dtype=torch.long) for _ in range(2))
+        given = (values, start, stop, ids.contiguous(), first, beyond)
+        find_ranges(*(tensor.numpy() for tensor in given))
+        return first, beyond
+    below, last = (
+        last_at_most(values, start, stop, longest, ids.shape[1], lambda _, limit=limit: limit)
+        for limit in (ids - 1, ids)
+    )
+    return below + 1, last + 1
+
+
 def missing_between(
     values: Int[Tensor, "V"],
     start: Int[Tensor, "B"],
@@ -230,13 +250,21 @@ def mark_members(members, start, stop, ids, found):
                 member = np.uint64(members[index])
                 signs[(member >> word) & last] |= np.uint32(1) << np.uint32(member & bit)
             for k in range(width):
-                wanted = np.uint64(ids[group, k])
-                found[row, k] = (signs[(wanted >> word) & last] >> np.uint32(wanted & bit)) & 1
+                some = np.uint64(ids[group, k])
+                found[row, k] = (signs[(some >> word) & last] >> np.uint32(some & bit)) & 1
             for index in range(low, high):
                 signs[(np.uint64(members[index]) >> word) & last] = 0
         for k in range(width):
             if found[row, k]:
-                found[row, k] = search(members, low, high, ids[group, k]) >= 0
+                # as `lower_bound`, which as a call takes twice as long here
+                wanted, left, right = ids[group, k], low, high
+                while left < right:
+                    middle = (left + right) >> 1
+                    if members[middle] < wanted:
+                        left = middle + 1
+                    else:
+                        right = middle
+                found[row, k] = left < high and members[left] == wanted
 
 
 @compiled
@@ -248,16 +276,34 @@ def find_members(members, start, stop, ids, index):
 
 
 @compiled
+def find_ranges(members, start, stop, ids, first, beyond):
+    """Write where members that equal the ids start and stop in each row's run."""
+    for row in range(len(start)):
+        for k in range(ids.shape[1]):
+            low = lower_bound(members, start[row], stop[row], ids[row, k])
+            high = low
+            while high < stop[row] and members[high] == ids[row, k]:
+                high += 1
+            first[row, k], beyond[row, k] = low, high
+
+
+@compiled
 def search(members, low, high, wanted):
     """The index of a number in members[low:high]; -1 if it is not there."""
-    left, right = low, high
-    while left < right:
-        middle = (left + right) >> 1
+    index = lower_bound(members, low, high, wanted)
+    return index if index < high and members[index] == wanted else -1
+
+
+@compiled
+def lower_bound(members, low, high, wanted):
+    """The first index from `low` to `high` whose member is not below a number."""
+    while low < high:
+        middle = (low + high) >> 1
         if members[middle] < wanted:
-            left = middle + 1
+            low = middle + 1
         else:
-            right = middle
-    return left if left < high and members[left] == wanted else -1
+            high = middle
+    return low
 
 
 @compiled

@@ -216,7 +216,7 @@ class Relational(NegativeSampler):
         return self.to_negatives(queries, ids)
 
     def log_prob(self, queries: Queries, ids: Int[Tensor, "G K"]) -> Float[Tensor, "B K"]:
-        links = self.links.count(queries.anchor.unsqueeze(1), ungroup(ids, len(queries)))
+        links = self.links.count(queries.anchor, ungroup(ids, len(queries)))
         return self._log_prob(queries, links - self.known.contains(queries, ids).long())
 
     def answer_log_prob(self, queries: Queries) -> Float[Tensor, "B"]:
@@ -236,12 +236,11 @@ class Relational(NegativeSampler):
 
     def _num_links(self, queries: Queries) -> Int[Tensor, "B"]:
         """Links of the anchor, without those of the query itself."""
-        start, stop = self.known.anchor_bounds(queries.anchor)
-        return stop - start - self.known.count(queries)
+        return self.links.entities.sizes(queries.anchor) - self.known.count(queries)
 
     def _linked(self, queries: Queries, u: Float[Tensor, "B K"]) -> Int[Tensor, "B K"]:
         """The entity at the quantile `u`, in [0, 1), of the links."""
-        start, _ = self.known.anchor_bounds(queries.anchor)
+        start, _ = self.links.entities.bounds(queries.anchor)
         index = start.unsqueeze(1) + (u * self._num_links(queries).unsqueeze(1)).long()
         own, beyond = self.known.bounds(queries)
         skip = (index >= own.unsqueeze(1)) * (beyond - own).unsqueeze(1)
