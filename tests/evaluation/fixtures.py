@@ -73,7 +73,7 @@ class Table(KGEModel):
 
     @classmethod
     def of_entities(cls, graph, scores):
-        """Each entity has its score, whatever the question."""
+        """Each entity has its score, for every query."""
         row = torch.as_tensor(scores, dtype=torch.float)
         return cls(row.expand(len(graph.entities), 2 * len(graph.relations), -1).clone())
 

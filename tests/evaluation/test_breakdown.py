@@ -114,7 +114,7 @@ def test_cardinality_classes_keep_their_order():
     assert rows == [name for name in CARDINALITIES if name in rows]
 
 
-def test_equal_ranks_leave_nothing_to_doubt():
+def test_equal_ranks_give_an_interval_of_one_point():
     row = broken_down(*many([4] * 20, [4] * 20))["overall", "all"]
     assert (row.mrr_low, row.mrr_high) == pytest.approx((0.25, 0.25))
 
@@ -278,7 +278,7 @@ def test_the_difference_is_that_of_the_mrrs():
     assert difference(a, b).difference == pytest.approx(a.mrr() - b.mrr())
 
 
-def test_an_equal_gain_everywhere_leaves_no_doubt():
+def test_an_equal_gain_everywhere_gives_an_interval_of_one_point():
     # ranks 1 and 3 against 2 and 6: every query's reciprocal rank differs, every triple's by 1/3
     a, b = paired_ranks([1, 3] * 10, [3, 1] * 10), paired_ranks([2, 6] * 10, [6, 2] * 10)
     assert difference(a, b) == pytest.approx((1 / 3, 1 / 3, 1 / 3))
@@ -341,12 +341,12 @@ def test_the_same_seed_gives_the_same_interval():
     assert difference(a, b) == difference(a, b)
 
 
-def test_models_judged_on_different_numbers_of_queries_are_refused():
+def test_models_evaluated_on_different_numbers_of_queries_are_refused():
     with pytest.raises(ValueError, match="4 queries cannot be paired with 8"):
         difference(paired_ranks([1, 2]), paired_ranks([1, 2, 3, 4]))
 
 
-def test_models_judged_on_different_triples_are_refused():
+def test_models_evaluated_on_different_triples_are_refused():
     other = evaluation_of([(0, 0, 2), (1, 1, 0)], [1, 2], [1, 2])
     with pytest.raises(ValueError, match="query 3 has anchor 3 in one evaluation and 0 in another"):
         difference(paired_ranks([1, 2]), other)

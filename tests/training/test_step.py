@@ -256,7 +256,7 @@ def test_a_full_list_learns_log_p():
     ],
     ids=["uniform", "popular-shared", "redrawn", "unknown"],
 )
-def test_corrected_negatives_stand_in_for_all_that_may_be_offered(make):
+def test_corrected_negatives_stand_in_for_all_that_may_be_drawn(make):
     """With many draws the loss is the full softmax over the answer and what is not hidden."""
     query = all_queries()[torch.tensor([0])]
     sampler = make(200_000)

@@ -394,7 +394,7 @@ def test_there_may_be_none_of_it(name):
         FitOptions(**{name: -1})
 
 
-def test_without_an_epoch_a_model_is_judged_as_it_is_made(tmp_path):
+def test_without_an_epoch_an_untrained_model_is_validated(tmp_path):
     trainer = trainer_of(tmp_path, epochs=0)
     before = [parameter.clone() for parameter in trainer.step.parameters()]
     records = train(trainer)

@@ -159,8 +159,10 @@ class ProjectedL2Scorer:
         # |q - e - a x|^2 = |q - e|^2 - 2 a x.(q - e) + a^2 |x|^2
         cross = (direction * query).sum(2, keepdim=True) - product
         length = (direction**2).sum(2, keepdim=True)
-        squared = _squared_distance(query, candidate) - 2 * coefficient * cross
-        return -_safe_sqrt(squared + coefficient**2 * length).flatten(0, 1)
+        squared = (  # one expression: a name would keep another [B, K] in memory
+            _squared_distance(query, candidate) - 2 * coefficient * cross + coefficient**2 * length
+        )
+        return -_safe_sqrt(squared).flatten(0, 1)
 
     def __getitem__(self, rows: slice) -> "ProjectedL2Scorer":
         """The scorer of the selected queries."""

@@ -1,22 +1,34 @@
+"""Filtered ranks, the metrics made of them, and the memory that ranking takes."""
+
 import math
 
 import pytest
 import torch
-from evaluation.fixtures import FEW, Table, graph_of, random_graph, triples_of
+from evaluation.fixtures import (
+    FEW,
+    Table,
+    evaluation_of,
+    graph_of,
+    random_graph,
+    seeded,
+    triples_of,
+)
 from hypothesis import given
 from hypothesis import strategies as st
+from torch.profiler import ProfilerActivity, profile
 
 from sparring import kernels
 from sparring.corruption import tail_and_head_queries
+from sparring.data.graph import TrainGraph
 from sparring.data.index import TripleIndex
-from sparring.evaluation.ranking import PRECISIONS, evaluate, filtered_rank
-from sparring.models import ComplEx, TransE
+from sparring.evaluation.ranking import PRECISIONS, chunk_sizes, evaluate, filtered_rank
+from sparring.models import ComplEx, TransE, TransH
 
 SEEDS = st.integers(0, 10_000)
 
 
-def rank_in_a_loop(mine, rivals):
-    return 1 + sum(s > mine for s in rivals) + sum(s == mine for s in rivals) / 2
+def rank_in_a_loop(mine, others):
+    return 1 + sum(s > mine for s in others) + sum(s == mine for s in others) / 2
 
 
 def ranks_in_loops(graph, model, triples):
@@ -27,13 +39,13 @@ def ranks_in_loops(graph, model, triples):
             anchor, answer = (head, tail) if side == "tail" else (tail, head)
             asked = relation if side == "tail" else relation + len(graph.relations)
             scores = model.scores[anchor, asked].tolist()
-            rivals = [
+            others = [
                 score
                 for entity, score in enumerate(scores)
                 if ((head, relation, entity) if side == "tail" else (entity, relation, tail))
                 not in facts
             ]
-            ranks.append(rank_in_a_loop(scores[answer], rivals))
+            ranks.append(rank_in_a_loop(scores[answer], others))
     return ranks
 
 
@@ -60,7 +72,7 @@ def test_candidates_are_the_answer_and_what_is_not_known_to_answer():
     assert found.candidates.tolist() == [6 - 2, 6 - 1]
 
 
-def test_without_an_opinion_the_answer_is_in_the_middle():
+def test_with_equal_scores_the_answer_is_in_the_middle():
     graph = random_graph()
     found = evaluate(Table.of_entities(graph, [0.0] * 12), graph.test, graph.known)
     assert found.rank.tolist() == ((found.candidates + 1) / 2).tolist()
@@ -271,3 +283,105 @@ def test_no_gradients_are_kept():
 
     evaluate(Watched(scores), graph.test, graph.known)
     assert seen == [False]
+
+
+FOUR = evaluation_of([(0, 0, 1), (2, 1, 3)], [1, 2], [4, 20.5])
+
+
+def test_mrr_by_hand():
+    assert FOUR.mrr() == pytest.approx((1 + 1 / 2 + 1 / 4 + 1 / 20.5) / 4)
+
+
+def test_mean_rank_by_hand():
+    assert FOUR.mr() == (1 + 2 + 4 + 20.5) / 4
+
+
+@pytest.mark.parametrize(
+    "k, share", [(1, 0.25), (2, 0.5), (3, 0.5), (4, 0.75), (20, 0.75), (21, 1)]
+)
+def test_hits_by_hand(k, share):
+    assert FOUR.hits(k) == share
+
+
+def test_amri_of_perfection_is_one():
+    assert evaluation_of([(0, 0, 1)], [1], [1]).amri() == 1
+
+
+def test_amri_of_chance_is_zero():
+    assert evaluation_of([(0, 0, 1)], [51], [51], candidates=101).amri() == 0
+
+
+def test_amri_of_the_worst_ranks_is_minus_one():
+    assert evaluation_of([(0, 0, 1)], [101], [101], candidates=101).amri() == -1
+
+
+def test_amri_is_one_ratio_of_means_not_a_mean_of_ratios():
+    graph = graph_of([(0, 0, 1), (0, 0, 2), (0, 0, 3), (0, 0, 4)], test=[(0, 0, 5)])
+    model = Table.of_entities(graph, [3.0, 0, 0, 0, 0, 1.0])
+    found = evaluate(model, graph.test, graph.known)  # rank 2 of 2, and rank 1 of 6
+    assert found.amri() == pytest.approx(1 - (1 + 0) / (0.5 + 2.5))
+
+
+def test_without_other_candidates_amri_is_that_of_chance():
+    assert evaluation_of([(0, 0, 1)], [1], [1], candidates=1).amri() == 0
+
+
+@pytest.mark.parametrize(
+    "batch_size, max_scores, entities, plan",
+    [
+        (1024, 10_000, 10, (1000, 10)),  # whole rows, as many as fit
+        (100, 10_000, 10, (100, 10)),  # no more than the batch
+        (1024, 10_000, 1000, (64, 156)),  # few whole rows fit: cut them instead
+        (8, 10_000, 1000, (8, 1000)),  # but a small batch may have whole rows
+        (1024, 10, 1000, (10, 1)),
+        (1024, 1, 1000, (1, 1)),
+    ],
+)
+def test_rows_and_columns_share_the_bound(batch_size, max_scores, entities, plan):
+    assert chunk_sizes(batch_size, max_scores, entities) == plan
+
+
+ENTITIES, DIM = 3000, 64
+BYTES = {
+    "inner products": (ComplEx, {}, 4),
+    "L1 distances": (TransE, {}, 4),
+    "L2 distances": (TransE, {"norm": 2}, 12),
+    "projections": (TransH, {}, 24),
+}
+
+
+def large_graph():
+    head, tail = torch.randint(ENTITIES, (2, 4000), generator=seeded())
+    return TrainGraph(torch.stack([head, head % 7, tail], 1), ENTITIES, 7)
+
+
+def peak_bytes(work):
+    """Most bytes that the work held at once, by the account of PyTorch."""
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as watch:
+        work()
+    events = watch.profiler.kineto_results.events()
+    steps = [event for event in events if event.name() == "[memory]"]
+    steps.sort(key=lambda event: event.start_ns())
+    return torch.tensor([event.nbytes() for event in steps]).cumsum(0).max().item()
+
+
+def bytes_per_score(graph, maker, options, max_scores):
+    """Most bytes held per score, without the vectors of a chunk's entities."""
+    torch.manual_seed(0)
+    model = maker(graph, dim=DIM, **options)
+    triples = graph.triples[:600]
+    work = lambda: evaluate(model, triples, graph.known, max_scores=max_scores)
+    work()  # what is made once and kept, such as the search table of facts
+    batch, chunk = chunk_sizes(1024, max_scores, ENTITIES)
+    return (peak_bytes(work) - 4 * DIM * chunk) / (batch * chunk)
+
+
+@pytest.mark.parametrize("max_scores", [2**17, 2**19, 2**21])
+@pytest.mark.parametrize("maker, options, most", BYTES.values(), ids=BYTES)
+def test_each_score_takes_no_more_than_documented(maker, options, most, max_scores):
+    assert bytes_per_score(large_graph(), maker, options, max_scores) < most + 3
+
+
+def test_without_compiled_loops_each_score_takes_nine_bytes():
+    with kernels.disabled():
+        assert 8 < bytes_per_score(large_graph(), ComplEx, {}, 2**21) < 9.5
