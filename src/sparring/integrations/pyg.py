@@ -191,9 +191,9 @@ def adapted_sampler(
 class CorruptTail(CorruptEither):
     """One query per triple, always for its tail."""
 
-    def head_rate(self, graph: TrainGraph) -> Float[Tensor, "R"]:
-        """Never the head."""
-        return torch.zeros(graph.num_relations)
+    def __init__(self, graph: TrainGraph) -> None:
+        super().__init__(graph)
+        self.rate.zero_()
 
 
 class NegativeLinkSampler(BaseSampler):
