@@ -4,9 +4,9 @@
     python research/scripts/curve.py research/studies/fb15k-237.toml --only transe:uniform
 
 For each model and method of the file, every trial trains at `tuned_at` negatives and is evaluated
-on validation; the settings of the best one train at every K, and these runs are evaluated on test. Where
-`tuned_at` lists several numbers, each holds from there to the next. A method may have `ks` of its
-own, and a model or a method `tuned_at`. Each run is written to
+on validation; the settings of the best one train at every K, and these runs are evaluated on test.
+Where `tuned_at` lists several numbers, each holds from there to the next. A method may have `ks` of
+its own, and a model or a method `tuned_at`. Each run is written to
 research/results/curve/<file>-<model>.json as it ends. A run that is there is not made again unless
 its settings in the study have changed, so an interrupted study continues where it stopped.
 `cpu_seconds` are those of training.
@@ -93,7 +93,7 @@ class Study:
         return hashlib.sha256(settings.encode()).hexdigest()[:12]
 
     def asks_for(self, model: str, row: dict) -> bool:
-        """Whether a run has the study's settings; old records hold only the changes of its trial."""
+        """Whether a run has the study's settings; old records hold only their trial."""
         method, trial = row["method"], row["trial"]
         trials = self.trials(model, method)
         if trial >= len(trials) or row["changed"] != trials[trial]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import sparring.generators  # noqa: F401  (registers its parts)
 from sparring.losses import LOSSES
-from sparring.registry import options_of
+from sparring.registry import Registry, options_of
 from sparring.samplers import SAMPLERS
 
 RESULTS = Path(__file__).parents[1] / "results"
@@ -104,9 +104,9 @@ def audited(name: str) -> str:
     return "\n" + markdown([HEADER, *rows]) if rows else ""
 
 
-def current_name(name: str) -> str:
-    """Today's name of a sampler in a record."""
-    return SAMPLERS.aliases[name][0] if name in SAMPLERS.aliases else name
+def current_name(name: str, registry: Registry = SAMPLERS) -> str:
+    """Today's name of a part in a record."""
+    return registry.aliases[name][0] if name in registry.aliases else name
 
 
 def overview() -> str:

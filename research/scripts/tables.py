@@ -3,14 +3,15 @@
     python research/scripts/tables.py            rewrite what stands between the markers
     python research/scripts/tables.py --check    fail if that would change anything
 
-A table stands between `<!-- table: research/results/<study> -->` and `<!-- end of table -->`;
-figures of a sampler or loss between `<!-- figures: <name> -->` and `<!-- end of figures -->`; the violations
-that the conformance kit finds in a library's samplers between `<!-- conformance: <library> -->` and
-`<!-- end of conformance -->`; a study of `research/scripts/curve.py` between `<!-- curve: <study>
--->` and `<!-- end of curve -->`, and models by methods at one K between
-`<!-- methods: <K> <study> ... -->` and `<!-- end of methods -->`, or all trials between
-`<!-- trials: <study> ... -->` and `<!-- end of trials -->`; the example of a library and what
-it printed between `<!-- example: <library> -->` and `<!-- end of example -->`.
+The kind of a table is in its marker, which ends with `<!-- end of KIND -->`:
+
+- `<!-- table: research/results/<study> -->`: one row per record;
+- `<!-- figures: <name> -->`: options, cost and audit of a sampler or loss;
+- `<!-- conformance: <library> -->`: violations by the samplers of a library;
+- `<!-- curve: <study> -->`: a study of `research/scripts/curve.py`, by K;
+- `<!-- methods: <K> <study> ... -->`: models by methods at one K;
+- `<!-- trials: <study> ... -->`: all trials;
+- `<!-- example: <library> -->`: the example of a library and what it printed.
 """
 
 import json
@@ -18,7 +19,10 @@ import re
 import sys
 from pathlib import Path
 
-from sampler_figures import figures, markdown
+from sampler_figures import current_name, figures, markdown
+
+from sparring.losses import LOSSES
+from sparring.samplers import SAMPLERS
 
 ROOT = Path(__file__).parents[2]
 MARKED = re.compile(r"(<!-- (\w+): (.+?) -->\n).*?(<!-- end of \2 -->)", re.DOTALL)
@@ -26,10 +30,10 @@ COLUMNS = {
     "data set": lambda r: r["dataset"],
     "model": lambda r: r["model"],
     "dim": lambda r: r["dim"],
-    "sampler": lambda r: r["sampler"],
+    "sampler": lambda r: current_name(r["sampler"], SAMPLERS),
     "K": lambda r: r["k"],
     "scores a query": lambda r: r["scored_per_query"],
-    "loss": lambda r: r["loss"],
+    "loss": lambda r: current_name(r["loss"], LOSSES),
     "MRR": lambda r: f"{r['mrr']:.4f}",
     "Hits@1": lambda r: f"{r['hits@1']:.4f}",
     "Hits@3": lambda r: f"{r['hits@3']:.4f}",

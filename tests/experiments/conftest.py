@@ -1,6 +1,7 @@
 import copy
 import json
 import shutil
+import warnings
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ from sparring.experiments.cli import app
 from sparring.experiments.config import check_config
 from sparring.experiments.graphs import GraphSource, load_graph
 from sparring.experiments.run import Run, run
+from sparring.registry import warn_renamed
 
 ENTITIES = 24
 
@@ -47,6 +49,15 @@ def small(circle):
         "train": {"epochs": 6, "batch_size": 16, "validate_every": 2, "log_every": 1},
         "evaluate": {"bootstrap": 20},
     }
+
+
+@pytest.fixture
+def former_names_are_errors():
+    """Former names of parts and options are errors, however often they were warned of before."""
+    warn_renamed.cache_clear()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", FutureWarning)
+        yield
 
 
 @pytest.fixture

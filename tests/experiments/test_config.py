@@ -1,4 +1,5 @@
 import json
+from importlib.resources import files
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,10 @@ from sparring.experiments.config import (
 from sparring.registry import ConfigError
 
 REPOSITORY = Path(__file__).parents[2]
-EXPERIMENTS = sorted((REPOSITORY / "research" / "configs").rglob("*.toml"))
+EXPERIMENTS = [
+    *sorted((REPOSITORY / "research" / "configs").rglob("*.toml")),
+    Path(str(files("sparring.experiments"))) / "atlas.toml",
+]
 
 
 def refused(tables, match):
@@ -22,8 +26,8 @@ def refused(tables, match):
         check_config(tables)
 
 
-@pytest.mark.parametrize("path", EXPERIMENTS, ids=lambda path: str(path.relative_to(REPOSITORY)))
-def test_every_experiment_of_the_repository_resolves(path):
+@pytest.mark.parametrize("path", EXPERIMENTS, ids=lambda path: f"{path.parent.name}/{path.stem}")
+def test_every_experiment_of_the_repository_resolves(path, former_names_are_errors):
     tables = read_tables(path)
     if "compare" in tables:
         assert check_comparison(path.stem, tables).variants

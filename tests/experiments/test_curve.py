@@ -80,7 +80,7 @@ def test_what_was_run_with_other_settings_is_run_anew(made, tmp_path):
     curve.finish(study, "transe", "self-adversarial")
     before = list(made)
     made.clear()
-    study.methods["uniform"]["loss"] = {"name": "logistic"}
+    study.methods["uniform"]["loss"] = {"name": "bce"}
     curve.finish(study, "transe", "uniform")
     curve.finish(study, "transe", "self-adversarial")
     assert made == [run for run in before if run[1] == "uniform"]
@@ -105,7 +105,9 @@ def test_an_old_record_stays_but_for_trials_that_changed(made, tmp_path):
 
 
 @pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.stem)
-def test_every_method_of_a_model_has_equally_many_trials_and_no_run_breaks_a_rule(path):
+def test_every_method_of_a_model_has_equally_many_trials_and_no_run_breaks_a_rule(
+    path, former_names_are_errors
+):
     study = curve.Study(path)
     for model in study.models:
         assert len({len(study.trials(model, method)) for method in study.methods}) == 1
@@ -135,3 +137,12 @@ def test_on_wn18rr_only_methods_that_say_so_are_penalised():
     assert [penalty(method) for method in ("self-adversarial", "nscaching")] == [0, 0]
     assert penalty("generator-self-adversarial") == 0
     assert [penalty(method) for method in ("generator", "nscaching-n3")] == [0.02, 0.02]
+
+
+@pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.stem)
+def test_every_recorded_run_is_one_of_the_study(path):
+    study = curve.Study(path)
+    for model in study.models:
+        record = ROOT / "research" / "results" / "curve" / f"{study.name}-{model}.json"
+        if record.exists():
+            assert all(study.asks_for(model, row) for row in json.loads(record.read_text())["runs"])

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import sparring.experiments.pretrained
 import sparring.generators  # noqa: F401  (registers its parts, as the line above does)
 from sparring.corruption import CORRUPTIONS
 from sparring.experiments.graphs import GraphSource
