@@ -1,9 +1,11 @@
 import json
+import shutil
 
 import pytest
 import torch
 
 from sparring.experiments.config import check_config
+from sparring.experiments.graphs import GraphSource, load_graph
 from sparring.experiments.run import (
     RECORDED,
     Run,
@@ -280,3 +282,20 @@ def test_what_a_gpu_trained_is_ranked_alike_on_the_processor(on_gpu, graph, tmp_
     config = made.config(["device=cpu"])
     again = evaluate_split(made.load_step(config, graph).model, graph, config)
     assert again.mrr() == pytest.approx(result["mrr"], abs=1e-3)
+
+
+def test_a_run_keeps_its_graph(tables, circle, tmp_path):
+    source = shutil.copytree(circle, tmp_path / "circle")
+    tables["graph"] = {"path": str(source)}
+    run(check_config(tables), tmp_path / "run")
+    before = load_graph(GraphSource(path=str(circle)))
+    shutil.rmtree(source)
+    after = Run(tmp_path / "run").graph()
+    assert after.content_hash == before.content_hash
+    assert after.entities.labels.equals(before.entities.labels)
+
+
+def test_a_run_without_a_graph_reads_its_source(finished):
+    shutil.rmtree(finished.folder / "graph")
+    before = json.loads((finished.folder / "graph.json").read_text())
+    assert finished.graph().content_hash == before["content_hash"]

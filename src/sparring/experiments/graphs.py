@@ -4,6 +4,7 @@ import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from sparring.data import store
 from sparring.data.datasets import downloads, load_benchmark, load_embedded
 from sparring.data.graph import KnowledgeGraph
 from sparring.data.read import read_graph
@@ -17,8 +18,8 @@ class GraphSource:
 
     Attributes:
         name: "atlas" for the graph that comes with the package, or a known benchmark.
-        path: a folder with train, valid and test, or one file of triples, relative to the
-            working directory; takes precedence over `name`.
+        path: a folder with train, valid and test, one file of triples, or the folder of a stored
+            graph, relative to the working directory; takes precedence over `name`.
         unseen: what to do with triples of valid and test whose names are not in train.
         valid, test: shares split off where `path` is a single file.
         split_seed: seed of that split.
@@ -39,15 +40,23 @@ class GraphSource:
             raise ValueError('no graph is given; set name = "atlas" or path = "folder"')
 
 
+def source_of(text: str) -> GraphSource:
+    """The source that a user means: a path where there is one, else a name."""
+    return GraphSource(path=text) if Path(text).exists() else GraphSource(name=text)
+
+
 def load_graph(source: GraphSource) -> KnowledgeGraph:
     """Read or download the graph of a source."""
-    return replace(_load(source), hold_out=source.hold_out)
+    graph = _load(source)
+    return replace(graph, hold_out=source.hold_out) if source.hold_out else graph
 
 
 def _load(source: GraphSource) -> KnowledgeGraph:
     if source.path:
         rule = SplitRule(valid=source.valid, test=source.test, seed=source.split_seed)
         path = Path(source.path)
+        if store.exists(path):
+            return store.load(path)
         return read_graph(path, unseen=source.unseen, split=rule if path.is_file() else None)
     if source.name == "atlas":
         return load_embedded()

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from sparring.data import store
 from sparring.data.graph import SPLITS, KnowledgeGraph
 from sparring.evaluation.breakdown import Breakdown, Row, breakdown
 from sparring.evaluation.predict import Ensemble, as_proposal
@@ -16,11 +17,13 @@ from sparring.experiments.callbacks import Callback, JsonLines
 from sparring.experiments.config import PARTS, Config, check_config, override_value
 from sparring.experiments.environment import keep_freed_memory, provenance, stopped_by_signals
 from sparring.experiments.graphs import load_graph
+from sparring.files import write_atomically
 from sparring.models.base import KGEModel
 from sparring.registry import ConfigError, build
 from sparring.seeds import Seeds
 from sparring.training import Trainer, TrainingStep, checkpoint
-from sparring.training.checkpoint import write_atomically
+
+GRAPH = "graph"  # the folder in that of a run where its graph is stored
 
 
 class RunError(RuntimeError):
@@ -29,7 +32,7 @@ class RunError(RuntimeError):
 
 @dataclass(frozen=True)
 class Run:
-    """The folder of a run: `config.json`, `log.jsonl`, checkpoints, `result.json` and more.
+    """The folder of a run: configuration, graph, log, checkpoints, result and more.
 
     All methods raise `RunError` if the file that they read is missing.
     """
@@ -60,6 +63,18 @@ class Run:
         """The result by side, cardinality, degree and relation."""
         found = self._json("breakdown.json")
         return Breakdown(**{**found, "rows": tuple(Row(**row) for row in found["rows"])})
+
+    def graph(self, config: Config | None = None) -> KnowledgeGraph:
+        """The graph of the run: the copy in its folder.
+
+        Runs of earlier versions have no copy. Their graph is read from where it was.
+
+        Args:
+            config: says where that is; the run's own if None.
+        """
+        if store.exists(self.folder / GRAPH):
+            return store.load(self.folder / GRAPH)
+        return load_graph((self.config() if config is None else config).graph)
 
     def load_step(self, config: Config, graph: KnowledgeGraph) -> TrainingStep:
         """Model and sampler as the best epoch left them, or the last one without validation.
@@ -195,6 +210,7 @@ def run(
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / "config.json", config.as_dict())
     write_json(folder / "graph.json", graph_identity(graph))
+    store.save(graph, folder / GRAPH)
     if resume and checkpoint.exists(folder, "last"):
         trainer.resume()
     listening = [JsonLines(folder / "log.jsonl", after=trainer.progress.step), *callbacks(trainer)]

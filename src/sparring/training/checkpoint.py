@@ -7,7 +7,6 @@ earlier formats are converted while they are read, see `sparring.training.conver
 
 import hashlib
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ import torch
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 
+from sparring.files import write_atomically
 from sparring.training.conversion import convert
 
 FORMAT = 2
@@ -78,19 +78,6 @@ def load(folder: Path, name: str) -> Any:
 def exists(folder: Path, name: str) -> bool:
     """Whether there is a checkpoint of this name, readable or not."""
     return (folder / f"{name}.json").exists()
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Replace a file in one step; a crash leaves the old content or the new one."""
-    draft = path.with_name(f".{path.name}.{os.getpid()}.draft")
-    try:
-        with draft.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(path)
-    finally:
-        draft.unlink(missing_ok=True)
 
 
 def _digest(body: dict) -> str:

@@ -1,5 +1,6 @@
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -8,6 +9,7 @@ import pytest
 import torch
 
 from sparring.experiments import run
+from sparring.experiments.config import check_config
 from sparring.experiments.run import RECORDED, Run
 from sparring.training import checkpoint
 
@@ -193,3 +195,20 @@ def test_a_generator_has_a_say_in_the_ranks(answer, guided):
 def test_a_sampler_without_probabilities_cannot_guide(command, finished):
     result = command("evaluate", finished.folder, "--guide", 0.5)
     assert result.exit_code != 0 and "knows no probabilities of entities" in result.stderr
+
+
+def test_evaluation_needs_the_files_of_the_graph_no_more(command, answer, tables, circle, tmp_path):
+    source = shutil.copytree(circle, tmp_path / "circle")
+    run.run(check_config({**tables, "graph": {"path": str(source)}}), tmp_path / "run")
+    before = answer("evaluate", tmp_path / "run", "--json")
+    train = source / "train.tsv"
+    train.write_text("".join(sorted(train.read_text().splitlines(keepends=True))) + "a\tnext\tb\n")
+    after = answer("evaluate", tmp_path / "run", "--json")
+    assert after == before
+    shutil.rmtree(source)
+    moved = shutil.move(tmp_path / "run", tmp_path / "moved")
+    assert answer("evaluate", moved, "--json")["mrr"] == before["mrr"]
+    assert command("audit", moved).exit_code == 0
+    words = ("--head", "e3", "--relation", "next")
+    assert command("predict", moved, *words).exit_code == 0
+    assert command("export", moved, "--to", "dicee", "--folder", tmp_path / "out").exit_code == 0

@@ -57,7 +57,7 @@ def audit(
 
     run = Run(place) if place.is_dir() else None
     config = run.config(overrides or []) if run else read_config(place, overrides or [])
-    graph = load_graph(config.graph)
+    graph = run.graph(config) if run else load_graph(config.graph)
     step = run.load_step(config, graph) if run else assemble(config, graph)[0]
     model = step.model if run or step.sampler.capabilities.needs_scores else None
     extra_true = read_triples(graph, extra) if extra else None

@@ -50,10 +50,9 @@ def describe(
     from dataclasses import asdict
 
     from sparring.data.statistics import describe as summarize
-    from sparring.experiments.graphs import GraphSource, load_graph
+    from sparring.experiments.graphs import load_graph, source_of
 
-    known = GraphSource(path=source) if Path(source).exists() else GraphSource(name=source)
-    found = summarize(load_graph(known))
+    found = summarize(load_graph(source_of(source)))
     if json:
         as_json(asdict(found))
         return

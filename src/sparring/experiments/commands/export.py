@@ -44,7 +44,7 @@ def export(
 
     run = Run(place) if place.is_dir() else None
     config = run.config(overrides or []) if run else read_config(place, overrides or [])
-    graph = load_graph(config.graph)
+    graph = run.graph(config) if run else load_graph(config.graph)
     step = run.load_step(config, graph) if run else assemble(config, graph)[0].eval()
     seeds = Seeds(config.general.seed)
     rng = seeds.fresh("export", step_device(step))

@@ -56,7 +56,6 @@ def predict(
     from sparring.data.graph import SPLITS
     from sparring.evaluation.predict import PredictionQuery, as_proposal, read_queries
     from sparring.evaluation.predict import predict as answer
-    from sparring.experiments.graphs import load_graph
     from sparring.experiments.run import Run, ensemble
 
     given = [word for word in (head, relation, tail) if word is not None]
@@ -67,7 +66,7 @@ def predict(
     asked = read_queries(queries) if queries else [PredictionQuery(head, relation or "", tail)]
     place = Run(run)
     config = place.config(overrides or [])
-    graph = load_graph(config.graph)
+    graph = place.graph(config)
     step = place.load_step(config, graph)
     found = answer(
         ensemble(step, guide), graph, asked, k=k, remove=() if keep_known else SPLITS,

@@ -98,13 +98,12 @@ def evaluate(
     answer, and relation. Intervals come from a bootstrap over triples.
     """
     from sparring.experiments.commands.ranks import show
-    from sparring.experiments.graphs import load_graph
     from sparring.experiments.run import Run, breakdown_of, ensemble, evaluate_split, metrics
 
     place = Run(run)
     changed = [*(overrides or []), *([f"evaluate.split={split}"] if split else [])]
     config = place.config(changed)
-    graph = load_graph(config.graph)
+    graph = place.graph(config)
     ranks = evaluate_split(ensemble(place.load_step(config, graph), guide), graph, config)
     parts = breakdown_of(ranks, graph, config)
     if json:

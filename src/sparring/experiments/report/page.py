@@ -37,8 +37,8 @@ from sparring.experiments.report.records import (
     span,
     variants,
 )
+from sparring.files import write_atomically
 from sparring.seeds import Seeds
-from sparring.training.checkpoint import write_atomically
 
 QUERY = ("anchor", "relation", "answer", "asked")
 MARK_TITLES = {
