@@ -1,6 +1,4 @@
-"""Known benchmarks by name: from a local folder, or downloaded once and checked.
-
-The atlas: the knowledge graph that ships inside the package."""
+"""Benchmarks by name, from a local folder or downloaded once; and the atlas inside the package."""
 
 import os
 import tempfile
@@ -9,12 +7,12 @@ from difflib import get_close_matches
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
-
-import pooch
+from types import ModuleType
 
 from sparring.data.diagnostics import Diagnostic, GraphError
 from sparring.data.graph import SPLITS, KnowledgeGraph
 from sparring.data.read import read_graph
+from sparring.extras import optional
 
 HOST = "https://raw.githubusercontent.com"
 
@@ -28,18 +26,20 @@ def load_benchmark(
 ) -> KnowledgeGraph:
     """The benchmark of this name, read with `read_graph`.
 
-    It is looked for in `folder`; else in `$SPARRING_DATA/<name>`; else in the store. What the
-    store lacks is downloaded into it, checked against a known SHA-256, and kept only as a whole.
+    It is looked for in `folder`, then in `$SPARRING_DATA/<name>`, then in the store. If the store
+    does not have it, it is downloaded, checked against a known SHA-256, and kept only if complete.
 
     Args:
-        folder: where train, valid and test lie; no other place is tried then.
-        store: folder for downloads, with one subfolder per benchmark; a cache folder of the
-            user where None.
-        host: where the repositories of `benchmarks.toml` are served from.
+        name: such as "fb15k-237"; `downloads` lists all that can be downloaded.
+        folder: the folder of train, valid and test; if given, no other place is tried.
+        store: folder for downloads, with one subfolder per benchmark; a cache folder of the user
+            if None.
+        host: base address of the repositories in `datasets.toml`.
 
     Raises:
         GraphError: if the benchmark is in none of these places and cannot be downloaded; the
-            message says what to put where.
+            message says which files to put where.
+        MissingExtraError: if pooch, which finds the cache and downloads, is needed and missing.
     """
     return read_graph(folder or _found(name) or _stored(name, store, host), name=name)
 
@@ -56,7 +56,7 @@ def _found(name: str) -> Path | None:
 
 
 def _stored(name: str, store: str | Path | None, host: str) -> Path:
-    target = Path(store or pooch.os_cache("sparring")) / name
+    target = Path(store or _pooch(name).os_cache("sparring")) / name
     hint = (
         f"put files train, valid and test (head, tab, relation, tab, tail; .tsv or .txt) into "
         f"{target}, or into a folder {name} in the folder that SPARRING_DATA names"
@@ -71,7 +71,7 @@ def _stored(name: str, store: str | Path | None, host: str) -> Path:
     with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
         ready = Path(scratch, name)
         try:
-            _download(downloads()[name], ready, host)
+            _download(name, ready, host)
         except (OSError, ValueError) as error:
             problem = f"the benchmark could not be downloaded ({error})"
             raise GraphError(Diagnostic(name, problem, hint)) from error
@@ -79,12 +79,17 @@ def _stored(name: str, store: str | Path | None, host: str) -> Path:
     return target
 
 
-def _download(source: dict[str, str], folder: Path, host: str) -> None:
-    """All splits, or an exception: ValueError where a file is not the one that was registered."""
-    place = "/".join(filter(None, [source["repository"], source["commit"], source["folder"]]))
+def _pooch(name: str) -> ModuleType:
+    return optional("pooch", extra="benchmarks", purpose=f"downloading {name}")
+
+
+def _download(name: str, folder: Path, host: str) -> None:
+    """Download all splits; ValueError if a file does not have the registered checksum."""
+    source = downloads()[name]
+    path = "/".join(filter(None, [source["repository"], source["commit"], source["folder"]]))
     for split in SPLITS:
-        pooch.retrieve(
-            f"{host}/{place}/{split}.txt",
+        _pooch(name).retrieve(
+            f"{host}/{path}/{split}.txt",
             known_hash=f"sha256:{source[split]}",
             fname=f"{split}.txt",
             path=folder,
@@ -92,7 +97,7 @@ def _download(source: dict[str, str], folder: Path, host: str) -> None:
 
 
 def embedded_folder() -> Path:
-    """Where the files of the atlas lie; its README.md tells sources, licences and counts."""
+    """The folder of the atlas; its README.md has sources, licenses and counts."""
     return Path(str(files("sparring.data") / "atlas"))
 
 

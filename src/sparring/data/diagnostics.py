@@ -1,4 +1,8 @@
-"""What is wrong with the files of a graph, where, and what to do about it."""
+"""Diagnostics: problems in the files of a graph, where they are, and how to fix them.
+
+Readers pass each `Diagnostic` to a `Report`: `RaiseOnError` stops at the first error,
+`CollectDiagnostics` keeps all.
+"""
 
 import logging
 from collections import Counter
@@ -12,16 +16,16 @@ EXAMPLES = 5
 
 
 class GraphError(ValueError):
-    """A graph that cannot be read as it is: a `Diagnostic` or a sentence, with the remedy."""
+    """A graph that cannot be read; the message is a `Diagnostic` or a sentence, with a hint."""
 
 
 @dataclass(frozen=True)
 class Example:
-    """One place where a problem shows.
+    """One place where a problem occurs.
 
     Attributes:
-        place: such as "line 17"; empty where the file as a whole is meant.
-        value: what stands there, shortened.
+        place: such as "line 17"; empty for the file as a whole.
+        value: the text at this place, shortened.
     """
 
     place: str = ""
@@ -36,10 +40,12 @@ class Diagnostic:
     """One kind of problem in one file.
 
     Attributes:
+        file: the file or folder.
         problem: what is wrong, in words that fit every place.
-        hint: what to do about it.
-        count: how often it occurs; `examples` shows the first few.
-        severity: an "error" keeps the graph from being read; a "warning" or a "note" does not.
+        hint: how to fix it.
+        examples: the first few places.
+        count: how often the problem occurs.
+        severity: a graph with an "error" cannot be read; with a "warning" or a "note" it can.
     """
 
     file: str
@@ -63,48 +69,48 @@ Report = Callable[[Diagnostic], None]
 
 
 class RaiseOnError:
-    """Raises at the first error; logs everything else and counts it in `notes`.
+    """Raises the first error. Logs all other diagnostics and counts them in `notes`.
 
     Raises:
-        GraphError: for the first finding that is an error.
+        GraphError: for the first diagnostic that is an error.
     """
 
     def __init__(self):
         self.notes: Counter[str] = Counter()
 
-    def __call__(self, finding: Diagnostic) -> None:
-        if finding.severity == "error":
-            raise GraphError(finding)
-        self.notes[finding.problem] += finding.count
-        level = logging.WARNING if finding.severity == "warning" else logging.INFO
-        logger.log(level, "%s", replace(finding, examples=finding.examples[:1]))
+    def __call__(self, diagnostic: Diagnostic) -> None:
+        if diagnostic.severity == "error":
+            raise GraphError(diagnostic)
+        self.notes[diagnostic.problem] += diagnostic.count
+        level = logging.WARNING if diagnostic.severity == "warning" else logging.INFO
+        logger.log(level, "%s", replace(diagnostic, examples=diagnostic.examples[:1]))
 
 
 class CollectDiagnostics:
-    """Keeps every finding, one per file and problem, with its first few examples."""
+    """Keeps all diagnostics: one per file and problem, with its first few examples."""
 
     def __init__(self):
         self._found: dict[tuple[str, str], Diagnostic] = {}
 
     @property
-    def findings(self) -> list[Diagnostic]:
-        """What was found so far, in order of first appearance."""
+    def diagnostics(self) -> list[Diagnostic]:
+        """All diagnostics so far, in order of first appearance."""
         return list(self._found.values())
 
-    def __call__(self, finding: Diagnostic) -> None:
-        key = (finding.file, finding.problem)
+    def __call__(self, diagnostic: Diagnostic) -> None:
+        key = (diagnostic.file, diagnostic.problem)
         before = self._found.get(key)
         if before is None:
-            self._found[key] = replace(finding, examples=finding.examples[:EXAMPLES])
+            self._found[key] = replace(diagnostic, examples=diagnostic.examples[:EXAMPLES])
             return
         self._found[key] = replace(
             before,
-            count=before.count + finding.count,
-            examples=(before.examples + finding.examples)[:EXAMPLES],
+            count=before.count + diagnostic.count,
+            examples=(before.examples + diagnostic.examples)[:EXAMPLES],
         )
 
 
-def shown(value: object, width: int = 80) -> str:
-    """A value as it stands in a message: quoted, and cut where it is long."""
+def shorten(value: object, width: int = 80) -> str:
+    """A value as shown in a message: quoted, and cut if it is long."""
     text = repr(value)
     return text if len(text) <= width else f"{text[: width - 3]}..."

@@ -1,6 +1,8 @@
-"""What is known, and what training may see of it.
+"""`KnowledgeGraph` holds the triples of all splits, `TrainGraph` what training may see.
 
-How many tails has a head, how many heads a tail? The classes 1-1, 1-N, N-1 and N-N."""
+Also the cardinality of relations: tails per head, heads per tail, and the classes 1-1, 1-N, N-1 and
+N-N.
+"""
 
 import hashlib
 from collections.abc import Mapping
@@ -21,13 +23,16 @@ SPLITS = ("train", "valid", "test")
 
 @dataclass(frozen=True, eq=False)
 class TrainGraph:
-    """The only view of a graph that models and samplers are given.
+    """The training triples: all that models and samplers see of a graph.
 
     Attributes:
-        entity_type: (entity, type) pairs given with the data; None where there are none.
-        held_out: true facts that are not among the triples, by which estimates of what is
-            missing are calibrated; they are not known, and may be offered as wrong answers.
-        labels: readable label of each entity, by id; None where nobody has given any.
+        triples: (head, relation, tail) ids of the training triples.
+        num_entities: number of entities, N.
+        num_relations: number of relations, R; queries have relation ids in [0, 2R).
+        entity_type: (entity, type) pairs of the data; None if there are none.
+        held_out: true triples that are not in `triples`, for calibrating estimates of false
+            negatives. They are not known facts, so they can be drawn as negatives.
+        labels: readable label of each entity, by id; None if there are none.
     """
 
     triples: Int[Tensor, "T 3"]
@@ -37,23 +42,27 @@ class TrainGraph:
     held_out: Int[Tensor, "H 3"] | None = None
     labels: pl.Series | None = None
 
-    def hold_out(self, share: float) -> "TrainGraph":
-        """The same graph with a random share of its triples held out.
+    def hold_out(self, fraction: float) -> "TrainGraph":
+        """The same graph with a random fraction of its triples held out.
 
-        Every entity and relation keeps a triple. The choice depends on nothing but the triples.
+        Every entity and relation keeps a triple. The choice depends only on the triples.
+
+        Args:
+            fraction: of the triples, from 0 up to, but not including, 1.
 
         Raises:
-            GraphError: for a share that is none, or that cannot be held out.
+            GraphError: if the fraction is not in this range, or too few triples can be held out.
         """
-        if not share:
+        if not fraction:
             return self
-        rule = SplitRule(valid=share, test=0.0)
+        rule = SplitRule(valid=fraction, test=0.0)
         kept, held, _ = rule.rows(self.triples.cpu(), self.num_entities, self.num_relations)
         kept, held = (self.triples[rows.to(self.triples.device)] for rows in (kept, held))
         return replace(self, triples=kept, held_out=held)
 
     @cached_property
     def known(self) -> TripleIndex:
+        """Index of the training triples."""
         return TripleIndex(self.triples, self.num_entities, self.num_relations)
 
     @cached_property
@@ -64,7 +73,7 @@ class TrainGraph:
 
     @cached_property
     def content_hash(self) -> str:
-        """BLAKE2 digest of sizes and triples; equal graphs mean the same by an id."""
+        """BLAKE2 digest of sizes and triples; equal for graphs with the same ids."""
         sizes = f"{self.num_entities} {self.num_relations}"
         digest = hashlib.blake2b(sizes.encode(), digest_size=16)
         digest.update(self.triples.long().cpu().contiguous().numpy().data)
@@ -74,8 +83,8 @@ class TrainGraph:
         """The same graph on another device."""
         if self.triples.device == device:
             return self
-        given = (self.triples, self.entity_type, self.held_out)
-        triples, pairs, held = (None if one is None else one.to(device) for one in given)
+        tensors = (self.triples, self.entity_type, self.held_out)
+        triples, pairs, held = (None if each is None else each.to(device) for each in tensors)
         return replace(self, triples=triples, entity_type=pairs, held_out=held)
 
 
@@ -84,13 +93,17 @@ class KnowledgeGraph:
     """Vocabulary and splits. Ids are positions in `entities` and `relations`.
 
     Attributes:
-        types: names of the entity types that `entity_type` speaks of.
-        entity_type: (entity, type) pairs; None where the data has none.
-        notes: what the reader had to say: dropped rows, overlaps, unseen names, by count.
-        hold_out: share of `train` that `training` holds out.
+        name: name of the graph.
+        entities: names and labels of the entities.
+        relations: names and labels of the relations.
+        train, valid, test: (head, relation, tail) ids of each split.
+        types: names of the entity types, by id.
+        entity_type: (entity, type) pairs; None if there are none.
+        notes: counts of what the reader reported: dropped rows, overlaps, unseen names.
+        hold_out: fraction of `train` that `training` holds out.
 
     Raises:
-        ValueError: if a triple lies outside the vocabulary.
+        ValueError: if a triple has an id outside the vocabulary.
     """
 
     name: str
@@ -118,16 +131,16 @@ class KnowledgeGraph:
 
     @cached_property
     def training(self) -> TrainGraph:
-        """What training may see."""
+        """The part of the graph that training may see."""
         sizes = len(self.entities), len(self.relations)
         whole = TrainGraph(self.train, *sizes, self.entity_type, labels=self.entities.labels)
         return whole.hold_out(self.hold_out)
 
     @cached_property
     def known(self) -> TripleIndex:
-        """Facts of all splits: for evaluation and audit only."""
-        everything = torch.cat([self.train, self.valid, self.test])
-        return TripleIndex(everything, len(self.entities), len(self.relations))
+        """Index of the triples of all splits, for evaluation and audit only."""
+        triples = torch.cat([self.train, self.valid, self.test])
+        return TripleIndex(triples, len(self.entities), len(self.relations))
 
     @cached_property
     def content_hash(self) -> str:
@@ -156,9 +169,9 @@ def heads_per_tail(graph: TrainGraph) -> Float[Tensor, "R"]:
 
 
 def cardinality(graph: TrainGraph) -> Int[Tensor, "R"]:
-    """Class of each relation, a position in `CARDINALITIES`; unused relations are 1-1.
+    """Class of each relation, as a position in `CARDINALITIES`; unused relations are 1-1.
 
-    The first sign of a class speaks of heads, the second of tails: in a 1-N relation one head
+    The first sign of a class is about heads, the second about tails: in a 1-N relation, one head
     has many tails. A side is N at `MANY` or more on average (Bordes et al., 2013).
     """
     tails, heads = _answers_per_query(graph)
@@ -166,7 +179,7 @@ def cardinality(graph: TrainGraph) -> Int[Tensor, "R"]:
 
 
 def _answers_per_query(graph: TrainGraph) -> Float[Tensor, "2 R"]:
-    """Mean number of known answers of the queries that have any: tail queries, head queries."""
+    """Mean number of known answers per query that has any, for tail and for head queries."""
     relation, answers = graph.known.queries().relation, graph.known.sizes()
     total = torch.zeros(2 * graph.num_relations, dtype=torch.float64, device=relation.device)
     total.index_add_(0, relation, answers.double())

@@ -302,6 +302,22 @@ def split_key(
     return key // (2 * num_relations), key % (2 * num_relations)
 
 
+def triple_keys(
+    triples: Int[Tensor, "T 3"], num_entities: int, num_relations: int
+) -> Int[Tensor, "T"]:
+    """One integer per triple, equal for equal triples only, but in no order.
+
+    Products beyond 63 bits wrap around, which keeps up to 2**64 possible triples apart.
+
+    Raises:
+        ValueError: if there are more possible triples.
+    """
+    if num_entities**2 * num_relations > 2**64:
+        raise ValueError(f"{num_entities} entities and {num_relations} relations overflow 64 bits")
+    head, relation, tail = triples.unbind(1)
+    return (head * num_relations + relation) * num_entities + tail
+
+
 def ragged_arange(
     start: Int[Tensor, "M"], sizes: Int[Tensor, "M"]
 ) -> tuple[Int[Tensor, "A"], Int[Tensor, "A"]]:

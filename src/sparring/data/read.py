@@ -1,11 +1,10 @@
-"""Readable labels and entity types that lie next to the triples.
+"""Reads files into a checked `KnowledgeGraph`.
 
-Files in, a checked KnowledgeGraph out.
-
-A graph is a folder with the tables `train`, `valid` and `test`, or one file and a rule that
-splits it. Tables are text (.tsv or .txt with tabs, .csv), plain, .gz or .zst; or Parquet, of
-names, or of ids whose names the tables `entities` and `relations` give; or RDF (.nt, .ttl).
-The tables `labels`, `relation_labels` and `entity_types` may lie next to them."""
+A graph is a folder with the tables `train`, `valid` and `test`, or one file and a rule that splits
+it. Tables are text (.tsv or .txt with tabs, .csv), plain, .gz or .zst; Parquet, with names, or with
+ids whose names are in the tables `entities` and `relations`; or RDF (.nt, .ttl). The tables
+`labels`, `relation_labels` and `entity_types` may lie next to them.
+"""
 
 import logging
 from dataclasses import replace
@@ -23,26 +22,33 @@ from sparring.data.diagnostics import (
     GraphError,
     RaiseOnError,
     Report,
-    shown,
+    shorten,
 )
-from sparring.data.formats import READABLE, contents, find, required
+from sparring.data.formats import READABLE, find_table, list_names, require_path
 from sparring.data.graph import SPLITS, KnowledgeGraph
 from sparring.data.split import SplitRule
-from sparring.data.tables import TRIPLE, Draft, draft, frames, place, triple_frames
+from sparring.data.tables import (
+    TRIPLE,
+    ParsedGraph,
+    location,
+    parse_files,
+    read_frames,
+    read_triple_frames,
+)
 from sparring.data.validation import (
     Unseen,
-    tell_blanks,
-    tell_overlaps,
+    report_blanks,
+    report_overlaps,
     with_unseen,
     without_duplicates,
 )
 from sparring.data.vocabulary import Vocabulary
 
 
-def labels(folder: Path, stem: str, names: pl.Series, report: Report) -> pl.Series | None:
-    """The label of each name, or the name where it has none; None without such a file.
+def read_labels(folder: Path, stem: str, names: pl.Series, report: Report) -> pl.Series | None:
+    """The label of each name, or the name itself where it has none; None without such a file.
 
-    The file has a name and a label per row; the first label of a name counts.
+    The file has a name and a label per row. The first label of a name counts.
     """
     table = _known_pairs(folder, stem, ("name", "label"), names, report)
     if table is None:
@@ -52,12 +58,13 @@ def labels(folder: Path, stem: str, names: pl.Series, report: Report) -> pl.Seri
     return found["label"].fill_null(found["name"])
 
 
-def types(
+def read_types(
     folder: Path, entities: pl.Series, kind: pl.Series | None, report: Report
 ) -> tuple[tuple[str, ...], Int[Tensor, "P 2"] | None]:
-    """Names of types, sorted, and distinct (entity, type) pairs; None without any.
+    """Sorted names of types, and distinct (entity, type) pairs; None where there are no types.
 
-    The file `entity_types` has an entity and a type per row, or `kind` has one per entity.
+    The file `entity_types` has an entity and a type per row. Without it, `kind` gives one type per
+    entity.
     """
     table = _known_pairs(folder, "entity_types", ("name", "type"), entities, report)
     if table is None and kind is not None:
@@ -74,20 +81,20 @@ def types(
 def _known_pairs(
     folder: Path, stem: str, columns: tuple[str, str], names: pl.Series, report: Report
 ) -> pl.DataFrame | None:
-    """Rows about names of the graph; the others are left out and counted."""
-    path = find(folder, stem, report)
+    """The rows with names of the graph. Other rows are left out and counted."""
+    path = find_table(folder, stem, report)
     if path is None:
         return None
-    parts = list(frames(path, columns, report, more=True))
+    parts = list(read_frames(path, columns, report, extra_columns=True))
     if not parts:
         return None
     table = pl.concat(parts)
-    strange = table.filter(~table["name"].is_in(names.implode()))
-    if len(strange):
-        few = strange.head(1).iter_rows()
-        examples = tuple(Example(place(path, row[0]), shown(row[1])) for row in few)
-        problem, hint = f"rows of {stem} about unknown names", "nothing to do: they are left out"
-        report(Diagnostic(str(path), problem, hint, examples, len(strange), "note"))
+    unknown = table.filter(~table["name"].is_in(names.implode()))
+    if len(unknown):
+        few = unknown.head(1).iter_rows()
+        examples = tuple(Example(location(path, row[0]), shorten(row[1])) for row in few)
+        problem, hint = f"rows of {stem} about unknown names", "no action needed: they are left out"
+        report(Diagnostic(str(path), problem, hint, examples, len(unknown), "note"))
     return table.filter(table["name"].is_in(names.implode()))
 
 
@@ -105,37 +112,43 @@ def read_graph(
     split: SplitRule | None = None,
     name: str | None = None,
 ) -> KnowledgeGraph:
-    """Read a folder of splits, or one file that `split` splits.
+    """Read a folder of splits, or one file that `split` divides.
 
-    Names are kept as they are: blanks count, and nan, NULL and 1 are names. Ids number them in
+    Names are kept as they are: blanks count, and nan, NULL and 1 are names. Ids number the names in
     order of their code points, or as the tables `entities` and `relations` say. Duplicates are
-    dropped from train. What was odd but bearable is logged and counted in `notes`.
+    dropped from train. Everything that is unusual, but no error, is logged and counted in `notes`.
 
     Args:
-        unseen: what to do with triples of valid and test whose names train lacks.
-        name: name of the graph; that of the folder or file where None.
+        path: a folder with the tables train, valid and test, or one file of triples.
+        unseen: what to do with triples of valid and test whose names do not occur in train: "keep",
+            "drop", or raise an "error".
+        split: how to divide one file; None for a folder.
+        name: name of the graph; that of the folder or file if None.
+
+    Returns:
+        The graph, with labels and types where there are such tables.
 
     Raises:
-        GraphError: for the first defect, with file, line, value and remedy.
+        GraphError: for the first error, with file, line, value and a hint.
     """
-    path, report = required(Path(path)), RaiseOnError()
+    path, report = require_path(Path(path)), RaiseOnError()
     if path.is_file() and split is None:
         hint = "pass split=SplitRule(valid=0.05, test=0.05), or a folder of three files"
         raise GraphError(Diagnostic(str(path), "one file, and no rule that splits it", hint))
     if path.is_dir() and split is not None:
         hint = "leave split out, or pass the one file that is to be split"
         raise GraphError(Diagnostic(str(path), "a folder has splits of its own", hint))
-    read = _judged(path, report)
-    read = with_unseen(read, unseen, report) if split is None else _split(read, split)
+    parsed = _parse(path, report)
+    parsed = with_unseen(parsed, unseen, report) if split is None else _split(parsed, split)
     folder = _folder(path)
-    type_names, entity_type = types(folder, read.entities, read.kind, report)
-    entity_label = labels(folder, "labels", read.entities, report)
-    relation_label = labels(folder, "relation_labels", read.relations, report)
+    type_names, entity_type = read_types(folder, parsed.entities, parsed.kind, report)
+    entity_label = read_labels(folder, "labels", parsed.entities, report)
+    relation_label = read_labels(folder, "relation_labels", parsed.relations, report)
     return KnowledgeGraph(
         name or (path.name.split(".")[0] if path.is_file() else path.absolute().name),
-        Vocabulary(read.entities, entity_label),
-        Vocabulary(read.relations, relation_label, "relation"),
-        *(read.splits[part].triples for part in SPLITS),
+        Vocabulary(parsed.entities, entity_label),
+        Vocabulary(parsed.relations, relation_label, "relation"),
+        *(parsed.splits[part].triples for part in SPLITS),
         types=type_names,
         entity_type=entity_type,
         notes=dict(report.notes),
@@ -143,76 +156,78 @@ def read_graph(
 
 
 def check_folder(path: str | Path) -> list[Diagnostic]:
-    """Everything that is wrong or odd with a folder of splits, or with one file of facts.
+    """All errors and warnings about a folder of splits, or about one file of triples.
 
-    Each finding counts one kind of problem in one file and shows its first few places.
+    Each diagnostic counts one kind of problem in one file and shows its first few places.
     """
     path, report = Path(path), CollectDiagnostics()
     try:
-        read = _judged(required(path), report)
-        with_unseen(read, "keep", report)
-        tell_blanks(read.entities, "entities", path, report)
-        tell_blanks(read.relations, "relations", path, report)
-        types(_folder(path), read.entities, read.kind, report)
-        labels(_folder(path), "labels", read.entities, report)
-        labels(_folder(path), "relation_labels", read.relations, report)
+        parsed = _parse(require_path(path), report)
+        with_unseen(parsed, "keep", report)
+        report_blanks(parsed.entities, "entities", path, report)
+        report_blanks(parsed.relations, "relations", path, report)
+        read_types(_folder(path), parsed.entities, parsed.kind, report)
+        read_labels(_folder(path), "labels", parsed.entities, report)
+        read_labels(_folder(path), "relation_labels", parsed.relations, report)
     except GraphError as error:
         report(error.args[0])
-    return report.findings
+    return report.diagnostics
 
 
 def read_triples(
     graph: KnowledgeGraph, path: str | Path, *, label: str | None = None
 ) -> Int[Tensor, "T 3"]:
-    """Triples of a further file, such as known truths or curated negatives, as ids of the graph.
+    """Triples of another file, such as true facts or curated negatives, as ids of the graph.
 
-    Rows with names or ids that the graph does not know are left out and their number is logged.
+    Rows with names or ids that the graph does not have are left out, and their number is logged.
 
     Args:
-        label: the file has a fourth column, and only the rows with this label in it are wanted.
+        graph: the graph whose vocabulary applies.
+        path: a file with the columns head, relation and tail.
+        label: if given, the file has a fourth column, and only rows with this label are read.
 
     Raises:
-        GraphError: for the first defect, with file, line, value and remedy.
+        GraphError: for the first error, with file, line, value and a hint.
     """
-    path, report = required(Path(path)), RaiseOnError()
+    path, report = require_path(Path(path)), RaiseOnError()
     if label is None:
-        parts = triple_frames(path, report)
+        parts = read_triple_frames(path, report)
     else:
-        labelled = frames(path, (*TRIPLE, "label"), report)
-        parts = (frame.filter(frame["label"] == label) for frame in labelled)
+        labeled = read_frames(path, (*TRIPLE, "label"), report)
+        parts = (frame.filter(frame["label"] == label) for frame in labeled)
     found = [_known_ids(graph, part) for part in parts]
     triples = torch.cat([torch.zeros(0, 3, dtype=torch.long), *(ids for ids, _ in found)])
-    if strange := sum(count for _, count in found):
-        logger.warning("%s: %d rows with names unknown to %s left out", path, strange, graph.name)
+    if unknown := sum(count for _, count in found):
+        logger.warning("%s: %d rows with names unknown to %s left out", path, unknown, graph.name)
     return triples
 
 
 def _folder(path: Path) -> Path:
-    """Where labels and types may lie."""
+    """The folder in which labels and types are looked for."""
     return path.parent if path.is_file() else path
 
 
-def _judged(path: Path, report: Report) -> Draft:
+def _parse(path: Path, report: Report) -> ParsedGraph:
     files = {"train": path} if path.is_file() else _files(path, report)
-    read = without_duplicates(draft(files, _folder(path), report), report)
-    tell_overlaps(read, report)
-    return read
+    parsed = without_duplicates(parse_files(files, _folder(path), report), report)
+    report_overlaps(parsed, report)
+    return parsed
 
 
 def _files(folder: Path, report: Report) -> dict[str, Path]:
     """The file of each split that has one."""
-    found = {split: find(folder, split, report) for split in SPLITS}
+    found = {split: find_table(folder, split, report) for split in SPLITS}
     for split, path in found.items():
         if path is None:
-            hint = f"expected train, valid and test, each as {READABLE}; found {contents(folder)}"
+            hint = f"expected train, valid and test, each as {READABLE}; found {list_names(folder)}"
             report(Diagnostic(str(folder), f"no file {split}", hint))
     return {split: path for split, path in found.items() if path is not None}
 
 
-def _split(read: Draft, rule: SplitRule) -> Draft:
-    rows = read.splits["train"]
-    parts = rule.rows(rows.triples, len(read.entities), len(read.relations))
-    return replace(read, splits={name: rows.pick(part) for name, part in zip(SPLITS, parts)})
+def _split(parsed: ParsedGraph, rule: SplitRule) -> ParsedGraph:
+    rows = parsed.splits["train"]
+    parts = rule.rows(rows.triples, len(parsed.entities), len(parsed.relations))
+    return replace(parsed, splits={name: rows.select(part) for name, part in zip(SPLITS, parts)})
 
 
 def _known_ids(graph: KnowledgeGraph, frame: pl.DataFrame) -> tuple[Int[Tensor, "T 3"], int]:

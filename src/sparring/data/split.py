@@ -1,4 +1,4 @@
-"""Which facts to hold out, so that nothing held out is a stranger to training."""
+"""Random splits in which every entity and relation that is held out also occurs in train."""
 
 from dataclasses import dataclass
 
@@ -11,12 +11,17 @@ from sparring.data.diagnostics import GraphError
 
 @dataclass(frozen=True)
 class SplitRule:
-    """Shares of all distinct triples to hold out at random for validation and for testing.
+    """Fractions of all distinct triples to hold out at random for validation and for testing.
 
-    Every entity and every relation of valid and test also occurs in train.
+    Every entity and relation of valid and test also occurs in train.
+
+    Args:
+        valid: fraction of the triples for validation, at least 0.
+        test: fraction of the triples for testing, at least 0.
+        seed: seed of the random order.
 
     Raises:
-        GraphError: if a share is negative, or the two leave nothing to train on.
+        GraphError: if a fraction is negative, or their sum is 1 or more.
     """
 
     valid: float = 0.05
@@ -26,21 +31,21 @@ class SplitRule:
     def __post_init__(self):
         if self.valid < 0 or self.test < 0 or self.valid + self.test >= 1:
             raise GraphError(
-                f"valid={self.valid} and test={self.test} are no shares to hold out; give two "
+                f"valid={self.valid} and test={self.test} are not fractions to hold out; give two "
                 "numbers of at least 0 with a sum below 1"
             )
 
     def rows(
         self, triples: Int[Tensor, "T 3"], num_entities: int, num_relations: int
     ) -> tuple[Int[Tensor, "M"], Int[Tensor, "V"], Int[Tensor, "S"]]:
-        """Rows of distinct triples that go to train, valid and test, each in rising order.
+        """Rows of distinct triples that go to train, valid and test, each in ascending order.
 
-        All triples take turns at random; the first of each entity and relation stays in train.
+        In a random order, the first triple of each entity and relation stays in train.
 
         Raises:
-            GraphError: if too few triples remain that may be held out.
+            GraphError: if too few triples can be held out.
         """
-        num_valid, num_test = (round(share * len(triples)) for share in (self.valid, self.test))
+        num_valid, num_test = (round(part * len(triples)) for part in (self.valid, self.test))
         turn = torch.randperm(len(triples), generator=torch.Generator().manual_seed(self.seed))
         head, relation, tail = triples.unbind(1)
         movable = torch.ones(len(triples), dtype=torch.bool)
@@ -50,8 +55,8 @@ class SplitRule:
         if len(free) < num_valid + num_test:
             raise GraphError(
                 f"cannot hold out {num_valid} + {num_test} of {len(triples)} triples: only "
-                f"{len(free)} can go without leaving an entity or relation unseen in train; "
-                f"ask for valid and test shares with a sum of at most "
+                f"{len(free)} can be held out without leaving an entity or relation unseen in "
+                f"train; choose valid and test fractions with a sum of at most "
                 f"{len(free) / max(len(triples), 1):.3f}"
             )
         part = torch.zeros(len(triples), dtype=torch.int8)
@@ -63,6 +68,6 @@ class SplitRule:
 
 
 def _first_turn(ids: Int[Tensor, "M"], turn: Int[Tensor, "M"], size: int) -> Int[Tensor, "U"]:
-    """The lowest turn of each id that occurs."""
+    """The first turn of each id that occurs."""
     first = torch.full((size,), len(turn)).scatter_reduce(0, ids, turn, "amin")
     return first[first < len(turn)]

@@ -1,4 +1,4 @@
-"""What kind of graph is it: sizes, cardinalities, symmetry, leaks, degrees."""
+"""Statistics of a graph: sizes, cardinalities, symmetry, leaks between splits, and degrees."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -25,15 +25,20 @@ QUANTILES = (0.0, 0.25, 0.5, 0.75, 0.9, 0.99, 1.0)
 
 @dataclass(frozen=True)
 class RelationSummary:
-    """One relation, as training sees it.
+    """One relation, by its training triples.
 
     Attributes:
+        name: name of the relation.
+        label: its readable label.
         triples: number of triples in each split.
-        tails_per_head: mean number of distinct tails of the heads that have any.
+        heads: number of distinct heads.
+        tails: number of distinct tails.
+        tails_per_head: mean number of distinct tails per head that has any.
+        heads_per_tail: mean number of distinct heads per tail that has any.
         cardinality: "1-1", "1-N", "N-1" or "N-N".
-        symmetric: share of training triples whose reverse is one too.
-        inverse_leak: share of test triples whose tail training links to the head, by any
-            relation; None where the relation has no test triples.
+        symmetric: fraction of training triples whose reverse is a training triple too.
+        inverse_leak: fraction of test triples for which a training triple, of any relation, leads
+            from the tail to the head; None if the relation has no test triples.
     """
 
     name: str
@@ -53,9 +58,11 @@ class SplitSummary:
     """One split.
 
     Attributes:
-        unseen_entities: entities that occur here, but not in training.
+        triples: number of triples.
+        self_loops: number of triples whose head is their tail.
+        unseen_entities: number of entities that occur here, but not in train.
         unseen_relations: the same for relations.
-        unseen_triples: triples with any such entity or relation.
+        unseen_triples: number of triples with such an entity or relation.
     """
 
     triples: int
@@ -67,15 +74,19 @@ class SplitSummary:
 
 @dataclass(frozen=True)
 class GraphSummary:
-    """A graph in numbers.
+    """Numbers that describe a graph.
 
     Attributes:
-        degree: quantiles of the number of training triples that mention an entity.
-        inverse_leak: share of test triples whose tail training links to the head; None without
-            test triples.
-        parallel_leak: share of test triples whose head training links to the tail, by another
-            relation as a rule.
-        notes: what the reader counted.
+        name: name of the graph.
+        entities, relations, types: how many there are.
+        splits: numbers of each split.
+        degree: quantiles of the number of training triples per entity.
+        inverse_leak: fraction of test triples for which a training triple leads from the tail to
+            the head; None if there are no test triples.
+        parallel_leak: fraction of test triples for which a training triple, usually of another
+            relation, leads from the head to the tail.
+        relation: numbers of each relation.
+        notes: counts of what the reader reported.
     """
 
     name: str
@@ -91,7 +102,7 @@ class GraphSummary:
 
 
 def describe(graph: KnowledgeGraph) -> GraphSummary:
-    """Count everything that tells which samplers and models suit a graph."""
+    """Count everything that helps to choose samplers and models for a graph."""
     head, _, tail = graph.test.unbind(1)
     leaked = linked(graph.training, tail, head)
     return GraphSummary(
@@ -101,25 +112,25 @@ def describe(graph: KnowledgeGraph) -> GraphSummary:
         types=len(graph.types),
         splits=_splits(graph),
         degree=dict(zip(QUANTILES, np.quantile(graph.training.degree, QUANTILES).tolist())),
-        inverse_leak=_share(leaked),
-        parallel_leak=_share(linked(graph.training, head, tail)),
+        inverse_leak=_fraction(leaked),
+        parallel_leak=_fraction(linked(graph.training, head, tail)),
         relation=_relations(graph, leaked),
         notes=dict(graph.notes),
     )
 
 
 def symmetric(graph: TrainGraph) -> Float[Tensor, "R"]:
-    """Share of each relation's training triples whose reverse is one too; 0 without any."""
+    """Fraction of each relation's training triples whose reverse is one too; 0 without triples."""
     head, relation, tail = graph.triples.unbind(1)
-    asked = Queries(tail, relation, head, torch.ones(len(head)))
-    reversed_too = graph.known.contains(asked, head.unsqueeze(1)).squeeze(1)
+    reverse = Queries(tail, relation, head, torch.ones(len(head)))
+    reversed_too = graph.known.contains(reverse, head.unsqueeze(1)).squeeze(1)
     total = torch.bincount(relation, minlength=graph.num_relations)
     both = torch.bincount(relation[reversed_too], minlength=graph.num_relations)
     return both / total.clamp(min=1)
 
 
 def linked(graph: TrainGraph, head: Int[Tensor, "M"], tail: Int[Tensor, "M"]) -> Bool[Tensor, "M"]:
-    """True where some training triple leads from head to tail, by any relation."""
+    """True where a training triple, of any relation, leads from head to tail."""
     tails = Ragged.from_pairs(graph.triples[:, 0], graph.triples[:, 2], graph.num_entities)
     return tails.contains(head, tail.unsqueeze(1)).squeeze(1)
 
@@ -167,11 +178,11 @@ def _relations(graph: KnowledgeGraph, leaked: Bool[Tensor, "S"]) -> tuple[Relati
             heads_per_tail=of_tail[relation].item(),
             cardinality=CARDINALITIES[kinds[relation]],
             symmetric=mirrored[relation].item(),
-            inverse_leak=_share(leaked[graph.test[:, 1] == relation]),
+            inverse_leak=_fraction(leaked[graph.test[:, 1] == relation]),
         )
         for relation in range(size)
     )
 
 
-def _share(marked: Bool[Tensor, "M"]) -> float | None:
+def _fraction(marked: Bool[Tensor, "M"]) -> float | None:
     return marked.double().mean().item() if len(marked) else None

@@ -1,4 +1,4 @@
-"""Names and ids, both ways, with the readable label of each name."""
+"""`Vocabulary` maps names to ids and back, with a readable label for each name."""
 
 import difflib
 import hashlib
@@ -12,7 +12,7 @@ from torch import Tensor
 
 
 class UnknownNameError(KeyError):
-    """A name that is not in the vocabulary; says which names are near."""
+    """A name that is not in the vocabulary; the message suggests similar names."""
 
     def __str__(self) -> str:
         return str(self.args[0])
@@ -23,8 +23,8 @@ class Vocabulary(Sequence[str]):
 
     Args:
         names: distinct names; "nan", "NULL" and "1" are names like any other.
-        labels: readable label of each name, in the same order; the names where None.
-        kind: the word for one name in messages, such as "entity".
+        labels: readable label of each name, in the same order; the names themselves if None.
+        kind: what a name stands for, in messages: "entity" or "relation".
 
     Raises:
         ValueError: if a name occurs twice.
@@ -68,24 +68,24 @@ class Vocabulary(Sequence[str]):
 
     def find(self, names: pl.Series | Sequence[str]) -> pl.Series:
         """Ids of names, in order; null where a name is unknown."""
-        asked = pl.DataFrame({"name": _strings(names)})
-        found = asked.join(self._table, on="name", how="left", maintain_order="left")
+        wanted = pl.DataFrame({"name": _strings(names)})
+        found = wanted.join(self._table, on="name", how="left", maintain_order="left")
         return found["id"].cast(pl.Int64)
 
     def ids(self, names: Sequence[str]) -> Int[Tensor, "M"]:
-        """Ids of names or, where a name is unknown, of a label that only one entity has.
+        """Ids of names or, where a name is unknown, of a label that only one name has.
 
         Raises:
-            UnknownNameError: for the first name found in neither, with the nearest names.
+            UnknownNameError: for the first one that is neither, with similar names.
         """
-        asked = _strings(names)
-        found = self.find(asked)
+        wanted = _strings(names)
+        found = self.find(wanted)
         missing = found.is_null().arg_true().to_list()
         if not missing:
             return torch.from_numpy(found.to_numpy().copy())
         ids = found.to_list()
         for row in missing:
-            ids[row] = self._by_label(asked[row])
+            ids[row] = self._by_label(wanted[row])
         return torch.tensor(ids, dtype=torch.long)
 
     def id(self, name: str) -> int:
@@ -98,7 +98,7 @@ class Vocabulary(Sequence[str]):
             return int(rows[0])
         if len(rows) > 1:
             raise UnknownNameError(
-                f"{len(rows)} {self.kind} names carry the label {label!r}: "
+                f"{len(rows)} {self.kind} names have the label {label!r}: "
                 f"{', '.join(self.names[rows[:5]])}; use the name instead of the label"
             )
         near = self.nearest(label)
@@ -106,7 +106,7 @@ class Vocabulary(Sequence[str]):
         raise UnknownNameError(f"unknown {self.kind} {label!r}{hint}")
 
     def nearest(self, name: str, count: int = 3) -> list[str]:
-        """Names that look like `name`, best first."""
+        """Names similar to `name`, best first."""
         low = name.lower()
         inside = self.names.filter(
             self.names.str.to_lowercase().str.contains(low, literal=True)
