@@ -7,11 +7,10 @@ from hypothesis import strategies as st
 from kernels.switch import kernels_on
 
 from sparring.batch import Queries
-from sparring.data.index import PairIndex, Ragged, TripleIndex, ragged_arange
+from sparring.data.index import PairIndex, Ragged, TripleIndex, ragged_arange, triple_keys
 from sparring.testing import tiny_graph
 
 ENTITIES, RELATIONS = 5, 2
-
 triples = st.lists(
     st.tuples(
         st.integers(0, ENTITIES - 1), st.integers(0, RELATIONS - 1), st.integers(0, ENTITIES - 1)
@@ -313,3 +312,30 @@ def test_pairs_have_all_relations_between_them(compiled):
     assert set(found) == set(facts)
     count = pairs.count(anchor, entity.unsqueeze(1)).squeeze(1)
     assert torch.equal(count, torch.bincount(row, minlength=len(anchor)))
+
+
+def test_different_triples_have_different_keys():
+    triples = torch.cartesian_prod(torch.arange(5), torch.arange(3), torch.arange(5))
+    assert len(triple_keys(triples, 5, 3).unique()) == 75
+
+
+def test_equal_triples_have_equal_keys():
+    first, second = triple_keys(torch.tensor([[1, 2, 3], [1, 2, 3]]), 5, 3)
+    assert first == second
+
+
+def test_keys_of_the_largest_graphs_differ():
+    """100 million entities and 1,000 relations: more triples than 63-bit integers."""
+    ends, relations = 10**8 - 1 - torch.arange(5), 999 - torch.arange(3)
+    triples = torch.cat(
+        [
+            torch.cartesian_prod(ends, relations, ends),
+            torch.cartesian_prod(torch.arange(5), torch.arange(3), torch.arange(5)),
+        ]
+    )
+    assert len(triple_keys(triples, 10**8, 1000).unique()) == 150
+
+
+def test_graphs_with_too_many_possible_triples_are_refused():
+    with pytest.raises(ValueError, match="4000000000 entities and 2 relations overflow 64 bits"):
+        triple_keys(torch.zeros(1, 3, dtype=torch.long), 4_000_000_000, 2)

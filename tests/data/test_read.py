@@ -1,13 +1,14 @@
-"""A folder or a file in order becomes the graph that it says."""
+"""Folders and files become graphs; a check reports all their problems."""
 
 import gzip
-import logging
+import re
 
+import polars as pl
 import pytest
 import torch
 
-from sparring.data.diagnostics import GraphError
-from sparring.data.read import read_graph, read_triples
+from sparring.data.diagnostics import Example, GraphError
+from sparring.data.read import check_folder, read_graph, read_triples
 from sparring.data.split import SplitRule
 
 
@@ -190,64 +191,6 @@ def test_a_packed_file_may_have_several_members(folder):
     assert len(read_graph(path).train) == 2
 
 
-def test_duplicates_leave_train_and_are_counted(folder):
-    graph = read_graph(folder(train="a\tr\tb\nb\ts\tc\na\tr\tb\na\tr\tb\n"))
-    assert named(graph, graph.train) == [("a", "r", "b"), ("b", "s", "c")]
-    assert graph.notes["duplicate triples in train"] == 2
-
-
-def test_duplicates_stay_in_test_and_are_counted(folder):
-    graph = read_graph(folder(test="b\ts\ta\nb\ts\ta\n"))
-    assert len(graph.test) == 2
-    assert graph.notes == {"duplicate triples in test": 1}
-
-
-def test_overlaps_are_counted_once_per_distinct_triple(folder):
-    graph = read_graph(folder(valid="a\tr\tb\na\tr\tb\na\tr\tc\n", test="a\tr\tc\n"))
-    assert graph.notes["triples of valid also in train"] == 1
-    assert graph.notes["triples of test also in valid"] == 1
-    assert "triples of test also in train" not in graph.notes
-    assert len(graph.valid) == 3
-
-
-def test_what_is_odd_is_logged_with_its_place(folder, caplog):
-    path = folder(train="a\tr\tb\nb\ts\tc\na\tr\tb\n")
-    with caplog.at_level(logging.WARNING):
-        read_graph(path)
-    assert caplog.messages == [
-        f"{path / 'train.tsv'}, line 3: duplicate triples in train: ['a', 'r', 'b']; "
-        "all but the first were dropped"
-    ]
-
-
-def test_unseen_names_are_kept_and_counted(folder):
-    graph = read_graph(folder(test="x\ts\ta\nx\tq\ty\na\tr\tb\n"))
-    assert tuple(graph.entities) == ("a", "b", "c", "x", "y")
-    assert len(graph.test) == 3
-    assert graph.notes["entities of test unseen in train"] == 2
-    assert graph.notes["relations of test unseen in train"] == 1
-    assert graph.notes["triples of test with names unseen in train"] == 2
-
-
-def test_unseen_names_can_be_dropped(folder):
-    graph = read_graph(folder(test="A\ts\ta\nb\tq\ta\nb\ts\ta\n"), unseen="drop")
-    assert named(graph, graph.test) == [("b", "s", "a")]
-    assert tuple(graph.entities) == ("a", "b", "c")
-    assert tuple(graph.relations) == ("r", "s")
-    assert graph.notes["triples of test with names unseen in train"] == 2
-
-
-@pytest.mark.parametrize("row", ["x\tr\ta", "a\tx\tb", "a\tr\tx"])
-def test_one_unseen_name_is_enough_to_drop_a_triple(folder, row):
-    assert len(read_graph(folder(test=f"b\ts\ta\n{row}\n"), unseen="drop").test) == 1
-
-
-def test_dropping_leaves_the_other_triples_as_they_are(folder):
-    graph = read_graph(folder(valid="A\tr\tc\na\tr\tc\n"), unseen="drop")
-    assert named(graph, graph.train) == [("a", "r", "b"), ("b", "r", "c"), ("c", "s", "a")]
-    assert named(graph, graph.valid) == [("a", "r", "c")]
-
-
 def test_one_file_is_split_by_a_rule(folder):
     facts = [(f"e{n}", "r", f"e{m}") for n in range(10) for m in range(10)]
     path = folder(facts__tsv="".join("\t".join(fact) + "\n" for fact in facts)) / "facts.tsv"
@@ -336,3 +279,127 @@ def test_a_file_of_labelled_triples_needs_a_label(folder):
     path = folder(open_world="c\tr\ta\t1\n")
     with pytest.raises(GraphError, match=r"open_world.tsv, line 1: not 3 fields"):
         read_triples(read_graph(path), path / "open_world.tsv")
+
+
+def refused(path, message, **options):
+    with pytest.raises(GraphError, match=re.escape(message)):
+        read_graph(path, **options)
+
+
+def test_one_file_without_a_rule(folder):
+    message = "train.tsv: one file, and no rule that splits it; pass split=SplitRule(valid=0.05"
+    refused(folder() / "train.tsv", message)
+
+
+def test_a_folder_with_a_rule(folder):
+    refused(folder(), "a folder has splits of its own; leave split out", split=SplitRule())
+
+
+def test_too_few_fields_in_labels(folder):
+    refused(folder(labels="a\n"), "labels.tsv, line 1: not 2 or more fields: ['a']; give name and")
+
+
+def test_an_empty_label(folder):
+    refused(folder(labels="a\t\tmore\n"), "labels.tsv, line 1: empty label: ['a', '', 'more']")
+
+
+def test_an_empty_type(folder):
+    refused(folder(entity_types="a\t\n"), "entity_types.tsv, line 1: empty type")
+
+
+def problems(path):
+    return {(found.file.rpartition("/")[2], found.problem): found for found in check_folder(path)}
+
+
+def test_a_folder_in_order_has_no_findings(folder):
+    assert check_folder(folder()) == []
+
+
+def test_defects_of_all_files_are_found(folder):
+    found = problems(
+        folder(train="a\tr\tb\nb\tr\n\nb\ts\tc\n", valid="a\t\tb\na\tr\tb\n", test=b"\xff\tr\tb\n")
+    )
+    assert set(found) >= {
+        ("train.tsv", "not 3 fields"),
+        ("train.tsv", "blank line"),
+        ("valid.tsv", "empty relation"),
+        ("valid.tsv", "triples of valid also in train"),
+        ("test.tsv", "not UTF-8"),
+    }
+
+
+def test_defects_after_the_first_in_quoted_text_are_found(folder):
+    found = problems(folder(".csv", train='"a"x,r,b\n"b",r\na,r,b\n', valid="a,r,b\n"))
+    assert ("train.csv", "not 3 fields") in found
+    assert found["train.csv", "not 3 fields"].examples == (Example("line 2", "['b', 'r']"),)
+
+
+def test_a_problem_is_counted_and_shown_a_few_times(folder):
+    found = problems(folder(train="a\tr\tb\n" + "a\tr\n" * 12))["train.tsv", "not 3 fields"]
+    assert found.count == 12
+    assert [example.place for example in found.examples] == [f"line {n}" for n in range(2, 7)]
+
+
+def test_all_missing_files_are_found(folder):
+    found = problems(folder(valid=None, test=None))
+    assert [problem for _, problem in found] == ["no file valid", "no file test"]
+
+
+def test_without_train_the_other_files_are_still_read(folder):
+    found = problems(folder(train=None, valid="a\tr\n"))
+    assert [problem for _, problem in found] == ["no file train", "not 3 fields", "no triples"]
+
+
+def test_a_folder_without_any_file_is_a_finding(tmp_path):
+    assert [problem for _, problem in problems(tmp_path)] == [
+        "no file train",
+        "no file valid",
+        "no file test",
+    ]
+
+
+def test_a_missing_folder_is_a_finding(tmp_path):
+    (found,) = check_folder(tmp_path / "far")
+    assert found.problem == "no such file or folder" and found.severity == "error"
+
+
+def test_what_is_odd_but_bearable_is_a_warning(folder):
+    found = check_folder(folder(train="a\tr\tb\na\tr\tb\nb\ts\tc\n"))
+    assert [finding.severity for finding in found] == ["warning"]
+
+
+def test_what_needs_no_action_is_a_note(folder):
+    found = check_folder(folder(train="head\trelation\ttail\na\tr\tb\nb\ts\tc\n", labels="x\ty\n"))
+    assert [finding.severity for finding in found] == ["note", "note"]
+
+
+def test_names_that_differ_in_blanks_only_are_a_warning(folder):
+    path = folder(train="a\tr\tb\na \tr\tb\nb\ts\tc\nc\ts \t d\n")
+    found = [finding for finding in check_folder(path) if "blanks" in finding.problem]
+    assert [(finding.problem.split()[0], finding.examples) for finding in found] == [
+        ("entities", (Example(value="'a '"),)),
+        ("relations", (Example(value="'s '"),)),
+    ]
+    assert {finding.severity for finding in found} == {"warning"}
+
+
+def test_one_file_of_facts_can_be_checked(folder):
+    (found,) = check_folder(folder(train="a\tr\tb\na\tr\n") / "train.tsv")
+    assert found.problem == "not 3 fields"
+
+
+def test_two_files_for_one_split_do_not_end_the_check(folder):
+    found = problems(folder(train__csv="a,r,b\n", valid="a\tr\n"))
+    assert [problem for _, problem in found][:2] == [
+        "train.csv and train.tsv all hold train",
+        "not 3 fields",
+    ]
+
+
+def test_what_keeps_ids_from_having_names_is_a_finding(folder):
+    path = folder(train=None)
+    frame = pl.DataFrame({"head": [0], "relation": [0], "tail": [0]})
+    frame.write_parquet(path / "train.parquet")
+    assert [found.problem for found in check_folder(path)] == [
+        "train.parquet hold ids, but valid.tsv, test.tsv hold names"
+    ]

@@ -80,8 +80,8 @@ def test_the_only_triple_of_a_relation_stays_in_train():
 def test_more_than_can_go_is_refused_with_what_can():
     chain = torch.tensor([[0, 0, 1], [1, 0, 2], [2, 0, 3]])
     message = (
-        r"cannot hold out 1 \+ 1 of 3 triples: only 0 can go without leaving an entity or "
-        r"relation unseen in train; ask for valid and test shares with a sum of at most 0.000"
+        r"cannot hold out 1 \+ 1 of 3 triples: only 0 can be held out without leaving an entity or "
+        r"relation unseen in train; choose valid and test fractions with a sum of at most 0.000"
     )
     for seed in range(20):
         try:
@@ -103,5 +103,5 @@ def test_the_advised_shares_can_be_had():
 
 @pytest.mark.parametrize("valid, test", [(-0.1, 0.1), (0.1, -0.1), (0.5, 0.5), (0.9, 0.2)])
 def test_shares_that_are_none_are_refused(valid, test):
-    with pytest.raises(GraphError, match=r"are no shares to hold out; give two numbers of at"):
+    with pytest.raises(GraphError, match=r"are not fractions to hold out; give two numbers of at"):
         SplitRule(valid, test)

@@ -53,7 +53,7 @@ def test_an_unknown_name_with_nothing_near_is_named_alone():
 
 
 def test_a_label_of_several_names_is_refused():
-    message = "2 entity names carry the label 'Halle': Q3, Q4; use the name instead of the label"
+    message = "2 entity names have the label 'Halle': Q3, Q4; use the name instead of the label"
     with pytest.raises(UnknownNameError, match=message):
         TOWNS.id("Halle")
 

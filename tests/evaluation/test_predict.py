@@ -200,7 +200,7 @@ def test_an_unknown_relation_is_named_with_its_neighbours():
 
 
 def test_a_label_of_several_entities_does_not_decide():
-    with pytest.raises(UnknownNameError, match="2 entity names carry the label 'Berlin'"):
+    with pytest.raises(UnknownNameError, match="2 entity names have the label 'Berlin'"):
         answers(PredictionQuery("Berlin", "capital", None))
 
 

@@ -1,4 +1,6 @@
-"""Parquet of names, and Parquet of ids whose names lie next to it."""
+"""Tables of names and ids, from Parquet and text."""
+
+import re
 
 import polars as pl
 import pytest
@@ -153,7 +155,7 @@ def test_ids_beside_names(parquet):
 
 
 def test_a_listed_id_that_is_no_number(parquet):
-    message = r"relations.tsv, line 1: an id that is no number: 'id'; give whole numbers from 0"
+    message = r"relations.tsv, line 1: an id that is not a number: 'id'; give whole numbers from 0"
     refused(numbered(parquet, relations="id\tname\n0\tr\n1\ts\n"), message)
 
 
@@ -211,3 +213,20 @@ def test_labels_may_be_parquet(parquet):
 def test_labels_that_are_numbers(parquet):
     table = {"entity": ["b"], "label": [1]}
     refused(parquet(NAMED, labels=table), r"labels.parquet: unfit columns: .*all of strings")
+
+
+def text_refused(path, message, **options):
+    with pytest.raises(GraphError, match=re.escape(message)):
+        read_graph(path, **options)
+
+
+@pytest.mark.parametrize("split", ["train", "valid", "test"])
+@pytest.mark.parametrize("text", ["", "head\trelation\ttail\n"])
+def test_a_split_without_triples(folder, split, text):
+    text_refused(folder(**{split: text}), f"{split}.tsv: no triples; fill the file")
+
+
+def test_a_packed_split_of_no_bytes_has_no_triples(folder):
+    path = folder(train=None)
+    (path / "train.tsv.gz").write_bytes(b"")
+    text_refused(path, "train.tsv.gz: no triples")
