@@ -1,10 +1,14 @@
 import io
 import json
+import sys
 
+import pytest
 from rich.console import Console
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from sparring.experiments.callbacks import JsonLines, ProgressBar, TensorBoard
+from sparring.experiments.callbacks import JsonLines, ProgressBar, TensorBoard, progress_callbacks
+from sparring.experiments.run import prepare
+from sparring.extras import MissingExtraError
 from sparring.training import Record
 
 
@@ -92,3 +96,22 @@ def test_a_resumed_bar_begins_where_training_stopped():
     bar = ProgressBar(Console(file=io.StringIO()), "small", steps=10, batch=4, done=5)
     bar.close()
     assert bar.progress.tasks[0].percentage == 50
+
+
+@pytest.fixture
+def no_tensorboard(monkeypatch):
+    monkeypatch.setitem(sys.modules, "tensorboard", None)
+
+
+@pytest.mark.usefixtures("no_tensorboard")
+def test_a_missing_tensorboard_is_named_with_its_extra(tmp_path):
+    with pytest.raises(MissingExtraError, match=r"needs the package tensorboard; run .*\[tensor"):
+        TensorBoard(tmp_path)
+
+
+@pytest.mark.usefixtures("no_tensorboard")
+def test_without_tensorboard_a_run_has_its_other_callbacks(config, graph, tmp_path):
+    trainer = prepare(config, graph, tmp_path)
+    assert progress_callbacks(trainer, None, "small") == []
+    (bar,) = progress_callbacks(trainer, Console(file=io.StringIO()), "small")
+    bar.close()

@@ -1,6 +1,7 @@
 import json
 import shutil
 import statistics
+import sys
 from dataclasses import replace
 
 import pytest
@@ -87,6 +88,12 @@ def test_overrides_hold_for_all_variants(both, write):
     plan = read_comparison(write(both), ["model.dim=6", "compare.seeds=[7]"])
     assert [config.parts["model"]["dim"] for config in plan.variants.values()] == [6, 6]
     assert plan.seeds == (7,)
+
+
+def test_variants_may_use_a_former_name_of_a_table(both):
+    both["compare"]["variants"]["bernoulli"] = {"sides": {"name": "bernoulli"}}
+    plan = check_comparison("two", both)
+    assert plan.config("bernoulli", 0).parts["corruption"]["name"] == "bernoulli"
 
 
 def test_a_mistake_names_file_and_variant(both, write):
@@ -252,3 +259,15 @@ def test_the_command_tells_how_to_go_on(command, both, write, monkeypatch):
     assert callbacks.exit_code == 130
     assert "stopped; to continue: sparring compare " in callbacks.stderr
     assert callbacks.stderr.endswith("two.toml --folder runs/two --set seed=4\n")
+
+
+@pytest.mark.parametrize("package", ["plotly", "jinja2"])
+def test_without_what_the_report_needs_the_command_says_how_to_install_it(
+    command, both, write, monkeypatch, package
+):
+    monkeypatch.setitem(sys.modules, package, None)
+    for name in [name for name in sys.modules if name.startswith("sparring.experiments.report")]:
+        monkeypatch.delitem(sys.modules, name)
+    result = command("compare", write(both, "two.toml"), "--quiet")
+    assert result.exit_code == 1
+    assert f"error: the HTML report needs the package {package}; run pip" in result.stderr

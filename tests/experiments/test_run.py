@@ -70,6 +70,15 @@ def test_a_kept_configuration_can_be_changed(finished):
     assert finished.config(["device=meta"]).general.device == "meta"
 
 
+def test_a_configuration_kept_under_former_names_is_read_and_changed_under_todays(config, finished):
+    path = finished.folder / "config.json"
+    kept = json.loads(path.read_text())
+    kept["sides"], kept["train"]["batch"] = kept.pop("corruption"), kept["train"].pop("batch_size")
+    path.write_text(json.dumps(kept))
+    assert finished.config() == config
+    assert finished.config(["train.batch_size=8"]).train.batch_size == 8
+
+
 def test_the_ranks_are_kept_in_the_folder(finished):
     assert finished.ranks().mrr() == finished.result()["mrr"]
 

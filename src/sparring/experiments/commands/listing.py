@@ -44,7 +44,7 @@ def parts(family: str) -> list[Part]:
     """The parts of one family, by name.
 
     Raises:
-        ConfigError: for a family that there is not, with the nearest one.
+        ConfigError: for an unknown family, with the nearest one.
     """
     known = families()
     refuse_unknown([family], known, "list")
@@ -73,10 +73,10 @@ def list_parts(
         ),
     ] = None,
     json: Json = False,
-):
+) -> None:
     """List models, samplers, losses, corruptions, optimizers and schedules with their options.
 
-    Each option stands with its type and default as it would in an experiment file.
+    Each option is shown with its type and default.
     """
     found = {name: parts(name) for name in ([kind] if kind else families())}
     if json:
