@@ -5,7 +5,7 @@ import torch
 from kernels.switch import kernels_on
 
 from sparring.generators.multi_index import MAX_BIAS_GAP, BatchMeanDistribution, InvertedMultiIndex
-from sparring.kernels.multi_index import BELOW, remainder, search_cell, write_draws
+from sparring.kernels.multi_index import search_cell, write_draws
 
 N, DIM = 40, 6
 
@@ -131,12 +131,6 @@ def test_numbers_at_either_end_lead_to_someone():
     assert ((ids >= 0) & (ids < N)).all()
     nobody = len(made.size) - 1
     assert search_cell(*(one.numpy() for one in (*cells[:3], made.hint)), nobody, 0.9) < N
-
-
-def test_what_rounding_did_to_a_share_is_undone():
-    assert remainder(0.5, 2.0) == 0.25
-    for u, weight in ((2.5, 2.0), (1.0, 0.0), (-1e-9, 2.0), (0.0, 0.0)):
-        assert remainder(u, weight) == BELOW
 
 
 def test_a_share_of_the_draws_is_uniform():

@@ -1,11 +1,10 @@
-"""Hash tables of runs, against Python's dictionaries."""
+"""Rows found by key, against Python's dictionaries."""
 
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from kernels.switch import kernels_on
 
-from sparring.kernels import runtime as compiled
 from sparring.kernels.lookup import KeyedRows
 
 
@@ -23,15 +22,15 @@ def bounds(key, keys, offsets):
 
 
 @given(st.sets(st.integers(0, 2**40), min_size=1), st.lists(st.integers(0, 2**40), min_size=1))
-def test_runs_are_found_by_key(keys, others):
+def test_rows_are_found_by_key(keys, others):
     ascending = torch.tensor(sorted(keys))
     first = torch.arange(len(keys) + 1) * 3
     wanted = torch.tensor([*keys, *others])
     start, stop = bounds(wanted, ascending, first)
-    place = {key: 3 * at for at, key in enumerate(sorted(keys))}
+    index_of = {key: 3 * at for at, key in enumerate(sorted(keys))}
     for key, low, high in zip(wanted.tolist(), start.tolist(), stop.tolist()):
-        assert high - low == (3 if key in place else 0)
-        assert key not in place or low == place[key]
+        assert high - low == (3 if key in index_of else 0)
+        assert key not in index_of or low == index_of[key]
 
 
 def test_many_keys_are_found():
@@ -39,10 +38,3 @@ def test_many_keys_are_found():
     start, stop = bounds(keys, keys, torch.arange(5001))
     assert start.tolist() == list(range(5000))
     assert (stop - start == 1).all()
-
-
-def test_without_a_compiler_loops_stay_as_they_are(monkeypatch):
-    monkeypatch.setattr(compiled, "numba", None)
-    plain = lambda: None
-    assert compiled.compiled(plain) is plain
-    assert not compiled.enabled_for(torch.zeros(1))

@@ -7,9 +7,10 @@ import ctypes
 import inspect
 import mmap
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from jaxtyping import Int
@@ -17,42 +18,17 @@ from torch import Tensor
 
 try:
     import numba
+
+    from sparring.kernels.cache import LoopCache
 except ImportError:  # it lags behind new versions of Python
     numba = None
 
 ANY_ORDER = {"reassoc", "contract", "nsz"}  # sums may be grouped otherwise than they are written
-BIG_PAGE = 2**21  # bytes
 DTYPES = (torch.float32, torch.float64, torch.int32, torch.int64)
-WORTH_A_THREAD = 2**17  # numbers to read, for which it pays to wake another thread
+HUGE_PAGE = 2**21  # bytes
+NUMBERS_PER_THREAD = 2**17  # for fewer it does not pay to wake another thread
 
-
-_DISABLED: list[None] = []  # one entry per `disabled()` that has not ended
-
-
-def compiled(loop):
-    """The loop, compiled when first called and then kept on disk; as it is without Numba.
-
-    Sums may be taken in any order, so that several numbers are added at once; on one machine it
-    is always the same order.
-    """
-    plain = inspect.unwrap(loop)
-    options = {"nogil": True, "cache": True, "fastmath": ANY_ORDER, "error_model": "numpy"}
-    return numba.njit(**options)(plain) if numba else plain
-
-
-def in_huge_pages(fresh: Tensor) -> Tensor:
-    """The same tensor; where the system can, its memory will come in pages of 2 MiB.
-
-    Rows read here and there are found sooner so. For memory that nobody has written to, on Linux;
-    elsewhere this does nothing.
-    """
-    if fresh.device.type == "cpu" and hasattr(mmap, "MADV_HUGEPAGE"):
-        start = -(-fresh.data_ptr() // BIG_PAGE) * BIG_PAGE
-        size = fresh.data_ptr() + fresh.nbytes - start
-        if size >= BIG_PAGE:
-            advise = ctypes.CDLL(None).madvise
-            advise(ctypes.c_void_p(start), ctypes.c_size_t(size), mmap.MADV_HUGEPAGE)
-    return fresh
+_disabled: list[None] = []  # one entry per `disabled()` that has not ended
 
 
 def enabled_for(tensor: Tensor) -> bool:
@@ -63,7 +39,7 @@ def enabled_for(tensor: Tensor) -> bool:
     """
     return (
         numba is not None
-        and not _DISABLED
+        and not _disabled
         and tensor.device.type == "cpu"
         and tensor.dtype in DTYPES
         and os.environ.get("SPARRING_KERNELS") != "0"
@@ -73,49 +49,82 @@ def enabled_for(tensor: Tensor) -> bool:
 @contextmanager
 def disabled() -> Iterator[None]:
     """Run the PyTorch twin of every compiled loop instead, in all threads."""
-    _DISABLED.append(None)
+    _disabled.append(None)
     try:
         yield
     finally:
-        _DISABLED.pop()
+        _disabled.pop()
+
+
+def compiled(loop: Callable) -> Callable:
+    """The loop, compiled when first called and then kept on disk; as it is without Numba.
+
+    Sums may be taken in any order, so that several numbers are added at once; on one machine it
+    is always the same order, unless the loop writes into one array next to another in memory.
+    """
+    plain = inspect.unwrap(loop)
+    if numba is None:
+        return plain
+    dispatcher: Any = numba.njit(nogil=True, fastmath=ANY_ORDER, error_model="numpy")(plain)
+    dispatcher._cache = LoopCache(plain)  # as `cache=True` does, but forgiving
+    return dispatcher
+
+
+def run_in_threads(loop: Callable[..., int], rows: int, numbers: int, *tensors: Tensor) -> int:
+    """Run loop(start, stop, *arrays) over all rows, on as many threads as pay.
+
+    Args:
+        rows: number of rows; each thread has a range of them.
+        numbers: how many are read in all.
+        tensors: of which no gradient is wanted.
+
+    Returns:
+        The sum of what the loop returns.
+    """
+    arrays = [tensor.numpy() for tensor in tensors]
+    count = min(torch.get_num_threads(), rows, 1 + numbers // NUMBERS_PER_THREAD)
+    if count <= 1:
+        return loop(0, rows, *arrays)
+    cuts = [rows * part // count for part in range(count + 1)]
+    return sum(THREADS.map(lambda start, stop: loop(start, stop, *arrays), cuts, cuts[1:]))
 
 
 class Threads:
-    """Threads that wait for loops to run: one fewer than PyTorch may use, beside the caller's."""
+    """Threads that wait for loops to run, next to the caller's."""
 
     def __init__(self):
-        self.pool, self.count = None, 0
-        os.register_at_fork(after_in_child=self.forget)
+        self.reset()
+        os.register_at_fork(after_in_child=self.reset)
 
-    def forget(self) -> None:
+    def reset(self) -> None:
         """Start anew: a forked process has none of its parent's threads."""
         self.pool, self.count = None, 0
 
-    def map(self, call, *parts) -> list:
-        """What the call gives for each of the parts, side by side; the first one runs here."""
-        first, *others = zip(*parts)
+    def map(self, call: Callable, *arguments: Iterable) -> list:
+        """As `map`, at the same time; the first call runs in the caller's thread."""
+        first, *others = zip(*arguments)
         if self.pool is None or len(others) > self.count:
             self.pool, self.count = ThreadPoolExecutor(len(others)), len(others)
-        started = [self.pool.submit(call, *part) for part in others]
+        started = [self.pool.submit(call, *other) for other in others]
         return [call(*first), *(one.result() for one in started)]
 
 
 THREADS = Threads()
 
 
-def run_in_threads(loop, rows: int, numbers: int, *given: Tensor) -> int:
-    """Run loop(start, stop, *given) over all rows, by as many threads as pay; the sum it gives.
+def in_huge_pages(fresh: Tensor) -> Tensor:
+    """The same tensor, whose memory will come in pages of 2 MiB where the system can.
 
-    Args:
-        numbers: how many are read in all.
-        given: tensors of which no gradient is wanted.
+    Rows read here and there are found sooner so. For memory that nobody has written to, on Linux;
+    elsewhere this does nothing.
     """
-    arrays = [one.numpy() for one in given]
-    count = min(torch.get_num_threads(), rows, 1 + numbers // WORTH_A_THREAD)
-    if count <= 1:
-        return loop(0, rows, *arrays)
-    cuts = [rows * part // count for part in range(count + 1)]
-    return sum(THREADS.map(lambda low, high: loop(low, high, *arrays), cuts, cuts[1:]))
+    if fresh.device.type == "cpu" and hasattr(mmap, "MADV_HUGEPAGE"):
+        start = -(-fresh.data_ptr() // HUGE_PAGE) * HUGE_PAGE
+        size = fresh.data_ptr() + fresh.nbytes - start
+        if size >= HUGE_PAGE:
+            advise = ctypes.CDLL(None).madvise
+            advise(ctypes.c_void_p(start), ctypes.c_size_t(size), mmap.MADV_HUGEPAGE)
+    return fresh
 
 
 def refuse_unknown_ids(wrong: int, of: int, ids: Int[Tensor, "G K"], rows: int) -> None:

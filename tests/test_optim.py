@@ -131,7 +131,7 @@ def test_dense_optimizers_are_those_of_torch(name, same):
 def way(request, monkeypatch):
     """Compiled loops, PyTorch's own operations, or loops on two threads."""
     if request.param == "threads":
-        monkeypatch.setattr(runtime, "WORTH_A_THREAD", 1)
+        monkeypatch.setattr(runtime, "NUMBERS_PER_THREAD", 1)
         monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
     with kernels_on(request.param != "twins"):
         yield
