@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         testing,
         training,
     )
+    from sparring.api import fit, load, load_graph
     from sparring.batch import Negatives, Queries
     from sparring.data.graph import KnowledgeGraph
     from sparring.evaluation.audit import audit
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from sparring.generators.ns_generator import NSGenerator
     from sparring.losses.softmax import SampledSoftmax
     from sparring.models.base import KGEModel
+    from sparring.predictor import Predictor
     from sparring.samplers.base import NegativeSampler
     from sparring.testing import check_loss, check_model, check_sampler
     from sparring.training import Trainer, TrainingStep
@@ -43,6 +45,7 @@ HOMES = {
     "NSGenerator": "sparring.generators.ns_generator",
     "NegativeSampler": "sparring.samplers.base",
     "Negatives": "sparring.batch",
+    "Predictor": "sparring.predictor",
     "Queries": "sparring.batch",
     "SampledSoftmax": "sparring.losses.softmax",
     "Trainer": "sparring.training",
@@ -52,6 +55,9 @@ HOMES = {
     "check_model": "sparring.testing",
     "check_sampler": "sparring.testing",
     "evaluate": "sparring.evaluation.ranking",
+    "fit": "sparring.api",
+    "load": "sparring.api",
+    "load_graph": "sparring.api",
     "predict": "sparring.evaluation.predict",
 }
 ROOMS = (
@@ -65,6 +71,7 @@ __all__ = [
     "NSGenerator",
     "NegativeSampler",
     "Negatives",
+    "Predictor",
     "Queries",
     "SampledSoftmax",
     "Trainer",
@@ -77,8 +84,11 @@ __all__ = [
     "data",
     "evaluate",
     "evaluation",
+    "fit",
     "generators",
     "integrations",
+    "load",
+    "load_graph",
     "losses",
     "models",
     "predict",

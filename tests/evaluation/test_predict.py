@@ -348,14 +348,14 @@ def test_an_infinite_score_is_null_in_json():
 
 
 def test_the_table_has_one_column_per_field():
-    table = prediction_of("null", "7").table()
+    table = prediction_of("null", "7").to_polars()
     assert table["entity"].to_list() == ["null", "7"]
     assert table["score"].to_list() == [1.5, 1.5]
     assert table.columns == list(vars(prediction_of("a").answers[0]))
 
 
 def test_an_empty_table_still_has_its_columns():
-    assert prediction_of().table().columns == prediction_of("a").table().columns
+    assert prediction_of().to_polars().columns == prediction_of("a").to_polars().columns
 
 
 def test_brackets_of_names_show_in_a_terminal():

@@ -144,5 +144,7 @@ def test_a_handful_of_people_is_no_world():
 
 
 def test_withholding_nearly_everything_is_refused():
-    with pytest.raises(GraphError, match="can be held out without leaving an entity or relation unseen"):
+    with pytest.raises(
+        GraphError, match="can be held out without leaving an entity or relation unseen"
+    ):
         synthetic_world(20, withheld=0.95)

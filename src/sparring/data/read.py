@@ -139,7 +139,7 @@ def read_graph(
         hint = "leave split out, or pass the one file that is to be split"
         raise GraphError(Diagnostic(str(path), "a folder has splits of its own", hint))
     parsed = _parse(path, report)
-    parsed = with_unseen(parsed, unseen, report) if split is None else _split(parsed, split)
+    parsed = with_unseen(parsed, unseen, report) if split is None else split_parsed(parsed, split)
     folder = _folder(path)
     type_names, entity_type = read_types(folder, parsed.entities, parsed.kind, report)
     entity_label = read_labels(folder, "labels", parsed.entities, report)
@@ -224,7 +224,8 @@ def _files(folder: Path, report: Report) -> dict[str, Path]:
     return {split: path for split, path in found.items() if path is not None}
 
 
-def _split(parsed: ParsedGraph, rule: SplitRule) -> ParsedGraph:
+def split_parsed(parsed: ParsedGraph, rule: SplitRule) -> ParsedGraph:
+    """The triples of train, split by a rule."""
     rows = parsed.splits["train"]
     parts = rule.rows(rows.triples, len(parsed.entities), len(parsed.relations))
     return replace(parsed, splits={name: rows.select(part) for name, part in zip(SPLITS, parts)})

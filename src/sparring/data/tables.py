@@ -34,7 +34,7 @@ ROW_NAMES = {PARQUET: "row", **dict.fromkeys(TEXT, "line"), **dict.fromkeys(RDF,
 
 def location(path: Path, line: int) -> str:
     """The location of a row in words: "line 17", "row 17" or "statement 17", counted from 1."""
-    return f"{ROW_NAMES[file_format(path)]} {line}"
+    return f"{ROW_NAMES.get(file_format(path), 'row')} {line}"
 
 
 def read_triple_frames(path: Path, report: Report) -> Iterator[pl.DataFrame]:
@@ -94,7 +94,7 @@ def _parquet_frames(
     if strings:
         table = table.with_columns(pl.col(columns).cast(pl.String))
     for frame in table.iter_slices(ROWS_PER_FRAME):
-        yield _without_empty(path, frame, columns, report)
+        yield without_empty(path, frame, columns, report)
 
 
 def read_parquet(path: Path, report: Report) -> pl.DataFrame:
@@ -111,7 +111,7 @@ def _is_text(column: pl.Series) -> bool:
     return column.dtype == pl.String or isinstance(column.dtype, pl.Categorical | pl.Enum)
 
 
-def _without_empty(
+def without_empty(
     path: Path, frame: pl.DataFrame, columns: tuple[str, ...], report: Report
 ) -> pl.DataFrame:
     """The rows without an empty field. Other rows are reported."""
@@ -294,7 +294,7 @@ def parse_files(files: dict[str, Path], folder: Path, report: Report) -> ParsedG
     tables = {split: _read_table(path, report) for split, path in files.items()}
     holds_ids = {split: table["head"].dtype.is_integer() for split, table in tables.items()}
     if not any(holds_ids.values()):
-        return _parse_names(files, tables)
+        return parse_names(files, tables)
     if all(holds_ids.values()):
         return _parse_ids(files, tables, folder, report)
     ids, names = (
@@ -320,7 +320,8 @@ def _read_table(path: Path, report: Report) -> pl.DataFrame:
     return pl.concat(parts, rechunk=True)
 
 
-def _parse_names(files: dict[str, Path], tables: dict[str, pl.DataFrame]) -> ParsedGraph:
+def parse_names(files: dict[str, Path], tables: dict[str, pl.DataFrame]) -> ParsedGraph:
+    """Tables of names, as `read_triple_frames` gives them but with categories, by split."""
     ends = [table[column] for table in tables.values() for column in ("head", "tail")]
     entities, end_ids = number_names(ends)
     relations, relation_ids = number_names([table["relation"] for table in tables.values()])

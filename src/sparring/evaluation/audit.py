@@ -115,7 +115,7 @@ def audit(
     uniform = Uniform(graph.training, k=sampler.k)
     facts = _Facts(graph, extra_true, rng.device)
     own, base = AuditAccumulator(graph, rng.device), AuditAccumulator(graph, rng.device)
-    with _restored(sampler), eval_mode(torch.nn.Module() if model is None else model):
+    with restored(sampler), eval_mode(torch.nn.Module() if model is None else model):
         for batch in _batches(triples.to(rng.device), batch_size, batches, rng):
             queries = tail_and_head_queries(batch, len(graph.relations))
             score, scale = (lambda ids: _refuse_scores(sampler)), None
@@ -202,7 +202,7 @@ def _batches(
 
 
 @contextmanager
-def _restored(sampler: NegativeSampler) -> Iterator[None]:
+def restored(sampler: NegativeSampler) -> Iterator[None]:
     """Restore the sampler's state afterwards: some learn, or remember, when they draw."""
     state = copy.deepcopy(sampler.state_dict())
     try:

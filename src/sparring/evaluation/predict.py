@@ -20,6 +20,7 @@ from sparring.batch import Queries, Scorer
 from sparring.data.graph import SPLITS, KnowledgeGraph
 from sparring.data.index import TripleIndex
 from sparring.data.vocabulary import UnknownNameError, Vocabulary
+from sparring.evaluation.display import Result
 from sparring.evaluation.ranking import check_no_nan, chunk_sizes, eval_mode
 from sparring.models.base import KGEModel
 
@@ -131,13 +132,13 @@ class Answer:
     known: bool
 
 
-@dataclass(frozen=True)
-class Prediction:
+@dataclass(frozen=True, repr=False)
+class Prediction(Result):
     """Answers in the order of the queries, best first."""
 
     answers: tuple[Answer, ...]
 
-    def table(self) -> pl.DataFrame:
+    def to_polars(self) -> pl.DataFrame:
         """One row per answer, one column per field of `Answer`."""
         return pl.DataFrame([asdict(answer) for answer in self.answers], schema=_FIELDS)
 

@@ -56,11 +56,14 @@ class General:
         seed: root of all random streams.
         device: "cpu", "cuda" or another device that PyTorch knows.
         threads: CPU threads; 0 for PyTorch's default.
+        start: folder of a run whose vectors the model starts from, by name of entity and relation;
+            empty to start anew.
     """
 
     seed: int = 0
     device: str = "cpu"
     threads: int = 0
+    start: str = ""
 
     def __post_init__(self) -> None:
         if self.threads < 0:
@@ -75,6 +78,7 @@ PARTS: dict[str, tuple[Registry, dict[str, Any]]] = {
     "optimizer": (OPTIMIZERS, {"name": "adam"}),
     "schedule": (SCHEDULES, {"name": "constant"}),
 }
+OBJECT = "object"  # names a part that was given as an object, which no file can hold
 FORMER_SECTIONS = {"sides": "corruption"}
 PLAIN = {"graph": GraphSource, "train": FitOptions, "evaluate": EvaluateOptions}
 
@@ -182,12 +186,23 @@ def check_config(tables: Mapping[str, Any]) -> Config:
     plain = {name: _section(kind, tables.get(name, {}), name) for name, kind in PLAIN.items()}
     top = {key: value for key, value in tables.items() if key in general}
     parts = {}
-    for name, (table, default) in PARTS.items():
-        spec = tables.get(name, default)
-        if not isinstance(spec, Mapping):
-            raise ConfigError(f"[{name}] is a table with a name; got {spec!r}")
-        parts[name] = resolve(spec if "name" in spec else {**default, **spec}, table, name)
+    for name, (_, default) in PARTS.items():
+        parts[name] = resolve_part(name, tables.get(name, default))
     return Config(general=_section(General, top, "experiment"), parts=parts, **plain)
+
+
+def resolve_part(name: str, spec: Any) -> Mapping[str, Any]:
+    """The table of one part with every default filled in.
+
+    Raises:
+        ConfigError: for an unknown name, unknown or missing keys and wrong values.
+    """
+    registry, default = PARTS[name]
+    if not isinstance(spec, Mapping):
+        raise ConfigError(f"[{name}] is a table with a name; got {spec!r}")
+    if spec.get("name") == OBJECT:
+        return spec
+    return resolve(spec if "name" in spec else {**default, **spec}, registry, name)
 
 
 def with_current_sections(tables: Mapping[str, Any], where: str = "experiment") -> dict[str, Any]:

@@ -4,19 +4,22 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
+from torch import Tensor, nn
 
 from sparring.data import store
-from sparring.data.graph import SPLITS, KnowledgeGraph
+from sparring.data.graph import SPLITS, KnowledgeGraph, TrainGraph
 from sparring.evaluation.breakdown import Breakdown, Row, breakdown
 from sparring.evaluation.predict import Ensemble, as_proposal
 from sparring.evaluation.ranking import RankingResult, evaluate
 from sparring.experiments.callbacks import Callback, JsonLines
-from sparring.experiments.config import PARTS, Config, check_config, override_value
+from sparring.experiments.config import OBJECT, PARTS, Config, check_config, override_value
 from sparring.experiments.environment import keep_freed_memory, provenance, stopped_by_signals
 from sparring.experiments.graphs import load_graph
+from sparring.experiments.warm_start import start_from
 from sparring.files import write_atomically
 from sparring.models.base import KGEModel
 from sparring.registry import ConfigError, build
@@ -76,27 +79,42 @@ class Run:
             return store.load(self.folder / GRAPH)
         return load_graph((self.config() if config is None else config).graph)
 
-    def load_step(self, config: Config, graph: KnowledgeGraph) -> TrainingStep:
+    def load_step(
+        self,
+        config: Config,
+        graph: KnowledgeGraph,
+        objects: Mapping[str, nn.Module] = MappingProxyType({}),
+    ) -> TrainingStep:
         """Model and sampler as the best epoch left them, or the last one without validation.
 
         Args:
             config: the run's own, possibly with overrides.
+            objects: parts that were given as objects, by table; their state is replaced.
 
         Raises:
             RunError: if the run was trained on another graph.
             CheckpointError: if the checkpoint is missing or altered.
         """
-        self._path("config.json")
         check_graph(self.folder, graph)
-        name = "best" if checkpoint.exists(self.folder, "best") else "last"
-        state = checkpoint.load(self.folder, name)
-        step, _ = assemble(config, graph)
-        step.load_state_dict(state["step"])
+        state = self._state()
+        step, _ = assemble(config, graph, objects)
+        step.load_state_dict(state)
         return step.eval()
+
+    def model_state(self) -> dict[str, Tensor]:
+        """The state of the model as the best epoch left it, or the last one."""
+        lead = "model."
+        state = self._state().items()
+        return {name.removeprefix(lead): value for name, value in state if name.startswith(lead)}
 
     def finished(self) -> bool:
         """Whether there is a result."""
         return (self.folder / "result.json").exists()
+
+    def _state(self) -> dict[str, Any]:
+        self._path("config.json")
+        name = "best" if checkpoint.exists(self.folder, "best") else "last"
+        return checkpoint.load(self.folder, name)["step"]
 
     def _path(self, name: str) -> Path:
         path = self.folder / name
@@ -110,10 +128,17 @@ class Run:
         return json.loads(self._path(name).read_text())
 
 
-def assemble(config: Config, graph: KnowledgeGraph) -> tuple[TrainingStep, Seeds]:
+def assemble(
+    config: Config,
+    graph: KnowledgeGraph,
+    objects: Mapping[str, nn.Module] = MappingProxyType({}),
+) -> tuple[TrainingStep, Seeds]:
     """Model, sampler, loss and corruption of an experiment, initialized under its seed.
 
     They see only the training view of the graph.
+
+    Args:
+        objects: parts that were given as objects, by table.
 
     Raises:
         ConfigError: if a part refuses its options, or two parts cannot be combined.
@@ -123,7 +148,7 @@ def assemble(config: Config, graph: KnowledgeGraph) -> tuple[TrainingStep, Seeds
     torch.manual_seed(seeds.number("parameters"))
     training = graph.training.to(device)
     parts = {
-        name: build(config.parts[name], PARTS[name][0], name, graph=training)
+        name: build_part(name, config.parts[name], training, objects)
         for name in ("model", "sampler", "loss", "corruption")
     }
     try:
@@ -131,6 +156,24 @@ def assemble(config: Config, graph: KnowledgeGraph) -> tuple[TrainingStep, Seeds
     except ValueError as error:
         raise ConfigError(f"[loss] {error}") from error
     return step.to(device), seeds
+
+
+def build_part(
+    name: str, table: Mapping[str, Any], graph: TrainGraph, objects: Mapping[str, nn.Module]
+) -> Any:
+    """One part of a training step, from its table or as the object that was given.
+
+    Raises:
+        ConfigError: for wrong options, or if the part was given as an object and is missing.
+    """
+    if name in objects:
+        return objects[name]
+    if table["name"] == OBJECT:
+        raise ConfigError(
+            f"[{name}] was given as an object of {table['class']}, which no file can hold; "
+            f"build it again and pass it: sparring.load(folder, {name}=...)"
+        )
+    return build(table, PARTS[name][0], name, graph=graph)
 
 
 def device_of(config: Config) -> torch.device:
@@ -149,8 +192,16 @@ def device_of(config: Config) -> torch.device:
     return device
 
 
-def prepare(config: Config, graph: KnowledgeGraph, folder: Path) -> Trainer:
+def prepare(
+    config: Config,
+    graph: KnowledgeGraph,
+    folder: Path,
+    objects: Mapping[str, nn.Module] = MappingProxyType({}),
+) -> Trainer:
     """The trainer of an experiment, ready to run or to resume.
+
+    Args:
+        objects: parts that were given as objects, by table.
 
     Raises:
         ConfigError: as `assemble` does, and if the evaluated split is empty.
@@ -158,7 +209,7 @@ def prepare(config: Config, graph: KnowledgeGraph, folder: Path) -> Trainer:
     device = device_of(config)
     if not len(getattr(graph, config.evaluate.split)):
         raise ConfigError(f"[evaluate.split] {graph.name} has no {config.evaluate.split} triples")
-    step, seeds = assemble(config, graph)
+    step, seeds = assemble(config, graph, objects)
     optimizer = build(
         config.parts["optimizer"],
         PARTS["optimizer"][0],
@@ -184,6 +235,7 @@ def run(
     *,
     graph: KnowledgeGraph | None = None,
     resume: bool = False,
+    objects: Mapping[str, nn.Module] = MappingProxyType({}),
     callbacks: Callable[[Trainer], Sequence[Callback]] = lambda trainer: (),
 ) -> dict[str, Any] | None:
     """Train and evaluate one experiment in its folder.
@@ -192,6 +244,7 @@ def run(
         folder: holds the run; see `Run`.
         graph: the graph, if it is loaded already.
         resume: continue from the folder's last checkpoint, if there is one.
+        objects: parts that were given as objects, by table.
         callbacks: makes the callbacks that receive the records of a trainer.
 
     Returns:
@@ -206,13 +259,16 @@ def run(
         torch.set_num_threads(config.general.threads)
     graph = load_graph(config.graph) if graph is None else graph
     check_graph(folder, graph)
-    trainer = prepare(config, graph, folder)
+    trainer = prepare(config, graph, folder, objects)
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / "config.json", config.as_dict())
     write_json(folder / "graph.json", graph_identity(graph))
     store.save(graph, folder / GRAPH)
     if resume and checkpoint.exists(folder, "last"):
         trainer.resume()
+    elif config.general.start:
+        former = Run(Path(config.general.start))
+        start_from(trainer.step.model, graph, former.model_state(), former.graph())
     listening = [JsonLines(folder / "log.jsonl", after=trainer.progress.step), *callbacks(trainer)]
     try:
         with stopped_by_signals(trainer.stop):

@@ -1,0 +1,169 @@
+"""The front door: a graph in, a trained model out, and back from its folder."""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from torch import nn
+
+from sparring.data.diagnostics import GraphError
+from sparring.data.frames import graph_from_frames
+from sparring.data.graph import KnowledgeGraph
+from sparring.data.split import SplitRule
+from sparring.data.validation import Unseen
+from sparring.experiments import graphs
+from sparring.experiments.fit import plan
+from sparring.experiments.graphs import GraphSource
+from sparring.experiments.run import Run
+from sparring.predictor import Predictor, fitted
+
+
+def load_graph(
+    source: Any,
+    *,
+    split: SplitRule | tuple[float, float] | None = None,
+    unseen: Unseen = "keep",
+    name: str = "graph",
+) -> KnowledgeGraph:
+    """A graph from files, by a known name, or from triples in memory.
+
+    Args:
+        source: a folder with train, valid and test, or one file of triples; the name of a graph, as
+            `sparring data list` shows them, such as "atlas"; a Polars or pandas frame with the
+            columns head, relation and tail, or just three columns; an iterable of (head, relation,
+            tail); a dict of such triples by split, {"train": ..., "valid": ..., "test": ...}; or a
+            graph, which is returned as it is.
+        split: shares of valid and test, held out at random where the source has no splits; 0.05
+            each by default.
+        unseen: what to do with triples of valid and test whose names are not in train: "keep",
+            "drop" or "error".
+        name: of a graph from memory.
+
+    Raises:
+        GraphError: for what cannot be read, with the place and a hint.
+    """
+    if isinstance(source, KnowledgeGraph):
+        return source
+    rule = SplitRule(*split) if isinstance(split, tuple) else split
+    if isinstance(source, str | Path):
+        return _from_place(source, rule, unseen)
+    if isinstance(source, Mapping):
+        if rule is not None:
+            raise GraphError("a dict has splits of its own; leave split out")
+        return graph_from_frames(source, unseen=unseen, name=name)
+    if not isinstance(source, Iterable) and not hasattr(source, "columns"):
+        raise GraphError(f"a {type(source).__name__} is no source of a graph; see help(load_graph)")
+    return graph_from_frames({"train": source}, split=rule or SplitRule(), name=name)
+
+
+def fit(
+    graph: Any,
+    *,
+    model: Any = "auto",
+    sampler: Any = "generator",
+    loss: Any = "auto",
+    corruption: Any = "auto",
+    optimizer: Any = None,
+    schedule: Any = None,
+    epochs: int | None = None,
+    seed: int = 0,
+    folder: str | Path | None = None,
+    resume: bool = False,
+    device: str = "cpu",
+    threads: int | None = None,
+    progress: bool = True,
+    start: "Predictor | str | Path | None" = None,
+    **train_options: Any,
+) -> Predictor:
+    """Train a model on a graph, and rank its test facts.
+
+    A part is given by name ("complex"), as a table with options ({"name": "complex", "dim": 64}),
+    as a class, or as an object (`ComplEx(graph.training, dim=64)`). What is left open is chosen to
+    suit the graph, and the reasons are printed. A run with a part given as an object cannot be
+    loaded or resumed without it, because a file cannot hold it.
+
+    Args:
+        graph: a graph, or any source that `load_graph` takes.
+        model, sampler, loss, corruption: parts of the training step; see `sparring list`.
+        optimizer, schedule: by name or as a table.
+        epochs: passes over the training facts, at most.
+        seed: of all random draws.
+        folder: where the run is kept; a temporary folder, deleted with the predictor, if None.
+        resume: continue the run in the folder where it was stopped.
+        device: "cpu", "cuda" or another device that PyTorch knows.
+        threads: CPU threads; PyTorch's default if None.
+        progress: print what was chosen, and show a progress bar.
+        start: a predictor or the folder of a run; entities and relations start from its vectors, by
+            name.
+        train_options: entries of the table `train`, such as `batch_size` or `patience`.
+
+    Returns:
+        the predictor, with the parameters of the best epoch.
+
+    Raises:
+        ConfigError: for an unknown part or option, or parts that do not go together.
+        RunError: if the folder holds a run already.
+        KeyboardInterrupt: if training is stopped.
+    """
+    graph = load_graph(graph)
+    given = {
+        "model": model,
+        "sampler": sampler,
+        "loss": loss,
+        "corruption": corruption,
+        "optimizer": optimizer,
+        "schedule": schedule,
+        "seed": seed,
+        "device": device,
+        "threads": threads,
+        "start": _folder(start),
+    }
+    train = train_options if epochs is None else {**train_options, "epochs": epochs}
+    wanted = plan(
+        graph, {name: part for name, part in given.items() if part is not None}, train=train
+    )
+    console = Console(stderr=True) if progress else None
+    if console is not None:
+        wanted.explain(console)
+    return fitted(wanted, graph, folder, resume=resume, console=console, device=device)
+
+
+def load(folder: str | Path, *, device: str = "cpu", **objects: nn.Module) -> Predictor:
+    """The predictor of a run in a folder, on any machine, without the files of its graph.
+
+    Args:
+        folder: of a run of `fit` or of `sparring run`, or one that `Predictor.save` wrote.
+        device: where the model is to be.
+        objects: parts that were given to `fit` as objects, by table, such as `model=...`.
+
+    Raises:
+        RunError: if the folder is not that of a run.
+        ConfigError: if a part was given as an object and is missing here.
+        CheckpointError, GraphError: if a file is missing or altered; names the file.
+    """
+    return Predictor(Run(Path(folder)), device=device, objects=objects)
+
+
+def _folder(run: Predictor | str | Path | None) -> str | None:
+    """Where a run is."""
+    place = run.run.folder if isinstance(run, Predictor) else run
+    return None if place is None else str(place)
+
+
+def _from_place(source: str | Path, rule: SplitRule | None, unseen: Unseen) -> KnowledgeGraph:
+    path = Path(source)
+    if not path.exists() and isinstance(source, str) and path.name == source and not path.suffix:
+        return graphs.load_graph(GraphSource(name=source))
+    if path.is_dir() and rule is not None:
+        raise GraphError(f"{path} is a folder, which has splits of its own; leave split out")
+    shares = rule or SplitRule()
+    return graphs.load_graph(
+        GraphSource(
+            path=str(path),
+            unseen=unseen,
+            valid=shares.valid,
+            test=shares.test,
+            split_seed=shares.seed,
+        )
+    )
