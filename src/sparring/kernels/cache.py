@@ -24,7 +24,9 @@ class LoopCache(NullCache):
         try:
             return FunctionCache(self._loop)
         except RuntimeError:  # Numba has tried all places
-            warn(f"Numba finds no place for compiled loops and compiles them again; {REMEDY}")
+            warn(
+                f"Numba finds no folder for compiled loops and compiles them again; {REMEDY}"
+            )
             return NullCache()
 
     @property

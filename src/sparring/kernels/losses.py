@@ -55,37 +55,37 @@ class Hinge(Function):
 
 @compiled
 def mean_above(start, stop, weight, mask, score, shift, total, out):
-    """Means by weight of max(0, score + shift), of what the mask lets count; NaN stays NaN.
+    """Means by weight of max(0, score + shift) where the mask is True; NaN stays NaN.
 
     Args:
         weight: one row, where all are the same.
-        total: where sums of weights are written, or the least number where there are none.
+        total: holds the least sum of weights to divide by; sums of weights are written into it.
     """
-    none, several = out.dtype.type(0), len(weight) > 1
+    zero, several = out.dtype.type(0), len(weight) > 1
     for row in range(start, stop):
         lift, line = shift[row], row if several else 0
-        above, whole = none, none
+        above, weights = zero, zero
         for k in range(score.shape[1]):
             gap = score[row, k] + lift
-            share = weight[line, k] if mask[row, k] else none
-            above += share * (none if gap < 0 else gap)
-            whole += share
-        total[row] = max(whole, total[row])
+            share = weight[line, k] if mask[row, k] else zero
+            above += share * (zero if gap < 0 else gap)
+            weights += share
+        total[row] = max(weights, total[row])
         out[row] = above / total[row]
     return 0
 
 
 @compiled
-def grad_above(start, stop, weight, mask, score, shift, each, score_grad, shift_grad):
-    """Gradients of sums of what is above 0, times `each`: for the scores, and for the shifts."""
-    none, several = score_grad.dtype.type(0), len(weight) > 1
+def grad_above(start, stop, weight, mask, score, shift, row_grad, score_grad, shift_grad):
+    """Gradients of sums of what is above 0, for scores and shifts, from those of the sums."""
+    zero, several = score_grad.dtype.type(0), len(weight) > 1
     for row in range(start, stop):
-        lift, line, factor = shift[row], row if several else 0, each[row]
-        total = none
+        lift, line, factor = shift[row], row if several else 0, row_grad[row]
+        total = zero
         for k in range(score.shape[1]):
-            share = weight[line, k] if mask[row, k] else none
-            one = none if score[row, k] + lift <= 0 else share * factor
-            score_grad[row, k] = one
-            total += one
+            share = weight[line, k] if mask[row, k] else zero
+            grad = zero if score[row, k] + lift <= 0 else share * factor
+            score_grad[row, k] = grad
+            total += grad
         shift_grad[row] = total
     return 0
