@@ -118,7 +118,7 @@ class TestLoadGraph:
     def test_a_missing_file_is_named(self):
         with pytest.raises((GraphError, OSError), match="nowhere"):
             sparring.load_graph("nowhere/train.tsv")
-        with pytest.raises(GraphError, match="no such benchmark"):
+        with pytest.raises(GraphError, match="did you mean fb15k-237"):
             sparring.load_graph("fb15k-238")
 
     def test_splits_cannot_be_split(self, folder, frame):

@@ -1,6 +1,7 @@
 """The front door: a graph in, a trained model out, and back from its folder."""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,6 @@ from sparring.data.split import SplitRule
 from sparring.data.validation import Unseen
 from sparring.experiments import graphs
 from sparring.experiments.fit import plan
-from sparring.experiments.graphs import GraphSource
 from sparring.experiments.run import Run
 from sparring.predictor import Predictor, fitted
 
@@ -152,18 +152,10 @@ def _folder(run: Predictor | str | Path | None) -> str | None:
 
 
 def _from_place(source: str | Path, rule: SplitRule | None, unseen: Unseen) -> KnowledgeGraph:
-    path = Path(source)
-    if not path.exists() and isinstance(source, str) and path.name == source and not path.suffix:
-        return graphs.load_graph(GraphSource(name=source))
-    if path.is_dir() and rule is not None:
+    place = graphs.source_of(str(source))
+    path = Path(place.path)
+    if place.path and path.is_dir() and rule is not None:
         raise GraphError(f"{path} is a folder, which has splits of its own; leave split out")
-    shares = rule or SplitRule()
-    return graphs.load_graph(
-        GraphSource(
-            path=str(path),
-            unseen=unseen,
-            valid=shares.valid,
-            test=shares.test,
-            split_seed=shares.seed,
-        )
-    )
+    if rule is not None:
+        place = replace(place, valid=rule.valid, test=rule.test, split_seed=rule.seed)
+    return graphs.load_graph(replace(place, unseen=unseen))

@@ -11,15 +11,12 @@ from types import MappingProxyType
 from typing import Any
 
 import polars as pl
-import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from rich.console import Console
 from torch import Tensor, nn
 
-from sparring.corruption import tail_and_head_queries
-from sparring.data.frames import triple_frame, with_facts
+from sparring.data.frames import triple_ids, with_facts
 from sparring.data.graph import SPLITS, KnowledgeGraph
-from sparring.data.tables import TRIPLE
 from sparring.evaluation.audit import Audit
 from sparring.evaluation.negatives import DrawnNegatives, draw_negatives
 from sparring.evaluation.predict import (
@@ -28,8 +25,9 @@ from sparring.evaluation.predict import (
     ProposalDistribution,
     as_proposal,
     predict,
+    score_triples,
 )
-from sparring.evaluation.ranking import eval_mode, evaluate
+from sparring.evaluation.ranking import evaluate
 from sparring.experiments.audit_run import audit_sampler, step_device
 from sparring.experiments.fit import Plan, train_plan
 from sparring.experiments.run import Run, RunError, ensemble, metrics
@@ -160,9 +158,7 @@ class Predictor:
 
         Each is the mean of two: that of the tail given head and relation, and that of the head.
         """
-        ids = self._ids(triples)
-        parts = [self._score_ids(part) for part in ids.split(1024)]
-        return torch.cat([torch.zeros(0), *parts])
+        return score_triples(self.model, self.graph, triple_ids(self.graph, triples))
 
     def evaluate(self, triples: Any = "test") -> dict[str, float]:
         """Filtered metrics on triples.
@@ -171,7 +167,7 @@ class Predictor:
             triples: of any kind, or the name of a split.
         """
         split = isinstance(triples, str) and triples in SPLITS
-        ids = getattr(self.graph, triples) if split else self._ids(triples)
+        ids = getattr(self.graph, triples) if split else triple_ids(self.graph, triples)
         device = step_device(self.step)
         return metrics(evaluate(self.model, ids.to(device), self.graph.known.to(device)))
 
@@ -185,7 +181,7 @@ class Predictor:
             self.model,
             self.sampler,
             self.graph,
-            self._ids(triples),
+            triple_ids(self.graph, triples),
             k=self.sampler.k if k is None else k,
             rng=Seeds(self.config.general.seed).fresh("negatives", step_device(self.step)),
         )
@@ -196,7 +192,7 @@ class Predictor:
         Args:
             extra: further true triples, which training has not seen.
         """
-        more = self._ids(extra) if len(extra) else None
+        more = triple_ids(self.graph, extra) if len(extra) else None
         return audit_sampler(self.step, self.graph, self.config, model=self.model, extra_true=more)
 
     def save(self, folder: str | Path) -> Path:
@@ -269,24 +265,6 @@ class Predictor:
             *numbers,
             ("folder", str(self.run.folder)),
         ]
-
-    def _ids(self, triples: Any) -> Int[Tensor, "T 3"]:
-        """Triples as ids of the graph."""
-        names = (self.graph.entities, self.graph.relations, self.graph.entities)
-        if isinstance(triples, Tensor):
-            limit = torch.tensor([len(column) for column in names])
-            if triples.dim() != 2 or ((triples < 0) | (triples >= limit)).any():
-                raise ValueError("ids of triples are a tensor of shape (T, 3), within the graph")
-            return triples.long()
-        frame = triple_frame(triples)
-        columns = zip(TRIPLE, names)
-        return torch.stack([known.ids(frame[column].to_list()) for column, known in columns], 1)
-
-    def _score_ids(self, ids: Int[Tensor, "T 3"]) -> Float[Tensor, "T"]:
-        queries = tail_and_head_queries(ids.to(step_device(self.step)), len(self.graph.relations))
-        with eval_mode(self.model):
-            scores = self.model(queries)(queries.answer.unsqueeze(1)).float()
-        return scores.view(2, -1).mean(0).cpu()
 
 
 def fitted(

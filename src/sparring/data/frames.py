@@ -83,6 +83,28 @@ def triple_frame(triples: Any) -> pl.DataFrame:
     return pl.DataFrame({name: _names(values) for name, values in zip(TRIPLE, columns)})
 
 
+def triple_ids(graph: KnowledgeGraph, triples: Any) -> Int[Tensor, "T 3"]:
+    """Triples as ids of a graph.
+
+    Args:
+        triples: as `triple_frame` takes them, by name or by a label that is unique; or a tensor of
+            ids.
+
+    Raises:
+        UnknownNameError: for a name that the graph does not have; suggests similar ones.
+        ValueError: for ids outside the graph.
+    """
+    names = (graph.entities, graph.relations, graph.entities)
+    if isinstance(triples, Tensor):
+        limit = torch.tensor([len(column) for column in names])
+        if triples.dim() != 2 or ((triples.cpu() < 0) | (triples.cpu() >= limit)).any():
+            raise ValueError("ids of triples are a tensor of shape (T, 3), within the graph")
+        return triples.long()
+    frame = triple_frame(triples)
+    columns = zip(TRIPLE, names)
+    return torch.stack([known.ids(frame[column].to_list()) for column, known in columns], 1)
+
+
 def with_facts(graph: KnowledgeGraph, facts: Any) -> KnowledgeGraph:
     """The graph with further facts to train on. Present ids stay; new names are numbered from N on.
 

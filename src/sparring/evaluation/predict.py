@@ -17,6 +17,7 @@ from rich.text import Text
 from torch import Tensor
 
 from sparring.batch import Queries, Scorer
+from sparring.corruption import tail_and_head_queries
 from sparring.data.graph import SPLITS, KnowledgeGraph
 from sparring.data.index import TripleIndex
 from sparring.data.vocabulary import UnknownNameError, Vocabulary
@@ -225,6 +226,24 @@ def predict(
                 key = _best(batch, model(batch), removed, k=k, chunk=chunk)
             answers += _answers(graph, batch, key, known, start)
     return Prediction(tuple(answers))
+
+
+def score_triples(
+    model: KGEModel, graph: KnowledgeGraph, triples: Int[Tensor, "T 3"], *, batch_size: int = 1024
+) -> Float[Tensor, "T"]:
+    """Scores of triples: the mean of that of the tail and that of the head, as answers.
+
+    Args:
+        batch_size: triples scored together.
+    """
+    device = next((parameter.device for parameter in model.parameters()), triples.device)
+    scores = [torch.zeros(0)]
+    with eval_mode(model):
+        for batch in triples.to(device).split(batch_size):
+            queries = tail_and_head_queries(batch, len(graph.relations))
+            both = model(queries)(queries.answer.unsqueeze(1)).float()
+            scores.append(both.view(2, -1).mean(0).cpu())
+    return torch.cat(scores)
 
 
 def read_queries(path: Path) -> list[PredictionQuery]:

@@ -14,7 +14,19 @@ import typer
 from rich.logging import RichHandler
 from rich.text import Text
 
-from sparring.experiments.commands import audit, check, compare, data, export, listing, predict, run
+from sparring.experiments.commands import (
+    audit,
+    check,
+    compare,
+    data,
+    export,
+    fit,
+    init,
+    listing,
+    predict,
+    run,
+    score,
+)
 from sparring.experiments.commands import run as evaluate
 from sparring.experiments.console import Commands, err, line
 
@@ -60,12 +72,15 @@ def sparring(
         warnings.showwarning = show_warning
 
 
+app.command("fit")(fit.fit)
+app.command("init")(init.init)
 app.command("run")(run.run)
 app.command("compare")(compare.compare)
 app.command("evaluate")(evaluate.evaluate)
 app.command("audit")(audit.audit)
 app.command("export")(export.export)
 app.command("predict")(predict.predict)
+app.command("score")(score.score)
 app.command("check")(check.check)
 app.add_typer(data.data, name="data")
 app.command("list")(listing.list_parts)

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import sparring.generators  # noqa: F401  (registers its parts, as the line above does)
 from sparring.corruption import CORRUPTIONS
-from sparring.experiments.graphs import GraphSource
+from sparring.experiments.graphs import GraphSource, source_of
 from sparring.losses.base import LOSSES
 from sparring.models.base import MODELS
 from sparring.registry import (
@@ -183,12 +183,12 @@ def check_config(tables: Mapping[str, Any]) -> Config:
     tables = with_current_sections(tables)
     general = {field.name for field in dataclasses.fields(General)}
     refuse_unknown(tables, [*general, *PLAIN, *PARTS], "experiment")
-    plain = {name: _section(kind, tables.get(name, {}), name) for name, kind in PLAIN.items()}
+    plain = {name: check_section(kind, tables.get(name, {}), name) for name, kind in PLAIN.items()}
     top = {key: value for key, value in tables.items() if key in general}
     parts = {}
     for name, (_, default) in PARTS.items():
         parts[name] = resolve_part(name, tables.get(name, default))
-    return Config(general=_section(General, top, "experiment"), parts=parts, **plain)
+    return Config(general=check_section(General, top, "experiment"), parts=parts, **plain)
 
 
 def resolve_part(name: str, spec: Any) -> Mapping[str, Any]:
@@ -210,8 +210,24 @@ def with_current_sections(tables: Mapping[str, Any], where: str = "experiment") 
     return with_current_names(tables, FORMER_SECTIONS, where)
 
 
-def _section(kind: type, spec: Any, where: str) -> Any:
-    """A frozen dataclass from a table."""
+def graph_source(text: str, overrides: Sequence[str] = ()) -> GraphSource:
+    """The source that a name or path stands for, with `graph.key=value` overrides.
+
+    Raises:
+        ConfigError: for a wrong override.
+    """
+    tables = {"graph": dataclasses.asdict(source_of(text))}
+    for override in overrides:
+        override_value(tables, override)
+    return check_section(GraphSource, tables["graph"], "graph")
+
+
+def check_section(kind: type, spec: Any, where: str) -> Any:
+    """A frozen dataclass from a table.
+
+    Raises:
+        ConfigError: for unknown keys and wrong values.
+    """
     if not isinstance(spec, Mapping):
         raise ConfigError(f"[{where}] is a table; got {spec!r}")
     spec = with_current_names(spec, getattr(kind, "renamed", {}), where)

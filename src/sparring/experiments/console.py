@@ -121,6 +121,15 @@ Overrides = Annotated[
 RunFolder = Annotated[
     Path, typer.Argument(metavar="RUN", help="Folder of a run.", show_default=False)
 ]
+GraphName = Annotated[
+    str,
+    typer.Argument(
+        metavar="GRAPH",
+        help="Name in `sparring data list`, folder with train, valid and test, or one file of "
+        "triples.",
+        show_default=False,
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress bar.")]
 GuideWeight = Annotated[

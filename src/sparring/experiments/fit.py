@@ -1,6 +1,6 @@
 """One training from Python objects or a few words: what was asked for becomes an experiment."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -54,7 +54,7 @@ def plan(
     given: Mapping[str, Any],
     *,
     train: Mapping[str, Any],
-    overrides: tuple[str, ...] = (),
+    overrides: Sequence[str] = (),
 ) -> Plan:
     """Fill in what is not given with what suits the graph.
 

@@ -2,10 +2,12 @@
 
 import os
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
 from pathlib import Path
 
 from sparring.data import store
 from sparring.data.datasets import downloads, load_benchmark, load_embedded
+from sparring.data.diagnostics import GraphError
 from sparring.data.graph import KnowledgeGraph
 from sparring.data.read import read_graph
 from sparring.data.split import SplitRule
@@ -41,8 +43,10 @@ class GraphSource:
 
 
 def source_of(text: str) -> GraphSource:
-    """The source that a user means: a path where there is one, else a name."""
-    return GraphSource(path=text) if Path(text).exists() else GraphSource(name=text)
+    """The source that a user means: a path that exists or looks like one, else a name."""
+    path = Path(text)
+    is_path = path.exists() or path.name != text or bool(path.suffix)
+    return GraphSource(path=text) if is_path else GraphSource(name=text)
 
 
 def load_graph(source: GraphSource) -> KnowledgeGraph:
@@ -60,7 +64,13 @@ def _load(source: GraphSource) -> KnowledgeGraph:
         return read_graph(path, unseen=source.unseen, split=rule if path.is_file() else None)
     if source.name == "atlas":
         return load_embedded()
-    return load_benchmark(source.name)
+    try:
+        return load_benchmark(source.name)
+    except GraphError as error:
+        if near := get_close_matches(source.name, known_graphs()):
+            names = " or ".join(near)
+            raise GraphError(f"there is no graph {source.name!r}; did you mean {names}?") from error
+        raise
 
 
 def known_graphs() -> dict[str, str]:

@@ -1,0 +1,93 @@
+"""`sparring fit`: train a model on a graph without an experiment file."""
+
+import shlex
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sparring.experiments.console import STOPPED, GraphName, Overrides, Quiet, err, line
+
+
+def fit(
+    graph: GraphName,
+    model: Annotated[
+        str | None,
+        typer.Option(help="A name in `sparring list models`.", show_default=False),
+    ] = None,
+    sampler: Annotated[
+        str | None,
+        typer.Option(help="A name in `sparring list samplers`.", show_default=False),
+    ] = None,
+    loss: Annotated[
+        str | None,
+        typer.Option(help="A name in `sparring list losses`.", show_default=False),
+    ] = None,
+    epochs: Annotated[
+        int | None,
+        typer.Option(min=0, help="Passes over the training facts, at most.", show_default=False),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of all random draws.")] = 0,
+    start: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="RUN",
+            help="Start from the vectors of this run, by name of entity and relation.",
+            show_default=False,
+        ),
+    ] = None,
+    folder: Annotated[
+        Path | None,
+        typer.Option(
+            help="Where the run is kept; by default `runs/<name of GRAPH>`.", show_default=False
+        ),
+    ] = None,
+    overrides: Overrides = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Continue the run in the folder where it stopped.")
+    ] = False,
+    quiet: Quiet = False,
+) -> None:
+    """Train a model on a graph, with settings chosen to suit it, and rank its test facts.
+
+    The folder receives everything that the model needs, the graph too: it can be moved, and the
+    files of the graph may change. **Ctrl-C** saves; the same command with **--resume** continues.
+
+    Example: `sparring fit atlas --epochs 10`
+    """
+    from sparring.experiments.commands.ranks import show
+    from sparring.experiments.config import graph_source
+    from sparring.experiments.fit import plan, train_plan
+    from sparring.experiments.graphs import load_graph
+
+    given = {"model": model, "sampler": sampler, "loss": loss, "seed": seed, "start": start}
+    given = {name: value for name, value in given.items() if value is not None}
+    about_graph = [word for word in overrides or [] if word.startswith("graph.")]
+    others = [word for word in overrides or [] if word not in about_graph]
+    facts = load_graph(graph_source(graph, about_graph))
+    if start:
+        given["start"] = str(start)
+    train = {} if epochs is None else {"epochs": epochs}
+    wanted = plan(facts, given, train=train, overrides=others)
+    folder = folder or Path("runs") / facts.name
+    if not quiet:
+        wanted.explain(err)
+    try:
+        run = train_plan(wanted, facts, folder, resume=resume, console=None if quiet else err)
+    except KeyboardInterrupt:  # the second one while training, or the first one elsewhere
+        run = None
+    if run is None:
+        words = {"model": model, "sampler": sampler, "loss": loss, "epochs": epochs, "start": start}
+        again = ["sparring", "fit", graph, "--folder", str(folder), "--seed", str(seed), "--resume"]
+        again += [w for n, v in words.items() if v is not None for w in (f"--{n}", str(v))]
+        again += [word for override in overrides or [] for word in ("--set", override)]
+        line(f"stopped; to continue: {shlex.join(again)}", to=err)
+        raise typer.Exit(STOPPED)
+    result = run.result()
+    show(run.breakdown(), f"{facts.name} ({result['split']})")
+    line(f"best epoch {result['best_epoch']}, {result['cpu_seconds']} CPU seconds, in {folder}")
+    head, relation, _ = facts.train[len(facts.train) // 2].tolist()
+    query = ["--head", facts.entities[head], "--relation", facts.relations[relation]]
+    line("next:")
+    line(f"  {shlex.join(['sparring', 'predict', str(folder), *query])}")
+    line(f"  {shlex.join(['sparring', 'audit', str(folder)])}")

@@ -1,0 +1,52 @@
+"""`sparring init`: write an experiment file for a graph, to be edited."""
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from sparring.experiments.console import GraphName, line
+
+
+def init(
+    graph: GraphName,
+    file: Annotated[
+        Path | None,
+        typer.Argument(help="The file; by default `<name of GRAPH>.toml`.", show_default=False),
+    ] = None,
+) -> None:
+    """Write an experiment file with settings that suit a graph, and a comment on each.
+
+    Example: `sparring init atlas`, then edit `atlas.toml`, then `sparring run atlas.toml`
+    """
+    from sparring.experiments.graphs import load_graph, source_of
+    from sparring.experiments.recipe import choose_recipe
+
+    source = source_of(graph)
+    facts = load_graph(source)
+    path = file or Path(f"{facts.name}.toml")
+    recipe = choose_recipe(facts)
+    lines = [
+        f"# An experiment on {facts.name}: {len(facts.entities):,} entities, "
+        f"{len(facts.relations):,} relations, {len(facts.train):,} training facts.",
+        f"# `sparring run {path}` trains it. `sparring list` shows all parts and their options.",
+        "",
+        "seed = 0",
+        "",
+        *table("graph", {"path": source.path} if source.path else {"name": source.name}),
+    ]
+    for name, options in recipe.tables.items():
+        lines += [f"# {recipe.reasons[name]}", *table(name, options)]
+    try:
+        with path.open("x", encoding="utf-8") as out:
+            out.write("\n".join(lines).rstrip() + "\n")
+    except FileExistsError:
+        raise ValueError(f"{path} exists already; name another file") from None
+    line(f"wrote {path}; next: sparring run {path}")
+
+
+def table(name: str, options: dict[str, Any]) -> list[str]:
+    """The lines of a table in TOML; strings, numbers and truth values are written as in JSON."""
+    entries = (f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in options.items())
+    return [f"[{name}]", *entries, ""]

@@ -1,0 +1,49 @@
+"""`sparring score`: how plausible a trained model finds given triples."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sparring.experiments.console import RunFolder
+
+
+def score(
+    run: RunFolder,
+    triples: Annotated[
+        Path,
+        typer.Argument(
+            metavar="FILE",
+            help="Triples of head, relation and tail, as .tsv, .csv or .parquet; `-` reads lines "
+            "separated by tabs from standard input.",
+        ),
+    ] = Path("-"),
+) -> None:
+    """Score triples: each is printed with its score, separated by tabs. Higher is more plausible.
+
+    The score is the mean of that of the tail, given head and relation, and that of the head.
+
+    Example: `sparring score runs/atlas candidates.tsv | sort -t $'\\t' -k 4 -g -r | head`
+    """
+    import sys
+
+    import polars as pl
+
+    from sparring.data.diagnostics import RaiseOnError
+    from sparring.data.frames import triple_frame, triple_ids
+    from sparring.data.tables import read_triple_frames
+    from sparring.evaluation.predict import score_triples
+    from sparring.experiments.run import Run
+
+    if triples == Path("-"):
+        rows = (text.rstrip("\r\n").split("\t") for text in sys.stdin)
+        frame = triple_frame(row for row in rows if row != [""])
+    else:
+        parts = read_triple_frames(triples, RaiseOnError())
+        frame = pl.concat([triple_frame([]), *(part.drop("line") for part in parts)])
+    place = Run(run)
+    config = place.config()
+    graph = place.graph(config)
+    scores = score_triples(place.load_step(config, graph).model, graph, triple_ids(graph, frame))
+    for row, value in zip(frame.iter_rows(), scores.tolist()):
+        typer.echo("\t".join([*row, f"{value:.6g}"]))  # rich would turn tabs into blanks
