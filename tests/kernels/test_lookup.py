@@ -5,16 +5,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 from kernels.switch import kernels_on
 
-from sparring.kernels.lookup import KeyedRows
+from sparring.kernels.lookup import KeyedRows, Rows
 
 
 def bounds(key, keys, offsets):
     """By the loop, and by the search, which must agree."""
-    rows = (torch.cat([keys, torch.tensor([2**63 - 1])]), torch.cat([offsets, offsets[-1:]]))
+    rows = Rows(
+        torch.cat([keys, torch.tensor([2**63 - 1])]),
+        torch.cat([offsets, offsets[-1:]]),
+        torch.zeros(int(offsets[-1]) + 1, dtype=torch.long),
+        int(offsets.diff().max()),
+    )
     found = []
     for loops in (True, False):
         with kernels_on(loops):
-            found.append(KeyedRows().bounds(key, *rows, torch.zeros(int(offsets[-1]) + 1).long()))
+            found.append(KeyedRows().bounds(key, lambda: rows))
     (start, stop), (low, high) = found
     assert torch.equal(stop - start, high - low)
     assert torch.equal(start[stop > start], low[stop > start])

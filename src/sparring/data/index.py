@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from sparring.batch import Queries
 from sparring.kernels.lookup import (
     KeyedRows,
+    Rows,
     contains_between,
     find_between,
     missing_between,
@@ -220,8 +221,7 @@ class TripleIndex(nn.Module):
 
     def contains(self, queries: Queries, ids: Int[Tensor, "G K"]) -> Bool[Tensor, "B K"]:
         """True where (anchor, relation, id) is known."""
-        rows = (self.keys, self.entities.offsets, self.entities.values, self.entities.longest)
-        return self._by_key.contains(self.key(queries), *rows, ids)
+        return self._by_key.contains(self.key(queries), self._rows, ids)
 
     def find(self, queries: Queries, ids: Int[Tensor, "B K"]) -> Int[Tensor, "B K"]:
         """The number of each fact (anchor, relation, id); -1 where it is not known."""
@@ -249,8 +249,11 @@ class TripleIndex(nn.Module):
 
     def bounds(self, queries: Queries) -> tuple[Int[Tensor, "B"], Int[Tensor, "B"]]:
         """The numbers of each query's facts: the first one, and the one after the last."""
-        rows = (self.keys, self.entities.offsets, self.entities.values)
-        return self._by_key.bounds(self.key(queries), *rows)
+        return self._by_key.bounds(self.key(queries), self._rows)
+
+    def _rows(self) -> Rows:
+        entities = self.entities
+        return Rows(self.keys, entities.offsets, entities.values, entities.longest)
 
 
 class PairIndex(nn.Module):

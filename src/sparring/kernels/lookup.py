@@ -4,6 +4,7 @@ Rows stand one after another in one tensor of values. Most time goes into waitin
 loops read what a query needs once and in order."""
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -118,66 +119,67 @@ def last_at_most(
     return index
 
 
+class Rows(NamedTuple):
+    """Rows of values, each with a key.
+
+    Attributes:
+        keys: ascending; the last one, with an empty row, is above any key that is looked up.
+        offsets: where the row of each of `keys` starts, and where the last one stops.
+        values: fewer than 2**31, and one more after the last row.
+        longest: no row has more values.
+    """
+
+    keys: Int[Tensor, "Q"]
+    offsets: Int[Tensor, "Q+1"]
+    values: Int[Tensor, "V"]
+    longest: int
+
+
 class KeyedRows:
     """Finds rows of values by their keys.
 
     For CPU tensors it makes, on first use, a hash table of 32 to 64 bytes for every key: one wait
-    for memory per key. The tensors are given with each call, and always the same but for their
-    device.
+    for memory per key. Each call is given a function that returns the rows, which are always the
+    same but for their device.
     """
 
     def __init__(self):
-        self._table: np.ndarray | None = None
+        self._hashed: tuple[np.ndarray, np.ndarray] | None = None
 
     def bounds(
-        self,
-        key: Int[Tensor, "B"],
-        keys: Int[Tensor, "Q"],
-        offsets: Int[Tensor, "Q+1"],
-        values: Int[Tensor, "V"],
+        self, key: Int[Tensor, "B"], rows: Callable[[], Rows]
     ) -> tuple[Int[Tensor, "B"], Int[Tensor, "B"]]:
-        """Where the row of each key starts and stops; an empty row for an unknown key.
-
-        Args:
-            keys: ascending; the last one, with an empty row, is above any key that is looked up.
-            offsets: where the row of each of `keys` starts, and where the last one stops.
-            values: fewer than 2**31, and one more after the last row.
-        """
+        """Where the row of each key starts and stops; an empty row for an unknown key."""
         if enabled_for(key):
             start, stop = torch.empty_like(key), torch.empty_like(key)
-            arrays = (values.numpy(), start.numpy(), stop.numpy())
-            find_runs(key.numpy(), self._hashed(keys, offsets), *arrays)
+            find_runs(key.numpy(), *self._table(rows), start.numpy(), stop.numpy())
             return start, stop
+        keys, offsets, *_ = rows()
         row = rows_of(key, keys)
         return offsets[row], offsets[row + 1]
 
     def contains(
-        self,
-        key: Int[Tensor, "B"],
-        keys: Int[Tensor, "Q"],
-        offsets: Int[Tensor, "Q+1"],
-        values: Int[Tensor, "V"],
-        longest: int,
-        ids: Int[Tensor, "G K"],
+        self, key: Int[Tensor, "B"], rows: Callable[[], Rows], ids: Int[Tensor, "G K"]
     ) -> Bool[Tensor, "B K"]:
         """`contains_between` for the rows of these keys."""
         if enabled_for(ids):
             found = torch.empty(len(key), ids.shape[1], dtype=torch.bool)
-            given = (values, ids.contiguous(), found.view(torch.uint8))
-            arrays = (tensor.numpy() for tensor in given)
-            mark_runs(key.numpy(), self._hashed(keys, offsets), *arrays)
+            given = (ids.contiguous(), found.view(torch.uint8))
+            mark_runs(key.numpy(), *self._table(rows), *(tensor.numpy() for tensor in given))
             return found
-        start, stop = self.bounds(key, keys, offsets, values)
-        return contains_between(values, start, stop, longest, ids)
+        *_, values, longest = rows()
+        return contains_between(values, *self.bounds(key, rows), longest, ids)
 
-    def _hashed(self, keys: Int[Tensor, "Q"], offsets: Int[Tensor, "Q+1"]) -> np.ndarray:
-        if self._table is None:
+    def _table(self, rows: Callable[[], Rows]) -> tuple[np.ndarray, np.ndarray]:
+        """The hash table, and the values."""
+        if self._hashed is None:
+            keys, offsets, values, _ = rows()
             known = keys[:-1].numpy()
             table = np.full((1 << (2 * len(known)).bit_length(), 2), -1)
             table[:, 1] = 0
             insert_runs(known, offsets.numpy(), table)
-            self._table = table
-        return self._table
+            self._hashed = table, values.numpy()
+        return self._hashed
 
 
 def rows_of(key: Int[Tensor, "B"], keys: Int[Tensor, "Q"]) -> Int[Tensor, "B"]:
