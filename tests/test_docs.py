@@ -26,23 +26,14 @@ def test_every_sampler_generator_and_loss_has_its_section_and_nothing_else_has()
     assert sorted(sections()) == sorted(NAMED)
 
 
-@pytest.mark.parametrize("name", NAMED)
-def test_a_section_shows_the_figures_of_its_own_sampler(name):
-    assert f"<!-- figures: {name} -->" in sections()[name]
+def test_a_section_shows_the_figures_of_its_own_sampler():
+    without = [name for name, text in sections().items() if f"<!-- figures: {name} -->" not in text]
+    assert without == []
 
 
-@pytest.mark.parametrize("name", SAMPLERS)
-def test_a_section_says_what_one_wants_to_know(name):
-    text = sections()[name]
-    missing = [
-        word for word in ("**Density.**", "**False negatives.**", "**Source.**") if word not in text
-    ]
-    assert not missing
-
-
-def test_every_doubt_is_spoken_of():
+def test_every_estimator_is_shown_in_a_configuration():
     text = PAGE.read_text()
-    assert all(f'name = "{name}"' in text for name in ESTIMATORS)
+    assert [name for name in ESTIMATORS if f'name = "{name}"' not in text] == []
 
 
 def test_tables_are_those_of_the_committed_results():

@@ -4,7 +4,7 @@ import pytest
 import torch
 from generator_cases import scored_queries
 
-from sparring.generators.student import StudentModel
+from sparring.generators.student import StudentModel, distillation_loss
 
 
 def test_a_fresh_student_is_nearly_uniform():
@@ -25,3 +25,13 @@ def test_a_student_multiplies_and_shifts_by_hand():
     torch.testing.assert_close(student.context(queries), torch.tensor([[5.0, 30.0]]))
     got = student(queries)(torch.tensor([[1]]))
     assert got.item() == pytest.approx(5 * 5 + 30 * 7 + 0.5)
+
+
+def test_the_loss_is_the_cross_entropy_of_corrected_logits():
+    graph, queries, _ = scored_queries(queries=2)
+    student = StudentModel(graph, dim=8, sparse=False)
+    ids, log_q = torch.tensor([[0, 1, 2], [2, 3, 4]]), torch.randn(2, 3)
+    target = torch.randn(2, 3).softmax(1)
+    loss = distillation_loss(student, queries, ids, log_q, target, 0.0)
+    log_p = (student(queries)(ids) - log_q).log_softmax(1)
+    torch.testing.assert_close(loss, -(target * log_p).sum(1).mean())

@@ -180,6 +180,24 @@ def test_draws_that_do_not_follow_their_density_are_noticed(broken):
         check_density(lambda graph: broken(graph, k=5))
 
 
+class OtherLogProb(Uniform):
+    """The draws come with their density, but `log_prob` prefers entity 0 to entity 1."""
+
+    def sample(self, queries, score, rng):
+        drawn = super().sample(queries, score, rng)
+        return replace(drawn, log_q=Uniform.log_prob(self, queries, drawn.ids))
+
+    def log_prob(self, queries, ids):
+        shift = torch.zeros(self.num_entities)
+        shift[:2] = torch.tensor([1.9, 0.1]).log()
+        return super().log_prob(queries, ids) + ungroup(shift[ids], len(queries))
+
+
+def test_draws_that_do_not_follow_log_prob_are_noticed():
+    with pytest.raises(AssertionError, match="draws do not follow log_prob: p = "):
+        check_density(lambda graph: OtherLogProb(graph, k=5))
+
+
 def test_a_density_that_is_not_stated_cannot_be_checked():
     with pytest.raises(AssertionError, match="there is no density to check"):
         check_density(lambda graph: Mute(graph, k=5))
