@@ -72,7 +72,7 @@ def the_rank_among_unknown_entities_stops_at_a_known_answer(original):
     )
 
 
-@mutant("sparring.kernels.ranking:count_greater", "tests/evaluation/test_ranks.py")
+@mutant("sparring.kernels.ranking:count_greater", "tests/evaluation/test_ranking.py")
 def ties_are_not_seen(original):
     def broken(scores, target):
         above, _ = original(scores, target)
@@ -132,7 +132,7 @@ def draws_come_from_the_global_random_state(original):
 
 @mutant(
     "sparring.samplers.frequency:Popularity.sample",
-    "tests/contracts/test_samplers.py -k popularity",
+    "tests/distributions/test_draws.py",
 )
 def popularity_has_another_power_than_given(original):
     def broken(self, *given):
@@ -196,7 +196,7 @@ def new_assignments_take_effect_one_by_one(original):
 
 @mutant(
     "sparring.generators.ns_generator:NSGenerator._distillation_loss",
-    "tests/generators/test_ns_generator.py",
+    "tests/generators/test_ns_generator.py -k known_answers",
 )
 def the_student_learns_to_draw_known_answers(original):
     def broken(self, feedback):
@@ -208,7 +208,7 @@ def the_student_learns_to_draw_known_answers(original):
 
 @mutant(
     "sparring.generators.false_negatives:FalseNegativePolicy.apply",
-    "tests/generators/test_false_negatives.py",
+    "tests/generators/test_false_negatives.py -k weigh",
 )
 def probable_false_negatives_count_like_others(original):
     def broken(self, drawn, p_false_negative):
@@ -298,7 +298,9 @@ def the_regularization_is_left_out(original):
     return broken
 
 
-@mutant("sparring.training.step:TrainingStep.forward", "tests/training")
+@mutant(
+    "sparring.training.step:TrainingStep.forward", "tests/training/test_checkpoint.py -k resumes"
+)
 def gradients_add_up_over_steps(original):
     def broken(self, triples, optimizer, rng):
         with patch.object(optimizer, "zero_grad"):
@@ -326,12 +328,12 @@ def a_loss_accepts_a_sampler_without_density(original):
     return lambda self, sampler, model=None: None
 
 
-@mutant("sparring.training.trainer:Trainer._epoch_order", "tests/training/test_trainer.py")
+@mutant("sparring.training.trainer:Trainer._epoch_order", "tests/training/test_trainer.py -k order")
 def every_epoch_has_the_same_order(original):
     return lambda self, epoch: original(self, 0)
 
 
-@mutant("sparring.training.trainer:Trainer.resume", "tests/training")
+@mutant("sparring.training.trainer:Trainer.resume", "tests/training/test_checkpoint.py -k resumes")
 def the_optimizer_starts_anew_after_a_restart(original):
     def broken(self):
         with patch.object(self.optimizer, "load_state_dict"):
@@ -340,7 +342,10 @@ def the_optimizer_starts_anew_after_a_restart(original):
     return broken
 
 
-@mutant("sparring.training.trainer:_set_global_random_state", "tests/training")
+@mutant(
+    "sparring.training.trainer:_set_global_random_state",
+    "tests/training/test_checkpoint.py -k resumes",
+)
 def dropout_starts_anew_after_a_restart(original):
     return lambda states, device: None
 
@@ -358,12 +363,12 @@ def a_checkpoint_is_written_in_place(original):
 # evaluation
 
 
-@mutant("sparring.evaluation.ranking:check_no_nan", "tests/evaluation/test_ranks.py")
+@mutant("sparring.evaluation.ranking:check_no_nan", "tests/evaluation/test_ranking.py")
 def nan_passes_as_a_rank(original):
     return lambda queries, scores: None
 
 
-@mutant("sparring.evaluation.ranking:eval_mode", "tests/evaluation/test_ranks.py")
+@mutant("sparring.evaluation.ranking:eval_mode", "tests/evaluation/test_ranking.py")
 def dropout_stays_on_during_evaluation(original):
     return lambda model: torch.no_grad()
 
@@ -422,6 +427,6 @@ def former_names_of_options_are_dropped(original):
     return broken
 
 
-@mutant("sparring.testing.samplers:chi_square", "tests/testing/test_samplers.py -k density")
+@mutant("sparring.testing.samplers:chi_square", "tests/testing/test_samplers.py -k follow")
 def wrong_densities_pass_the_kit(original):
     return lambda counts, expected: 1.0
