@@ -86,12 +86,12 @@ def the_probability_of_a_draw_leaves_out_uniform_draws(original):
     return lambda *given: original(*given[:-1], 0.0)
 
 
-@mutant("sparring.kernels.losses:hinge", "tests/losses/test_margin.py")
+@mutant("sparring.kernels.losses:hinge", "tests/contracts/test_losses.py -k margin")
 def a_margin_counts_masked_candidates(original):
     return lambda weight, mask, *given: original(weight, torch.ones_like(mask), *given)
 
 
-@mutant("sparring.kernels.optim:rowwise_adagrad_step", "tests/numerics/test_optimizers.py")
+@mutant("sparring.kernels.optim:rowwise_adagrad_step", "tests/test_optim.py")
 def adagrad_forgets_earlier_gradients(original):
     return lambda parameter, grad, total, *given: original(parameter, grad, total.zero_(), *given)
 
@@ -104,7 +104,7 @@ def the_student_is_not_corrected_for_the_density_of_candidates(original):
     return broken
 
 
-@mutant("sparring.embedding:GradientAccumulator.total", "tests/models/test_table.py")
+@mutant("sparring.embedding:GradientAccumulator.total", "tests/test_embedding.py")
 def only_the_last_use_of_a_table_has_a_gradient(original):
     def broken(self, *given):
         self.pending = self.pending[-1:]

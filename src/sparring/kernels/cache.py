@@ -24,9 +24,7 @@ class LoopCache(NullCache):
         try:
             return FunctionCache(self._loop)
         except RuntimeError:  # Numba has tried all places
-            warn(
-                f"Numba finds no folder for compiled loops and compiles them again; {REMEDY}"
-            )
+            warn(f"Numba finds no folder for compiled loops and compiles them again; {REMEDY}")
             return NullCache()
 
     @property
