@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Literal
 
 import polars as pl
 from jaxtyping import Float
@@ -18,16 +18,14 @@ from torch import Tensor, nn
 from sparring.data.frames import triple_ids, with_facts
 from sparring.data.graph import SPLITS, KnowledgeGraph
 from sparring.evaluation.audit import Audit
+from sparring.evaluation.ensemble import ProposalDistribution, as_proposal
 from sparring.evaluation.negatives import DrawnNegatives, draw_negatives
-from sparring.evaluation.predict import (
-    Prediction,
-    PredictionQuery,
-    ProposalDistribution,
-    as_proposal,
-    predict,
-    score_triples,
-)
+from sparring.evaluation.predict import predict
+from sparring.evaluation.prediction import Prediction
+from sparring.evaluation.probability import ProbabilityCalibration, fit_calibration
+from sparring.evaluation.queries import PredictionQuery
 from sparring.evaluation.ranking import evaluate
+from sparring.evaluation.triples import score_triples
 from sparring.experiments.audit_run import audit_sampler, step_device
 from sparring.experiments.fit import Plan, train_plan
 from sparring.experiments.run import Run, RunError, ensemble, metrics
@@ -112,32 +110,38 @@ class Predictor:
         relation: str | None = None,
         tail: str | None = None,
         *,
-        queries: Sequence[PredictionQuery | tuple[str | None, str, str | None]] | None = None,
+        queries: Sequence[PredictionQuery | tuple[str | None, str | None, str | None]]
+        | None = None,
         k: int = 10,
         remove: Sequence[str] = SPLITS,
+        exclude_anchor: bool = True,
+        types: Sequence[str] = (),
         guide: float = 0.0,
         retrieve: int = 0,
     ) -> Prediction:
-        """The most plausible entities that complete a triple, or several.
+        """The most plausible entities, or relations, that complete a triple, or several.
+
+        After `calibrate`, answers have probabilities.
 
         Args:
-            head, relation, tail: the query, by name or label; one of head and tail is left out.
-            queries: many queries instead; triples with None for the end to predict.
+            head, relation, tail: the query, by name or label, without the part to predict.
+            queries: many queries instead; triples with None for the part to predict.
             k: answers per query.
             remove: splits whose facts are left out of the answers; () to keep known facts.
+            exclude_anchor: whether to leave out the query's own entity, except for relations that
+                lead from some entity to itself in the training facts.
+            types: names of entity types; only entities of one of them are answers.
             guide: weight of the generator's log-probability that is added to the scores.
             retrieve: entities to score per query, those most probable to the generator; 0 for all.
 
         Raises:
             UnknownNameError: for an unknown name; suggests similar ones.
-            ValueError: if a query has not exactly one open end.
+            ValueError: if a query does not leave out exactly one part.
         """
         if queries is None:
-            if relation is None:
-                raise ValueError("give a relation and one of head and tail, or queries")
             queries = [(head, relation, tail)]
         elif (head, relation, tail) != (None, None, None):
-            raise ValueError("give either queries, or a relation and one of head and tail")
+            raise ValueError("give either queries, or two of head, relation and tail")
         asked = [
             query if isinstance(query, PredictionQuery) else PredictionQuery(*query)
             for query in queries
@@ -149,9 +153,37 @@ class Predictor:
             asked,
             k=k,
             remove=remove,
+            exclude_anchor=exclude_anchor,
+            types=types,
+            calibration=self.run.calibration(guide),
             proposal=proposal,
             retrieve=retrieve,
         )
+
+    def calibrate(
+        self,
+        *,
+        method: Literal["logistic", "isotonic"] = "logistic",
+        completeness: float = 0.9,
+        guide: float = 0.0,
+    ) -> ProbabilityCalibration:
+        """Fit probabilities on the validation triples, and keep them in the folder of the run.
+
+        Args:
+            method, completeness: see `fit_calibration`.
+            guide: weight of the generator's log-probability in the scores; the calibration is for
+                predictions with this weight.
+        """
+        found = fit_calibration(
+            ensemble(self.step, guide),
+            self.graph,
+            sampler=self.sampler,
+            method=method,
+            completeness=completeness,
+            guide=guide,
+        )
+        self.run.save_calibration(found)
+        return found
 
     def score(self, triples: Any) -> Float[Tensor, "T"]:
         """Scores of triples, in the units of the model; higher is more plausible.

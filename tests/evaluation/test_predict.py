@@ -1,9 +1,11 @@
 """Predicting by name, and with the help of a generator."""
 
 import csv
+import dataclasses
 import io
 import json
 import math
+import sys
 
 import pytest
 import torch
@@ -14,18 +16,14 @@ from rich.console import Console
 
 from sparring.corruption import tail_and_head_queries
 from sparring.data.vocabulary import UnknownNameError
-from sparring.evaluation.predict import (
-    Answer,
-    Ensemble,
-    Prediction,
-    PredictionQuery,
-    ProposalDistribution,
-    as_proposal,
-    predict,
-    read_queries,
-)
+from sparring.evaluation.ensemble import Ensemble, ProposalDistribution, as_proposal
+from sparring.evaluation.predict import predict
+from sparring.evaluation.prediction import Answer, Prediction
+from sparring.evaluation.queries import PredictionQuery
+from sparring.extras import MissingExtraError
 from sparring.generators import NSGenerator
 from sparring.models import DistMult
+from sparring.printing import CONTROL, printable
 from sparring.samplers import Uniform
 
 ENTITIES = ["fr", "paris", "lyon", "de", "berlin", "bonn"]
@@ -42,12 +40,12 @@ RISING = Table.of_entities(GRAPH, [0.0, 1.0, 2.0, 3.0, 4.0, 5.0])
 CAPITAL = PredictionQuery("fr", "capital", None)
 
 
-def answers(*queries, model=RISING, graph=GRAPH, **options):
-    return predict(model, graph, list(queries), **options).answers
+def answers(*queries, model=RISING, graph=GRAPH, exclude_anchor=False, **options):
+    return predict(model, graph, list(queries), exclude_anchor=exclude_anchor, **options).answers
 
 
 def names(*queries, **options):
-    return [answer.entity for answer in answers(*queries, **options)]
+    return [answer.name for answer in answers(*queries, **options)]
 
 
 def test_the_best_come_first():
@@ -63,7 +61,7 @@ def test_heads_are_asked_for_through_the_inverse_relation():
     scores = torch.zeros(6, 4, 6)
     scores[1, 2, 3] = 9.0  # (?, capital, paris) is relation 0 + R of paris
     (found,) = answers(PredictionQuery(None, "capital", "paris"), model=Table(scores), k=1)
-    assert (found.head, found.relation, found.tail, found.entity) == ("?", "capital", "paris", "de")
+    assert (found.head, found.relation, found.tail, found.name) == ("?", "capital", "paris", "de")
 
 
 def test_queries_of_both_sides_may_be_mixed():
@@ -97,7 +95,7 @@ def test_only_facts_of_the_chosen_splits_are_removed():
 
 def test_facts_that_stay_are_marked_as_known():
     found = answers(CAPITAL, k=6, remove=())
-    assert [one.entity for one in found if one.known] == ["paris"]
+    assert [one.name for one in found if one.known] == ["paris"]
 
 
 def test_ranks_skip_what_is_removed():
@@ -152,7 +150,7 @@ def test_answers_are_those_of_a_sorted_list(seed, k, max_scores, batch_size):
             if ((head, relation, entity) if by_tail else (entity, relation, tail)) not in facts
         ]
         wanted += [(place, f"e{entity}", -score) for score, entity in sorted(left)[:k]]
-    assert [(one.query, one.entity, one.score) for one in found] == wanted
+    assert [(one.query, one.name, one.score) for one in found] == wanted
 
 
 FLOATS = st.floats(width=32, allow_nan=False)
@@ -165,7 +163,7 @@ def test_any_scores_are_put_in_order_and_given_back(scores):
         PredictionQuery("bonn", "has", None), model=Table.of_entities(GRAPH, scores), k=6
     )
     order = sorted(range(6), key=lambda entity: (-scores[entity], entity))
-    assert [one.entity for one in found] == [ENTITIES[entity] for entity in order]
+    assert [one.name for one in found] == [ENTITIES[entity] for entity in order]
     assert [one.score for one in found] == [scores[entity] for entity in order]
 
 
@@ -236,65 +234,10 @@ def test_the_bounds_are_checked():
         answers(CAPITAL, batch_size=0)
 
 
-def test_a_query_for_both_ends_is_none():
-    with pytest.raises(ValueError, match="query asks for both ends of its triple"):
-        PredictionQuery(None, "capital", None)
-
-
-def test_a_query_for_neither_end_is_none():
-    with pytest.raises(ValueError, match="query asks for neither end of its triple"):
-        PredictionQuery("fr", "capital", "paris")
-
-
 def test_the_mode_of_the_model_is_restored():
     model = Table.random(GRAPH).train()
     answers(CAPITAL, model=model)
     assert model.training
-
-
-def file_of(tmp_path, content):
-    path = tmp_path / "asked.tsv"
-    path.write_bytes(content)
-    return path
-
-
-def test_a_file_holds_one_query_per_line(tmp_path):
-    path = file_of(tmp_path, b"fr\tcapital\t?\n\n?\thas\tlyon")
-    first, second = read_queries(path)
-    assert (first.head, first.relation, first.tail) == ("fr", "capital", None)
-    assert (second.head, second.relation, second.tail) == (None, "has", "lyon")
-    assert second.source == f"{path}, line 3"
-
-
-def test_windows_line_ends_and_byte_order_marks_are_no_part_of_names(tmp_path):
-    (found,) = read_queries(file_of(tmp_path, b"\xef\xbb\xbffr\tcapital\t?\r\n"))
-    assert (found.head, found.tail) == ("fr", None)
-
-
-def test_names_of_a_file_are_kept_as_they_are(tmp_path):
-    odd = ' a "b" \u2028 c\u0085'
-    (found,) = read_queries(file_of(tmp_path, f"{odd}\tnull\t?\n".encode()))
-    assert (found.head, found.relation) == (odd, "null")
-
-
-@pytest.mark.parametrize(
-    "line, message",
-    [
-        (b"fr\tcapital", r"line 2 has 2 fields: \['fr', 'capital'\]; give head, relation and tail"),
-        (b"a\tb\tc\td", "line 2 has 4 fields"),
-        (b"?\tcapital\t?", "line 2 asks for both ends"),
-        (b"fr\tcapital\tparis", "line 2 asks for neither end"),
-        (b"\xff\tcapital\t?", "line 2 is not UTF-8: invalid start byte; save the file as UTF-8"),
-    ],
-)
-def test_a_broken_line_is_named(tmp_path, line, message):
-    with pytest.raises(ValueError, match=message):
-        read_queries(file_of(tmp_path, b"fr\tcapital\t?\n" + line))
-
-
-def test_a_file_without_queries_is_an_error(tmp_path):
-    with pytest.raises(ValueError, match=r"asked\.tsv holds no queries; give lines such as"):
-        read_queries(file_of(tmp_path, b"\n\n"))
 
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
@@ -310,21 +253,24 @@ def prediction_of(*texts, score=1.5):
 @given(st.lists(TEXTS, min_size=1, max_size=3))
 def test_names_survive_csv(texts):
     rows = list(csv.DictReader(io.StringIO(prediction_of(*texts).csv(), newline="")))
-    assert [row["entity"] for row in rows] == texts
-    assert [row["label"] for row in rows] == texts
+    assert [row["name"] for row in rows] == [printable(text) for text in texts]
+    assert [row["label"] for row in rows] == [printable(text) for text in texts]
 
 
 @FEW
 @given(st.lists(TEXTS, min_size=1, max_size=3))
 def test_names_survive_json(texts):
     rows = json.loads(prediction_of(*texts).json())
-    assert [row["entity"] for row in rows] == texts
+    assert [row["name"] for row in rows] == texts
 
 
 def test_csv_has_one_column_per_field():
     header, row = prediction_of("a").csv().splitlines()
-    assert header == '"query","head","relation","tail","rank","entity","label","score","known"'
-    assert row == '0,"a","a","?",1,"a","a",1.5,True'
+    assert (
+        header
+        == '"query","head","relation","tail","rank","name","label","score","known","probability"'
+    )
+    assert row == '0,"a","a","?",1,"a","a",1.5,True,""'
 
 
 def test_json_has_one_object_per_answer():
@@ -335,10 +281,11 @@ def test_json_has_one_object_per_answer():
         "relation": "a",
         "tail": "?",
         "rank": 1,
-        "entity": "a",
+        "name": "a",
         "label": "a",
         "score": 1.5,
         "known": True,
+        "probability": None,
     }
 
 
@@ -349,7 +296,7 @@ def test_an_infinite_score_is_null_in_json():
 
 def test_the_table_has_one_column_per_field():
     table = prediction_of("null", "7").to_polars()
-    assert table["entity"].to_list() == ["null", "7"]
+    assert table["name"].to_list() == ["null", "7"]
     assert table["score"].to_list() == [1.5, 1.5]
     assert table.columns == list(vars(prediction_of("a").answers[0]))
 
@@ -425,7 +372,7 @@ def test_retrieving_everyone_changes_no_answer():
     found = predict(
         model, GUIDED, named_queries(), k=7, proposal=generator, retrieve=NUM_ENTITIES
     ).answers
-    assert [one.entity for one in found] == [one.entity for one in whole]
+    assert [one.name for one in found] == [one.name for one in whole]
     assert [one.score for one in found] == pytest.approx([one.score for one in whole], abs=1e-5)
 
 
@@ -439,10 +386,11 @@ def test_few_candidates_are_those_of_the_proposal():
         proposal=generator,
         retrieve=6,
         remove=(),
+        exclude_anchor=False,
     )
     asked = tail_and_head_queries(GUIDED.test[:1], len(GUIDED.relations))[:1]
     allowed = [list(GUIDED.entities)[one] for one in generator.topk(asked, 6)[0].tolist()]
-    assert sorted(one.entity for one in found.answers) == sorted(allowed)
+    assert sorted(one.name for one in found.answers) == sorted(allowed)
     scores = [one.score for one in found.answers]
     assert scores == sorted(scores, reverse=True)
 
@@ -464,3 +412,105 @@ def test_not_every_sampler_is_a_proposal():
     assert isinstance(as_proposal(model_and_generator()[1]), ProposalDistribution)
     with pytest.raises(ValueError, match="Uniform knows no probabilities of entities"):
         as_proposal(Uniform(GUIDED.training, k=3))
+
+
+def test_a_query_leaves_out_its_own_entity():
+    assert "fr" not in names(CAPITAL, exclude_anchor=True, k=6)
+    assert "fr" in names(CAPITAL, exclude_anchor=False, k=6)
+
+
+def test_a_relation_with_a_loop_keeps_the_query_s_own_entity():
+    graph = graph_of([(0, 0, 0), (1, 1, 2)])
+    model = Table.random(graph)
+    kept = lambda *triple: names(
+        PredictionQuery(*triple), model=model, graph=graph, exclude_anchor=True, k=6
+    )
+    assert "e3" in kept("e3", "r0", None) and "e3" in kept(None, "r0", "e3")
+    assert "e3" not in kept("e3", "r1", None) and "e3" not in kept(None, "r1", "e3")
+
+
+def test_a_loop_of_the_test_split_changes_nothing():
+    graph = graph_of([(0, 0, 1)], test=[(2, 0, 2)])
+    query = PredictionQuery("e3", "r0", None)
+    assert "e3" not in names(
+        query, model=Table.random(graph), graph=graph, exclude_anchor=True, k=6
+    )
+
+
+def test_what_is_left_out_is_said():
+    assert predict(RISING, GRAPH, [CAPITAL]).caption() == (
+        "Left out: known facts, the query's own entity."
+    )
+    shown = predict(RISING, GRAPH, [CAPITAL], remove=(), exclude_anchor=False)
+    assert shown.caption() == ""
+
+
+TYPED = dataclasses.replace(
+    GRAPH,
+    types=("city", "country"),
+    entity_type=torch.tensor([[0, 1], [1, 0], [2, 0], [3, 1], [4, 0], [5, 0], [3, 0]]),
+)
+
+
+def test_answers_can_be_of_some_types_only():
+    assert names(CAPITAL, graph=TYPED, types=["country"], k=6) == ["de", "fr"]
+    assert names(CAPITAL, graph=TYPED, types=["country", "city"], k=6) == names(CAPITAL, k=6)
+
+
+def test_an_unknown_type_is_named_with_its_neighbours():
+    with pytest.raises(UnknownNameError, match="unknown type 'citi'; did you mean 'city'"):
+        answers(CAPITAL, graph=TYPED, types=["citi"])
+
+
+def test_a_graph_without_types_has_none_to_choose():
+    with pytest.raises(ValueError, match="world has no entity types"):
+        answers(CAPITAL, types=["city"])
+
+
+def test_relations_between_two_entities_are_ranked_by_the_mean_of_both_ends():
+    scores = torch.zeros(6, 4, 6)
+    scores[0, 1, 4], scores[4, 3, 0] = 1.0, 4.0  # (fr, has, berlin) from either end
+    scores[0, 0, 4], scores[4, 2, 0] = 3.0, 1.0  # (fr, capital, berlin)
+    first, second = answers(PredictionQuery("fr", None, "berlin"), model=Table(scores))
+    assert first == Answer(0, "fr", "?", "berlin", 1, "has", "has", 2.5, False)
+    assert second == Answer(0, "fr", "?", "berlin", 2, "capital", "capital", 2.0, False)
+
+
+def test_known_relations_are_left_out():
+    query = PredictionQuery("fr", None, "paris")
+    model = Table.random(GRAPH)
+    assert names(query, model=model) == ["has"]
+    kept = answers(query, model=model, remove=())
+    assert {one.name: one.known for one in kept} == {"has": False, "capital": True}
+
+
+def test_queries_for_relations_and_entities_may_be_mixed():
+    found = answers(CAPITAL, PredictionQuery("fr", None, "berlin"), CAPITAL, k=1)
+    assert [(one.query, one.tail) for one in found] == [(0, "?"), (1, "berlin"), (2, "?")]
+
+
+def test_a_notebook_shows_names_and_no_markup():
+    page = prediction_of("<b>x</b>\x1b")._repr_html_()
+    assert "<b>" not in page and "&lt;b&gt;x&lt;/b&gt;\\x1b" in page
+
+
+@FEW
+@given(TEXTS)
+def test_no_control_character_reaches_terminals_and_files(text):
+    found = prediction_of(text + "\x1b[2J\u202e\x9b")
+    console = Console(width=200, file=io.StringIO())
+    console.print(found.rich())
+    for shown in (console.file.getvalue(), found.csv(), found.json()):
+        assert not CONTROL.search(shown.replace("\n", "").replace("\r", ""))
+
+
+def test_pandas_gets_the_same_table():
+    pytest.importorskip("pandas")
+    found = prediction_of("a", "b")
+    assert found.to_pandas().to_dict("list") == found.to_polars().to_dict(as_series=False)
+
+
+def test_without_pandas_the_extra_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    with pytest.raises(MissingExtraError, match="needs the package pandas"):
+        prediction_of("a").to_pandas()

@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from sparring.extras import optional
+from sparring.printing import printable
 
 SHOWN = 50  # rows that are printed, at most
 
@@ -33,11 +34,23 @@ class Result(ABC):
         pandas = optional("pandas", extra="pandas", purpose="a pandas data frame")
         return pandas.DataFrame(self.to_polars().to_dict(as_series=False))
 
-    def rich(self) -> Table:
-        """The rows as a table for a terminal."""
-        frame = self.to_polars()
-        table = Table(*frame.columns)
-        for row in frame.head(SHOWN).iter_rows():
+    def shown(self) -> pl.DataFrame:
+        """The rows as tables show them; those of `to_polars` by default."""
+        return self.to_polars()
+
+    def caption(self) -> str:
+        """What a reader of the table should know; nothing by default."""
+        return ""
+
+    def rich(self, rows: int | None = SHOWN) -> Table:
+        """The rows as a table for a terminal.
+
+        Args:
+            rows: how many, at most; all for None.
+        """
+        frame = self.shown()
+        table = Table(*frame.columns, caption=self.caption() or None, caption_justify="left")
+        for row in frame.head(len(frame) if rows is None else rows).iter_rows():
             table.add_row(*(Text(in_cell(value)) for value in row))
         return table
 
@@ -45,10 +58,10 @@ class Result(ABC):
         file = io.StringIO()
         width = shutil.get_terminal_size((100, 24)).columns
         Console(file=file, width=width).print(self.rich())
-        return file.getvalue() + self._left_out()
+        return file.getvalue() + self._not_shown()
 
     def _repr_html_(self) -> str:
-        frame = self.to_polars()
+        frame = self.shown()
         head = "".join(f"<th>{html.escape(name)}</th>" for name in frame.columns)
         rows = (
             "".join(f"<td>{html.escape(in_cell(value))}</td>" for value in row)
@@ -56,10 +69,10 @@ class Result(ABC):
         )
         body = "".join(f"<tr>{row}</tr>" for row in rows)
         table = f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
-        return table + html.escape(self._left_out())
+        return table + html.escape(" ".join(filter(None, (self._not_shown(), self.caption()))))
 
-    def _left_out(self) -> str:
-        more = len(self.to_polars()) - SHOWN
+    def _not_shown(self) -> str:
+        more = len(self.shown()) - SHOWN
         return f"and {more:,} more rows; see to_polars()" if more > 0 else ""
 
 
@@ -74,9 +87,12 @@ class FrameResult(Result):
 
 
 def in_cell(value: Any) -> str:
-    """A value as a table shows it: four digits of a number, "yes" or nothing for a truth value."""
+    """A value as a table shows it: four digits of a number, "yes" or nothing for a truth value.
+
+    Control characters are written out.
+    """
     if value is None:
         return ""
     if isinstance(value, bool):
         return "yes" if value else ""
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    return f"{value:.4g}" if isinstance(value, float) else printable(str(value))

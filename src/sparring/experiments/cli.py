@@ -16,6 +16,7 @@ from rich.text import Text
 
 from sparring.experiments.commands import (
     audit,
+    calibrate,
     check,
     compare,
     data,
@@ -29,6 +30,7 @@ from sparring.experiments.commands import (
 )
 from sparring.experiments.commands import run as evaluate
 from sparring.experiments.console import Commands, err, line
+from sparring.printing import printable
 
 app = typer.Typer(
     cls=Commands,
@@ -50,7 +52,7 @@ def show_version(requested: bool) -> bool:
 def show_warning(message: Warning | str, category: type[Warning], *place: object) -> None:
     """Print a warning that a user can act on as one line; the others are for developers."""
     if issubclass(category, FutureWarning | UserWarning):
-        err.print(Text(f"warning: {message}", style="yellow"), soft_wrap=True)
+        err.print(Text(printable(f"warning: {message}"), style="yellow"), soft_wrap=True)
 
 
 @app.callback(epilog="Exit codes: 0 done, 1 failed, 2 misused, 130 stopped by Ctrl-C.")
@@ -81,6 +83,7 @@ app.command("audit")(audit.audit)
 app.command("export")(export.export)
 app.command("predict")(predict.predict)
 app.command("score")(score.score)
+app.command("calibrate")(calibrate.calibrate)
 app.command("check")(check.check)
 app.add_typer(data.data, name="data")
 app.command("list")(listing.list_parts)

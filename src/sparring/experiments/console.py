@@ -4,7 +4,6 @@ Results go to standard output, progress and errors to standard error. A user's e
 an exit code; `--debug` shows the traceback.
 """
 
-import json
 import os
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
@@ -19,6 +18,7 @@ from rich.text import Text
 from typer.core import TyperGroup
 
 from sparring.extras import MissingExtraError
+from sparring.printing import printable, to_json
 
 out = Console()
 err = Console(stderr=True)
@@ -36,7 +36,7 @@ def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]], lef
     for place, column in enumerate(columns):
         printed.add_column(column, justify="left" if place < left else "right", overflow="fold")
     for row in rows:
-        printed.add_row(*(Text(cell) for cell in row))
+        printed.add_row(*(Text(printable(cell)) for cell in row))
     out.print(printed)
 
 
@@ -47,7 +47,7 @@ def line(text: str, to: Console = out, end: str = "\n") -> None:
 
 def as_json(content: Any) -> None:
     """Print JSON, for other programs."""
-    line(json.dumps(content, indent=2, ensure_ascii=False))
+    line(to_json(content))
 
 
 MISUSED, FAILED, STOPPED = 2, 1, 130
@@ -73,7 +73,8 @@ class Commands(TyperGroup):
             code = exit_code(error)
             if code is None or ctx.meta["debug"]:
                 raise
-            err.print(Text(f"error: {sentence(error)}", style="red"), soft_wrap=True)
+            message = printable(f"error: {sentence(error)}")
+            err.print(Text(message, style="red"), soft_wrap=True)
             raise typer.Exit(code) from None
 
 

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from sparring.data import store
 from sparring.data.graph import SPLITS, KnowledgeGraph, TrainGraph
 from sparring.evaluation.breakdown import Breakdown, Row, breakdown
-from sparring.evaluation.predict import Ensemble, as_proposal
+from sparring.evaluation.ensemble import Ensemble, as_proposal
+from sparring.evaluation.probability import ProbabilityCalibration
 from sparring.evaluation.ranking import RankingResult, evaluate
 from sparring.experiments.callbacks import Callback, JsonLines
 from sparring.experiments.config import OBJECT, PARTS, Config, check_config, override_value
@@ -26,6 +27,7 @@ from sparring.registry import ConfigError, build
 from sparring.seeds import Seeds
 from sparring.training import Trainer, TrainingStep, checkpoint
 
+CALIBRATION = "calibration.json"
 GRAPH = "graph"  # the folder in that of a run where its graph is stored
 
 
@@ -66,6 +68,16 @@ class Run:
         """The result by side, cardinality, degree and relation."""
         found = self._json("breakdown.json")
         return Breakdown(**{**found, "rows": tuple(Row(**row) for row in found["rows"])})
+
+    def calibration(self, guide: float = 0.0) -> ProbabilityCalibration | None:
+        """What `sparring calibrate` has written, if it was for scores with this guide weight."""
+        path = self.folder / CALIBRATION
+        found = ProbabilityCalibration.load(path) if path.exists() else None
+        return found if found and found.guide == guide else None
+
+    def save_calibration(self, calibration: ProbabilityCalibration) -> None:
+        """Keep a calibration, in place of an earlier one."""
+        calibration.save(self.folder / CALIBRATION)
 
     def graph(self, config: Config | None = None) -> KnowledgeGraph:
         """The graph of the run: the copy in its folder.

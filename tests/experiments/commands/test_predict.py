@@ -16,19 +16,19 @@ def test_a_question_is_answered_by_label(answer, finished):
     words = ["--relation", "next", "--format", "json"]
     by_name = answer("predict", finished.folder, "--tail", "e3", *words)
     by_label = answer("predict", finished.folder, "--tail", "Entity number 3", *words)
-    assert [a["entity"] for a in by_name] == [a["entity"] for a in by_label]
+    assert [a["name"] for a in by_name] == [a["name"] for a in by_label]
 
 
 def test_known_facts_are_left_out(answer, finished):
     words = ["predict", finished.folder, "--head", "e3", "--relation", "next", "-k", 30]
     result = answer(*words, "--format", "json")
-    assert "e4" not in {answer["entity"] for answer in result}
+    assert "e4" not in {answer["name"] for answer in result}
 
 
 def test_known_facts_can_be_kept(answer, finished):
     words = ["predict", finished.folder, "--head", "e3", "--relation", "next", "-k", 30]
     result = answer(*words, "--format", "json", "--keep-known")
-    assert {answer["entity"] for answer in result if answer["known"]} == {"e4"}
+    assert {answer["name"] for answer in result if answer["known"]} == {"e4"}
 
 
 def test_many_questions_are_answered_from_a_file(command, finished, tmp_path):
@@ -55,12 +55,12 @@ def test_answers_are_shown_as_a_table(command, finished):
 )
 def test_half_a_question_is_misuse(command, finished, words):
     result = command("predict", finished.folder, *words)
-    assert result.exit_code == 2 and "give --relation and one of --head" in result.stderr
+    assert result.exit_code == 2 and "give two of --head, --relation" in result.stderr
 
 
 def test_a_file_and_a_question_are_misuse(command, finished, tmp_path):
     result = command("predict", finished.folder, "--head", "e3", "--queries", tmp_path / "file")
-    assert result.exit_code == 2 and "give --queries, or --relation" in result.stderr
+    assert result.exit_code == 2 and "give --queries, or two of" in result.stderr
 
 
 def test_a_generator_retrieves_the_candidates(answer, guided):
@@ -73,3 +73,22 @@ def test_a_sampler_without_probabilities_cannot_retrieve(command, finished):
     words = ("--head", "e3", "--relation", "next", "--retrieve", 3)
     result = command("predict", finished.folder, *words)
     assert result.exit_code != 0 and "knows no probabilities of entities" in result.stderr
+
+
+def test_relations_are_predicted(answer, finished):
+    found = answer("predict", finished.folder, "--head", "e3", "--tail", "e4", "--format", "json")
+    assert {one["name"] for one in found} == {"fifth", "seventh"}  # "next" is known
+
+
+def test_the_query_s_own_entity_is_left_out(command, answer, finished):
+    words = ["predict", finished.folder, "--head", "e3", "--relation", "next", "-k", 30]
+    words += ["--format", "json"]
+    assert "e3" not in {one["name"] for one in answer(*words)}
+    assert "e3" in {one["name"] for one in answer(*words, "--keep-known")}
+    assert "--keep-known shows them" in command(*words).stderr
+
+
+def test_a_graph_without_types_cannot_restrict_answers(command, finished):
+    words = ("--head", "e3", "--relation", "next", "--type", "city")
+    result = command("predict", finished.folder, *words)
+    assert result.exit_code == 1 and "has no entity types" in result.stderr

@@ -5,33 +5,44 @@ from typing import Annotated, Literal
 
 import typer
 
-from sparring.experiments.console import GuideWeight, Overrides, RunFolder, line, out
+from sparring.experiments.console import GuideWeight, Overrides, RunFolder, err, line, out
 
 
 def predict(
     run: RunFolder,
     head: Annotated[
-        str | None, typer.Option(help="Predict tails for this head.", show_default=False)
+        str | None, typer.Option(help="The head of the triple.", show_default=False)
     ] = None,
     relation: Annotated[
         str | None, typer.Option(help="The relation of the triple.", show_default=False)
     ] = None,
     tail: Annotated[
-        str | None, typer.Option(help="Predict heads for this tail.", show_default=False)
+        str | None, typer.Option(help="The tail of the triple.", show_default=False)
     ] = None,
     queries: Annotated[
         Path | None,
         typer.Option(
             metavar="FILE",
             help="Answer many queries: lines of head, relation and tail, separated by tabs, with "
-            "`?` for the missing entity.",
+            "`?` for what to predict; or a `.csv` or `.jsonl` file; `-` for standard input.",
             show_default=False,
         ),
     ] = None,
     k: Annotated[int, typer.Option("-k", min=1, help="Answers per query.")] = 10,
     keep_known: Annotated[
-        bool, typer.Option("--keep-known", help="Also give answers that are known facts.")
+        bool,
+        typer.Option(
+            "--keep-known", help="Also give known facts, and the query's own entity, as answers."
+        ),
     ] = False,
+    types: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--type",
+            help="Give entities of this type only; repeatable, for any of several types.",
+            show_default=False,
+        ),
+    ] = None,
     guide: GuideWeight = 0.0,
     retrieve: Annotated[
         int,
@@ -46,33 +57,38 @@ def predict(
     ] = "table",
     overrides: Overrides = None,
 ) -> None:
-    """Predict the entities that complete a triple, best first.
+    """Predict what completes a triple, best first: its tail, its head, or its relation.
 
     Entities and relations are given by name, or by a label that is unique. Known facts of all
-    splits are left out.
+    splits and the query's own entity are left out. Probabilities are shown after
+    `sparring calibrate RUN`.
 
     Example: `sparring predict runs/atlas/uniform/seed-0 --head Iceland --relation currency`
     """
     from sparring.data.graph import SPLITS
-    from sparring.evaluation.predict import PredictionQuery, as_proposal, read_queries
+    from sparring.evaluation.ensemble import as_proposal
     from sparring.evaluation.predict import predict as answer
+    from sparring.evaluation.queries import PredictionQuery, read_queries
     from sparring.experiments.run import Run, ensemble
 
     given = [word for word in (head, relation, tail) if word is not None]
     if queries and given:
-        raise typer.BadParameter("give --queries, or --relation with --head or --tail")
-    if not queries and (relation is None or len(given) != 2):
-        raise typer.BadParameter("give --relation and one of --head and --tail, or --queries")
-    asked = read_queries(queries) if queries else [PredictionQuery(head, relation or "", tail)]
+        raise typer.BadParameter("give --queries, or two of --head, --relation and --tail")
+    if not queries and len(given) != 2:
+        raise typer.BadParameter("give two of --head, --relation and --tail, or --queries")
+    asked = read_queries(queries) if queries else [PredictionQuery(head, relation, tail)]
     place = Run(run)
     config = place.config(overrides or [])
     graph = place.graph(config)
     step = place.load_step(config, graph)
     found = answer(
         ensemble(step, guide), graph, asked, k=k, remove=() if keep_known else SPLITS,
+        exclude_anchor=not keep_known, types=types or (), calibration=place.calibration(guide),
         proposal=as_proposal(step.sampler) if retrieve else None, retrieve=retrieve,
     )  # fmt: skip
+    if not keep_known:
+        line("known facts and the query's own entity are left out; --keep-known shows them", to=err)
     if form == "table":
-        out.print(found.rich())
+        out.print(found.rich(rows=None))
     else:
         line((found.csv() if form == "csv" else found.json()).rstrip("\n"))

@@ -32,7 +32,7 @@ def score(
     from sparring.data.diagnostics import RaiseOnError
     from sparring.data.frames import triple_frame, triple_ids
     from sparring.data.tables import read_triple_frames
-    from sparring.evaluation.predict import score_triples
+    from sparring.evaluation.triples import score_triples
     from sparring.experiments.run import Run
 
     if triples == Path("-"):

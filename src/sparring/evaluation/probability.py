@@ -1,0 +1,407 @@
+"""Probabilities from scores: a logistic or isotonic calibration, fitted on validation facts.
+
+Scores have no unit. A calibration maps the score of a candidate, and the scores of the other
+entities for the same query, to the probability that the candidate makes a true triple.
+"""
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from sparring.batch import Queries, Scorer, ungroup
+from sparring.corruption import tail_and_head_queries
+from sparring.data.graph import KnowledgeGraph
+from sparring.evaluation.calibration import BIN_EDGES
+from sparring.evaluation.candidates import Exclusion
+from sparring.evaluation.ranking import check_no_nan, eval_mode
+from sparring.extras import optional
+from sparring.files import write_atomically
+from sparring.models.base import KGEModel
+from sparring.printing import to_json
+from sparring.samplers.base import NegativeSampler
+
+HUGE = 1e30  # stands for infinite scores
+
+
+@dataclass(frozen=True)
+class ReliabilityBin:
+    """Candidates with similar probabilities.
+
+    Attributes:
+        low, high: bounds of the probability; `low` belongs to the bin.
+        candidates: how many per query, on average.
+        probability: their mean probability.
+        true: fraction of them that are facts.
+    """
+
+    low: float
+    high: float
+    candidates: float
+    probability: float
+    true: float
+
+
+@dataclass(frozen=True)
+class ProbabilityCalibration:
+    """Turns scores into the probability that a candidate makes a true triple.
+
+    The candidates are all entities that are neither known facts nor the query's own entity. The
+    log-odds are linear in the score and in the log-sum-exp of the query's scores over a fixed
+    sample of the entities, so that for each query they grow with the score.
+
+    Attributes:
+        score_weight: of the score; at least 0.
+        norm_weight: of the log-sum-exp.
+        intercept: of the log-odds.
+        knots: (log-odds, probability) pairs to interpolate between; empty for logistic
+            calibration, which needs none.
+        num_entities: N.
+        num_reference: entities of the log-sum-exp.
+        completeness: assumed fraction of the true answers that are known.
+        prior: fraction of the candidates that are true, which follows from it.
+        guide: weight of the generator's log-probabilities in the scores; see `Ensemble`.
+        positives, negatives: how many facts and corruptions it was fitted on.
+        expected_calibration_error: mean over candidates of held-out queries of how far the mean
+            probability of their bin is from its fraction of facts (Naeini et al., 2015).
+        balanced_calibration_error: the same with as many facts as corruptions, and the prior 1/2.
+        bins: those with candidates. They are finer near 0, where nearly all candidates are.
+    """
+
+    score_weight: float
+    norm_weight: float
+    intercept: float
+    knots: tuple[tuple[float, float], ...]
+    num_entities: int
+    num_reference: int
+    completeness: float
+    prior: float
+    guide: float = 0.0
+    positives: int = 0
+    negatives: int = 0
+    expected_calibration_error: float = math.nan
+    balanced_calibration_error: float = math.nan
+    bins: tuple[ReliabilityBin, ...] = ()
+
+    def __call__(
+        self, score: Float[Tensor, "B K"], log_norm: Float[Tensor, "B"]
+    ) -> Float[Tensor, "B K"]:
+        """Probabilities of candidates, in double precision.
+
+        Args:
+            score: of candidates of each query.
+            log_norm: of each query; see `log_norm`.
+        """
+        log_odds = self.log_odds(score, log_norm)
+        if not self.knots:
+            return log_odds.sigmoid()
+        x, y = zip(*self.knots)
+        return torch.from_numpy(np.interp(log_odds.cpu().numpy(), x, y)).to(score.device)
+
+    def log_odds(
+        self, score: Float[Tensor, "B K"], log_norm: Float[Tensor, "B"]
+    ) -> Float[Tensor, "B K"]:
+        """Log-odds of the logistic curve."""
+        norm = self.norm_weight * log_norm.double().unsqueeze(1)
+        return self.score_weight * score.double().clamp(-HUGE, HUGE) + norm + self.intercept
+
+    def log_norm(self, score: Scorer, device: torch.device) -> Float[Tensor, "B"]:
+        """Log-sum-exp of the scores of each query, over the reference entities."""
+        return _log_norm(score, self.num_entities, self.num_reference, device)
+
+    def save(self, path: Path) -> None:
+        """Write plain numbers as JSON."""
+        write_atomically(path, (to_json(asdict(self)) + "\n").encode())
+
+    @classmethod
+    def load(cls, path: Path) -> "ProbabilityCalibration":
+        """Read what `save` wrote; needs no scikit-learn."""
+        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        found["knots"] = tuple((x, y) for x, y in found["knots"])
+        found["bins"] = tuple(ReliabilityBin(**each) for each in found["bins"])
+        return cls(**found)
+
+
+def fit_calibration(
+    model: KGEModel,
+    graph: KnowledgeGraph,
+    *,
+    sampler: NegativeSampler | None = None,
+    method: Literal["logistic", "isotonic"] = "logistic",
+    completeness: float = 0.9,
+    num_negatives: int = 128,
+    num_reference: int = 1024,
+    max_triples: int = 10_000,
+    batch_size: int = 128,
+    guide: float = 0.0,
+    seed: int = 0,
+) -> ProbabilityCalibration:
+    """Fit a calibration on one half of the validation triples, and measure it on the other half.
+
+    Facts are the validation triples, in both directions. Corruptions are uniform entities and,
+    where its density is known, draws of the run's sampler; known facts of the training and
+    validation splits are none. Each corruption is weighted by the inverse of its density (balance
+    heuristic: Veach & Guibas, 1995), so that together they stand for all candidates, whatever the
+    sampler: it adds hard ones, which uniform draws rarely find. The test split is never read.
+
+    The prior is the fraction of candidates that are true. If the known answers are the fraction
+    `completeness` of all, a query has (1 / completeness - 1) times as many unknown answers as known
+    ones, on average; each validation triple stands for these. All other candidates count as false,
+    so missing facts among them make the probabilities cautious.
+
+    Args:
+        model: a trained model; it is left in the mode it was in.
+        graph: the graph it was trained on.
+        sampler: the sampler it was trained with; uniform corruptions only, without one.
+        method: "logistic" (Platt, 1999) has three parameters, and suits few validation triples;
+            "isotonic" (Zadrozny & Elkan, 2002) then replaces the logistic curve by any rising one.
+        completeness: assumed fraction of the true answers that are known; above 0 and below 1.
+        num_negatives: uniform corruptions per query, and about as many of the sampler.
+        num_reference: entities whose scores standardize those of a query; all, where N is smaller.
+        max_triples: validation triples to use, at random.
+        batch_size: queries encoded together.
+        guide: weight of the generator in the scores of `model`; kept, not used.
+        seed: of the halves and the corruptions.
+
+    Raises:
+        MissingExtraError: without scikit-learn (`pip install "sparring[calibration]"`).
+        ValueError: for an unknown method, a number out of range, or fewer than 4 validation
+            triples.
+        FloatingPointError: if a score is NaN.
+    """
+    if method not in ("logistic", "isotonic"):
+        raise ValueError(f"method is one of logistic, isotonic; got {method!r}")
+    if not 0 < completeness < 1:
+        raise ValueError(f"completeness is above 0 and below 1; got {completeness}")
+    if min(num_negatives, num_reference, batch_size) < 1:
+        raise ValueError(
+            "num_negatives, num_reference and batch_size must be at least 1; got "
+            f"num_negatives={num_negatives}, num_reference={num_reference}, batch_size={batch_size}"
+        )
+    _sklearn("linear_model")  # complains at once where it is missing
+    device = next((parameter.device for parameter in model.parameters()), graph.train.device)
+    rng = torch.Generator(device).manual_seed(seed)
+    triples = _unseen_valid(graph).to(device)
+    triples = triples[torch.randperm(len(triples), generator=rng, device=device)[:max_triples]]
+    if len(triples) < 4:
+        raise ValueError(
+            f"{graph.name} has {len(triples)} validation triples that training has not seen; a "
+            "calibration needs at least 4"
+        )
+    excluded = Exclusion.of(graph, ("train", "valid"), device=device)
+    num_entities, known = len(graph.entities), excluded.facts
+    missing = known.num_facts / known.num_queries * (1 / completeness - 1)
+    num_reference = min(num_reference, num_entities)
+
+    def sample_of(facts: Int[Tensor, "T 3"]) -> Sample:
+        parts = []
+        queries = tail_and_head_queries(facts, len(graph.relations))
+        for start in range(0, len(queries), batch_size):
+            batch = queries[start : start + batch_size]
+            score = model(batch)
+            ids, weight = _corruptions(batch, score, excluded, sampler, num_negatives, rng)
+            log_norm = _log_norm(score, num_entities, num_reference, device)
+            parts.append(_scored(batch, score, ids, weight, log_norm, missing))
+        return Sample(*(torch.cat(column) for column in zip(*parts)), queries=len(queries))
+
+    with eval_mode(model), eval_mode(nn.Module() if sampler is None else sampler):
+        fitting, held_out = (sample_of(part) for part in triples.tensor_split(2))
+    score_weight, norm_weight, intercept = _fit_logistic(fitting)
+    logistic = ProbabilityCalibration(
+        score_weight,
+        norm_weight,
+        intercept,
+        knots=(),
+        num_entities=num_entities,
+        num_reference=num_reference,
+        completeness=completeness,
+        prior=fitting.prior(),
+        guide=guide,
+        positives=int(fitting.true.sum()),
+        negatives=int((1 - fitting.true).sum()),
+    )
+    knots = _fit_isotonic(logistic, fitting) if method == "isotonic" else ()
+    return _measure(replace(logistic, knots=knots), held_out)
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """Candidates of queries.
+
+    Attributes:
+        score, log_norm: of each candidate, in double precision.
+        true: 1 for facts, 0 for corruptions.
+        weight: how many candidates it stands for.
+        queries: number of queries.
+    """
+
+    score: Float[Tensor, "M"]
+    log_norm: Float[Tensor, "M"]
+    true: Float[Tensor, "M"]
+    weight: Float[Tensor, "M"]
+    queries: int
+
+    def prior(self) -> float:
+        """Fraction of all candidates that are true."""
+        return float((self.weight * self.true).sum() / self.weight.sum())
+
+    def balanced_weight(self) -> Float[Tensor, "M"]:
+        """The weights, with those of facts scaled to the same sum as those of corruptions."""
+        prior = self.prior()
+        return self.weight * torch.where(self.true > 0, (1 - prior) / prior, 1.0)
+
+
+def _unseen_valid(graph: KnowledgeGraph) -> Int[Tensor, "V 3"]:
+    """The distinct validation triples that are no training facts."""
+    valid = graph.valid.unique(dim=0)
+    queries = tail_and_head_queries(valid, len(graph.relations))[: len(valid)]
+    seen = graph.training.known.contains(queries, valid[:, 2:])
+    return valid[~seen.squeeze(1)]
+
+
+def _corruptions(
+    queries: Queries,
+    score: Scorer,
+    excluded: Exclusion,
+    sampler: NegativeSampler | None,
+    num_negatives: int,
+    rng: torch.Generator,
+) -> tuple[Int[Tensor, "B K"], Float[Tensor, "B K"]]:
+    """Candidates of each query, and how many each stands for; 0 for those that are none."""
+    shape, num_entities = (len(queries), num_negatives), len(excluded.entity)
+    device = queries.anchor.device
+    ids = torch.randint(num_entities, shape, generator=rng, device=device)
+    counts, density = torch.ones_like(ids, dtype=torch.bool), num_negatives / num_entities
+    if sampler is not None and sampler.capabilities.has_log_prob:
+        rounds = -(-num_negatives // sampler.k)
+        drawn = [sampler.sample(queries, score, rng) for _ in range(rounds)]
+        ids = torch.cat([ids, *(ungroup(part.ids, len(queries)) for part in drawn)], 1)
+        counts = torch.cat([counts, *(part.mask for part in drawn)], 1)
+        log_q: Tensor = sampler.log_prob(queries, ids)  # pyright: ignore
+        density = density + rounds * sampler.k * log_q.double().exp()
+    counts = counts & ~excluded.contains(queries, ids)
+    return ids, counts / density
+
+
+def _scored(
+    queries: Queries,
+    score: Scorer,
+    ids: Int[Tensor, "B K"],
+    weight: Float[Tensor, "B K"],
+    log_norm: Float[Tensor, "B"],
+    missing: float,
+) -> tuple[Tensor, ...]:
+    """Score, log-norm, truth and weight of the facts and their corruptions of weight above 0."""
+    scores = score(torch.cat([queries.answer.unsqueeze(1), ids], 1)).double()
+    check_no_nan(queries, scores)
+    weight = nn.functional.pad(weight.double(), (1, 0), value=missing)
+    true = torch.zeros_like(scores)
+    true[:, 0] = 1
+    norm = log_norm.unsqueeze(1).expand_as(scores)
+    return tuple(column[weight > 0] for column in (scores.clamp(-HUGE, HUGE), norm, true, weight))
+
+
+def _log_norm(
+    score: Scorer, num_entities: int, num_reference: int, device: torch.device
+) -> Float[Tensor, "B"]:
+    """Log-sum-exp over every (N / num_reference)-th entity."""
+    ids = torch.arange(num_reference, device=device) * num_entities // num_reference
+    return score(ids.unsqueeze(0)).double().logsumexp(1).clamp(-HUGE, HUGE)
+
+
+def _fit_logistic(sample: Sample) -> tuple[float, float, float]:
+    """Weight of the score, weight of the log-norm, and intercept of the log-odds.
+
+    A model that scores facts lower than corruptions tells nothing: everything then has the prior.
+    """
+    linear_model = optional("sklearn.linear_model", extra="calibration", purpose="a calibration")
+    features = torch.stack([sample.score, sample.log_norm], 1).cpu().numpy()
+    balanced = sample.balanced_weight().cpu().numpy()
+    mean = np.average(features, axis=0, weights=balanced)
+    width = np.sqrt(np.average((features - mean) ** 2, axis=0, weights=balanced))
+    width[width == 0] = 1.0
+    true, weight = sample.true.cpu().numpy(), sample.weight.cpu().numpy()
+    weight = weight * true.sum() / weight[true > 0].sum()  # each fact weighs 1
+    fitted = linear_model.LogisticRegression(C=1e4, solver="newton-cholesky", max_iter=1000)
+    fitted.fit((features - mean) / width, true, sample_weight=weight)
+    slope = fitted.coef_[0] / width
+    if slope[0] < 0:
+        return 0.0, 0.0, float(torch.tensor(sample.prior(), dtype=torch.double).logit())
+    return float(slope[0]), float(slope[1]), float(fitted.intercept_[0] - slope @ mean)
+
+
+def _fit_isotonic(
+    logistic: ProbabilityCalibration, sample: Sample
+) -> tuple[tuple[float, float], ...]:
+    """Where the rising step curve from log-odds to fractions of facts bends."""
+    isotonic = _sklearn("isotonic")
+    log_odds = logistic.log_odds(sample.score.unsqueeze(1), sample.log_norm).squeeze(1)
+    fitted = isotonic.IsotonicRegression(y_min=0.0, y_max=1.0)
+    columns = (column.cpu().numpy() for column in (log_odds, sample.true))
+    fitted.fit(*columns, sample_weight=sample.weight.cpu().numpy())
+    return tuple(zip(fitted.X_thresholds_.tolist(), fitted.y_thresholds_.tolist()))
+
+
+def _sklearn(module: str) -> ModuleType:
+    return optional(f"sklearn.{module}", extra="calibration", purpose="a calibration")
+
+
+def _measure(calibration: ProbabilityCalibration, sample: Sample) -> ProbabilityCalibration:
+    """The same calibration, with its errors on the sample."""
+    probability = calibration(sample.score.unsqueeze(1), sample.log_norm).squeeze(1)
+    bins = reliability(probability, sample.true, sample.weight, BIN_EDGES)
+    prior = sample.prior()
+    odds = probability / (1 - probability) * ((1 - prior) / prior)
+    balanced = reliability(
+        torch.where(probability < 1, odds / (1 + odds), 1.0),
+        sample.true,
+        sample.balanced_weight(),
+        [step / 10 for step in range(11)],
+    )
+    return replace(
+        calibration,
+        expected_calibration_error=expected_calibration_error(bins),
+        balanced_calibration_error=expected_calibration_error(balanced),
+        bins=tuple(replace(each, candidates=each.candidates / sample.queries) for each in bins),
+    )
+
+
+def reliability(
+    probability: Float[Tensor, "M"],
+    true: Float[Tensor, "M"],
+    weight: Float[Tensor, "M"],
+    edges: Sequence[float],
+) -> list[ReliabilityBin]:
+    """The bins that hold candidates.
+
+    Args:
+        probability: of each candidate to be true.
+        true: 1 for those that are, 0 for all others.
+        weight: how many candidates each stands for.
+        edges: bounds of the bins, from 0 to 1.
+    """
+    inner = torch.tensor(edges[1:-1], dtype=torch.double, device=probability.device)
+    place = torch.bucketize(probability.double(), inner, right=True)
+    columns = torch.stack([weight, weight * probability, weight * true], 1).double()
+    sums = torch.zeros(len(edges) - 1, 3, dtype=torch.double, device=probability.device)
+    sums.index_add_(0, place, columns)
+    return [
+        ReliabilityBin(low, high, number, mean / number, facts / number)
+        for low, high, (number, mean, facts) in zip(edges, edges[1:], sums.tolist())
+        if number
+    ]
+
+
+def expected_calibration_error(bins: Sequence[ReliabilityBin]) -> float:
+    """Mean over candidates of |mean probability - fraction of facts| of their bin."""
+    total = math.fsum(each.candidates for each in bins)
+    gaps = (each.candidates * abs(each.probability - each.true) for each in bins)
+    return math.fsum(gaps) / total

@@ -1,0 +1,39 @@
+"""Text that is safe to show: control characters of names are written out.
+
+A name may hold an escape sequence that clears a terminal, or a mark that reverses the text after
+it. Tables, CSV files and messages show such characters as `\\x1b` or `\\u202e`.
+"""
+
+import json
+import re
+from typing import Any
+
+# C0 and C1 controls, bidirectional marks, separators of lines and paragraphs, lone surrogates
+CONTROL = re.compile(
+    "[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
+)
+
+
+def printable(text: str, keep: str = "") -> str:
+    """The text with its control characters written out, such as `\\x1b` for escape.
+
+    Args:
+        keep: control characters that stay, such as a line feed.
+    """
+    return CONTROL.sub(lambda found: found[0] if found[0] in keep else _written_out(found[0]), text)
+
+
+def _written_out(character: str) -> str:
+    code = ord(character)
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
+
+
+def to_json(content: Any, *, allow_nan: bool = True) -> str:
+    """Indented JSON; control characters are escaped as JSON does, so that nothing is lost.
+
+    Raises:
+        ValueError: for a number that is not finite, unless that is allowed.
+    """
+    text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=allow_nan)
+    code = lambda found: found[0] if found[0] == "\n" else f"\\u{ord(found[0]):04x}"
+    return CONTROL.sub(code, text)
