@@ -210,7 +210,7 @@ class TestLoad:
         done = subprocess.run(
             [sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, check=True
         )
-        assert [row["entity"] for row in json.loads(done.stdout)] == answers["entity"].to_list()
+        assert [row["name"] for row in json.loads(done.stdout)] == answers["name"].to_list()
 
     def test_a_folder_without_a_run_is_refused(self, tmp_path):
         with pytest.raises(RunError, match="not the folder of a run"):

@@ -39,12 +39,12 @@ def test_one_query_and_many(predictor):
     both = predictor.predict(
         queries=[("e003", "next", None), (None, "next", "e003")], k=4, remove=()
     ).to_polars()
-    assert both["entity"].to_list() == [*tails["entity"], *heads["entity"]]
+    assert both["name"].to_list() == [*tails["name"], *heads["name"]]
     assert both["score"].is_sorted(descending=True) or both["query"].to_list() == [0] * 4 + [1] * 4
 
 
 def test_an_incomplete_query_is_refused(predictor):
-    with pytest.raises(ValueError, match="give a relation"):
+    with pytest.raises(ValueError, match="asks for relation and tail"):
         predictor.predict(head="e003")
     with pytest.raises(ValueError, match="both ends"):
         predictor.predict(relation="next")
@@ -66,7 +66,7 @@ def test_scores_are_the_mean_of_both_sides(predictor):
         for query in ((head, relation, None), (None, relation, tail))
     ]
     sides = [
-        answer.filter(pl.col("entity") == end)["score"].item()
+        answer.filter(pl.col("name") == end)["score"].item()
         for answer, end in zip(answers, (tail, head))
     ]
     assert found[0].item() == pytest.approx(sum(sides) / 2, rel=1e-5)
@@ -139,7 +139,7 @@ def test_hostile_names_are_shown_as_they_are(predictor):
     for result in (answers, negatives):
         page = Tags(result._repr_html_())
         assert page.tags <= {"table", "thead", "tbody", "tr", "th", "td"}
-        assert head in page.text
+        assert any(head in text for text in page.text)
         assert markup in repr(result)
     assert "rings" in Tags(predictor._repr_html_()).text[-1] or "rings" in repr(predictor)
 
@@ -186,7 +186,7 @@ def test_an_update_keeps_what_was_known_and_answers_new_entities(predictor):
     assert updated.evaluate(graph.test)["mrr"] >= 0.9 * before
     answers = updated.predict(head="a new entity", relation="next", k=1, remove=()).to_polars()
     assert (
-        answers["entity"].to_list() == [tail for _, relation, tail in new if relation == "next"][:1]
+        answers["name"].to_list() == [tail for _, relation, tail in new if relation == "next"][:1]
     )
     assert "a new entity" not in predictor.graph.entities
 
