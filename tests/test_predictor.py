@@ -46,7 +46,7 @@ def test_one_query_and_many(predictor):
 def test_an_incomplete_query_is_refused(predictor):
     with pytest.raises(ValueError, match="asks for relation and tail"):
         predictor.predict(head="e003")
-    with pytest.raises(ValueError, match="both ends"):
+    with pytest.raises(ValueError, match="asks for head and tail"):
         predictor.predict(relation="next")
     with pytest.raises(ValueError, match="either queries"):
         predictor.predict(head="e003", queries=[("e003", "next", None)])
