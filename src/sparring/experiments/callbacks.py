@@ -31,10 +31,10 @@ class JsonLines:
     """
 
     def __init__(self, path: Path, after: int = 0) -> None:
-        lines = path.read_text().splitlines() if path.exists() and after else []
+        lines = path.read_text(encoding="utf-8").splitlines() if path.exists() and after else []
         kept = [line for line in lines if _before(line, after)]
-        path.write_text("".join(f"{line}\n" for line in kept))
-        self.file = path.open("a")
+        path.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
+        self.file = path.open("a", encoding="utf-8")
 
     def __call__(self, record: Record) -> None:
         row = {

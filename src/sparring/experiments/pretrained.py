@@ -30,14 +30,14 @@ def trained_model(graph: TrainGraph, *, folder: str) -> KGEModel:
             f"{folder} is not the folder of a finished run: it has no result.json; train the model "
             "first, with `sparring run`"
         )
-    about = json.loads((place / "graph.json").read_text())
+    about = json.loads((place / "graph.json").read_text(encoding="utf-8"))
     if about.get("training_hash") != graph.content_hash:
         raise ValueError(
             f"{folder} was trained on another graph, {about['name']}; train the model on the "
             "graph of this experiment"
         )
     with torch.random.fork_rng():  # the initial parameters are overwritten
-        spec = json.loads((place / "config.json").read_text())["model"]
+        spec = json.loads((place / "config.json").read_text(encoding="utf-8"))["model"]
         model = build(spec, MODELS, "model", graph=graph)
     name = "best" if checkpoint.exists(place, "best") else "last"
     state = checkpoint.load(place, name)["step"]

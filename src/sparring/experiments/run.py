@@ -57,7 +57,10 @@ class Run:
 
     def log(self) -> list[dict[str, Any]]:
         """The records of training, in order."""
-        return [json.loads(line) for line in self._path("log.jsonl").read_text().splitlines()]
+        return [
+            json.loads(line)
+            for line in self._path("log.jsonl").read_text(encoding="utf-8").splitlines()
+        ]
 
     def ranks(self) -> RankingResult:
         """The filtered ranks of the result."""
@@ -137,7 +140,7 @@ class Run:
         raise RunError(f"{self.folder} is not the folder of a run: it has no config.json")
 
     def _json(self, name: str) -> dict[str, Any]:
-        return json.loads(self._path(name).read_text())
+        return json.loads(self._path(name).read_text(encoding="utf-8"))
 
 
 def assemble(
@@ -431,7 +434,7 @@ def graph_changes(folder: Path, graph: KnowledgeGraph) -> list[str]:
     path = folder / "graph.json"
     if not path.exists():
         return []
-    before, now = json.loads(path.read_text()), graph_identity(graph)
+    before, now = json.loads(path.read_text(encoding="utf-8")), graph_identity(graph)
     if before["content_hash"] == now["content_hash"]:
         return []
     return [f"{key} {before[key]} -> {now[key]}" for key in before if before[key] != now[key]]
