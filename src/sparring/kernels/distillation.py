@@ -16,8 +16,6 @@ from torch.nn import functional as F
 from sparring.batch import group_rows
 from sparring.kernels.runtime import compiled, enabled_for
 
-GAP = 64  # numbers: more than compiled code takes at once
-
 
 def transform(
     anchor: Float[Tensor, "B d1"], relation: Float[Tensor, "B d2"]
@@ -207,11 +205,8 @@ def add_gradients(
     half, number = dim // 2, entity.dtype.type
     answer_weight = number(answer_weight)
     none, one, log_many, scale = number(0), number(1), number(np.log(many)), number(1 / batch)
-    # all in one array and apart from each other: compiled code groups sums by whether arrays are
-    # close in memory, and results must not depend on where memory happens to be free
-    scratch = np.empty((4, GAP + max(dim, many)), dtype=entity.dtype)
-    query, query_grad = scratch[0, GAP : GAP + dim], scratch[1, GAP : GAP + dim]
-    logit, exp_logit = scratch[2, GAP : GAP + many], scratch[3, GAP : GAP + many]
+    query, query_grad = np.empty(dim, dtype=entity.dtype), np.empty(dim, dtype=entity.dtype)
+    logit, exp_logit = np.empty(many, dtype=entity.dtype), np.empty(many, dtype=entity.dtype)
     for row in range(batch):
         e, r, correct, group = anchor[row], kind[row], answer[row], row // share
         write_query(entity, relation, e, r, query)
@@ -221,11 +216,12 @@ def add_gradients(
             logit_k = entity[candidate, dim] - log_q[row, k]
             for j in range(dim):
                 logit_k += query[j] * entity[candidate, j]
-            logit[k] = logit_k
+            logit[k] = exp_logit[k] = logit_k
             largest = max(largest, logit_k)
+        for k in range(many):
+            exp_logit[k] = np.exp(exp_logit[k] - largest)  # sums are not taken while writing
         total_exp, target_sum = none, none
         for k in range(many):
-            exp_logit[k] = np.exp(logit[k] - largest)
             total_exp += exp_logit[k]
             target_sum += target[row, k]
         log_total = largest + np.log(total_exp)

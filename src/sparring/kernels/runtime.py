@@ -59,8 +59,9 @@ def disabled() -> Iterator[None]:
 def compiled(loop: Callable) -> Callable:
     """The loop, compiled when first called and then kept on disk; as it is without Numba.
 
-    Sums may be taken in any order, so that several numbers are added at once; on one machine it
-    is always the same order, unless the loop writes into one array next to another in memory.
+    Sums may be taken in any order, so that several numbers are added at once. On one machine it is
+    always the same order, but for a loop that sums while it reads one array and writes another in
+    equal steps: it adds one by one where the two are close in memory. So such a loop is split.
     """
     plain = inspect.unwrap(loop)
     if numba is None:
