@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import sparring.generators  # noqa: F401  (registers its parts, as the line above does)
+import sparring.experiments.pretrained  # noqa: F401  (registers models of finished runs)
+import sparring.generators  # noqa: F401  (registers generators)
 from sparring.corruption import CORRUPTIONS
 from sparring.experiments.graphs import GraphSource, source_of
 from sparring.losses.base import LOSSES
