@@ -181,6 +181,12 @@ class TestFit:
         again = sparring.fit(graph, **QUICK, folder=tmp_path / "run", resume=True)
         assert torch.equal(one.score(graph.test), again.score(graph.test))
 
+    def test_valid_facts_are_ranked_where_there_are_no_others(self, frame):
+        graph = sparring.load_graph({"train": frame[:80], "valid": frame[80:]})
+        assert sparring.fit(graph, **QUICK).metrics["valid"]["hits@1"] >= 0
+        with pytest.raises(GraphError, match="no test or valid facts to rank"):
+            sparring.fit({"train": frame}, **QUICK)
+
     @pytest.mark.parametrize(
         ("options", "message"),
         [

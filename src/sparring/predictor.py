@@ -267,7 +267,9 @@ class Predictor:
         epochs = math.ceil(options.epochs / 3) if epochs is None else epochs
         train = {**tables["train"], "epochs": epochs}
         train["validate_every"] = min(options.validate_every, max(1, epochs))
-        plan = Plan({**tables, "train": train, "start": str(self.run.folder)})
+        # the rate falls to 0, so that little is lost of what was learned
+        changed = {"train": train, "schedule": {"name": "linear"}, "start": str(self.run.folder)}
+        plan = Plan({**tables, **changed})
         console = Console(stderr=True) if progress else None
         return fitted(plan, graph, folder, console=console, device=self.config.general.device)
 

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.text import Text
 from torch import nn
 
+from sparring.data.diagnostics import GraphError
 from sparring.data.graph import KnowledgeGraph
 from sparring.experiments.callbacks import progress_callbacks
 from sparring.experiments.config import (
@@ -113,7 +114,15 @@ def train_plan(
 
     Returns:
         The finished run; None if training was stopped early.
+
+    Raises:
+        GraphError: if there are no facts to rank.
     """
+    if not len(graph.test) + len(graph.valid):
+        raise GraphError(
+            f"{graph.name} has no test or valid facts to rank; hold some out, as "
+            "load_graph(..., split=(0.05, 0.05)) does for triples without splits"
+        )
     source = {"name": graph.name, "path": str(folder / GRAPH), "hold_out": graph.hold_out}
     split = "test" if len(graph.test) else "valid"
     tables = merged({"evaluate": {"split": split}}, {**wanted.tables, "graph": source})
