@@ -40,6 +40,7 @@ def choose_recipe(graph: KnowledgeGraph) -> Recipe:
         "sampler": {"name": "generator", "k": 32},
         "loss": {"name": "sampled-softmax", "correction": "both"},
         "optimizer": {"name": "adam", "lr": 2e-2},
+        "schedule": {"name": "linear"},
         "train": {
             "epochs": epochs,
             "batch_size": batch,
@@ -52,6 +53,7 @@ def choose_recipe(graph: KnowledgeGraph) -> Recipe:
         "sampler": "32 negatives per query from a generator, which learns which ones are hard",
         "loss": "sampled softmax, corrected by the density of the negatives",
         "optimizer": "Adam; lower lr if the loss rises",
+        "schedule": "the learning rate falls to 0 over all epochs, which ends higher",
         "train": f"{facts:,} facts: up to {epochs} epochs of {steps:,} steps; training stops "
         "early if validation no longer improves",
     }
