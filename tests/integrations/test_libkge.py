@@ -270,7 +270,10 @@ def test_the_loss_on_facts_can_be_evaluated_and_teaches_nothing(made):
         ({"num_samples__s": 7}, "draws k=4 negatives for each end; got negative_sampling.num_sam"),
         ({"num_samples__p": 2}, "replace heads and tails; got negative_sampling.num_samples.p=2"),
         ({"shared": True}, "negative_sampling.shared and negative_sampling.filtering belong to"),
-        ({"filtering__o": True}, "negative_sampling.shared and negative_sampling.filtering belong to"),
+        (
+            {"filtering__o": True},
+            "negative_sampling.shared and negative_sampling.filtering belong to",
+        ),
     ],
 )
 def test_options_that_would_do_nothing_are_refused(made, options, words):

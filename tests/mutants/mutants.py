@@ -132,7 +132,7 @@ def draws_come_from_the_global_random_state(original):
 
 @mutant(
     "sparring.samplers.frequency:Popularity.sample",
-    "tests/distributions/test_draws.py",
+    "tests/samplers/test_frequency.py -k popular",
 )
 def popularity_has_another_power_than_given(original):
     def broken(self, *given):

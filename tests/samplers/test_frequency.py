@@ -3,14 +3,27 @@ import math
 
 import pytest
 import torch
+from kernels.switch import kernels_on
 from loss_cases import centred, minimum
-from samplers.worlds import chi_square, counted, draw, graph_of, make_queries
+from samplers.crowded import (
+    BATCH,
+    GRAPH,
+    KNOWN,
+    QUERIES,
+    K,
+    assert_follows,
+    by_degree,
+    stated,
+)
+from samplers.worlds import chi_square, counted, draw, graph_of, make_queries, no_scores
 
 from sparring.batch import Queries
+from sparring.corruption import tail_and_head_queries
 from sparring.losses import SampledSoftmax
 from sparring.samplers import (
     AllEntities,
     DynamicNegatives,
+    InBatch,
     MaskKnown,
     Popularity,
     RandomWalk,
@@ -236,3 +249,78 @@ def test_all_entities_need_a_closed_density():
 def test_a_pool_must_hold_what_is_chosen():
     with pytest.raises(ValueError, match="pool of 3 draws holds no k=4 distinct candidates"):
         WithoutReplacement(WORLD, inner=Uniform(WORLD, k=3), k=4)
+
+
+def test_the_chi_square_notices_a_skew_of_a_tenth():
+    share = torch.full((11,), 1 / 11)
+    skewed = share.clone()
+    skewed[0], skewed[1] = 1.1 / 11, 0.9 / 11
+    ids = torch.multinomial(skewed, BATCH * K * 4, True, generator=torch.Generator().manual_seed(0))
+    with pytest.raises(AssertionError, match="sigma from the stated distribution"):
+        assert_follows(ids, share)
+
+
+@pytest.mark.parametrize("groups", [None, 100])
+def test_uniform_draws_are_uniform(groups):
+    share = torch.full((GRAPH.num_entities,), 1 / GRAPH.num_entities)
+    assert_follows(draw(Uniform(GRAPH, k=K, groups=groups), QUERIES).ids, share)
+
+
+@pytest.mark.parametrize("groups", [None, 100])
+@pytest.mark.parametrize("power", [0.0, 0.75, 1.0, 2.0])
+def test_popular_draws_follow_a_power_of_the_degree(power, groups):
+    drawn = draw(Popularity(GRAPH, k=K, power=power, groups=groups), QUERIES)
+    assert_follows(drawn.ids, by_degree(power))
+
+
+@pytest.mark.parametrize("power", [0.75, 2.0])
+def test_popular_states_a_power_of_the_degree(power):
+    sampler = Popularity(GRAPH, k=K, power=power)
+    torch.testing.assert_close(stated(sampler), by_degree(power), atol=1e-6, rtol=1e-5)
+
+
+@pytest.mark.parametrize("loops", [True, False])
+def test_uniform_over_the_unknown_is_uniform_over_the_unknown(loops):
+    free = ~KNOWN
+    with kernels_on(loops):
+        drawn = draw(UniformFiltered(GRAPH, k=K), QUERIES)
+    assert_follows(drawn.ids, free / free.sum())
+    assert drawn.mask.all()
+
+
+def test_uniform_over_the_unknown_states_that():
+    free = ~KNOWN
+    torch.testing.assert_close(stated(UniformFiltered(GRAPH, k=K)), (free / free.sum()).double())
+
+
+def test_shared_lists_are_shared_within_chunks_only():
+    drawn = draw(Uniform(GRAPH, k=K, groups=3), QUERIES)
+    assert drawn.ids.shape == (3, K)
+    assert not torch.equal(drawn.ids[0], drawn.ids[1])
+
+
+def test_in_batch_candidates_are_as_popular_as_answers():
+    rng = torch.Generator().manual_seed(0)
+    sampler = InBatch(GRAPH, k=8)
+    listed = []
+    for _ in range(500):
+        rows = torch.randint(len(GRAPH.triples), (8,), generator=rng)
+        queries = tail_and_head_queries(GRAPH.triples[rows], GRAPH.num_relations)
+        drawn = sampler.sample(queries, no_scores, rng)
+        listed.append(drawn.ids)
+    assert_follows(torch.cat(listed), by_degree(1.0))
+    torch.testing.assert_close(stated(sampler), by_degree(1.0), atol=1e-6, rtol=1e-5)
+
+
+def test_in_batch_candidates_are_drawn_without_replacement():
+    queries = tail_and_head_queries(GRAPH.triples[:6], GRAPH.num_relations)
+    drawn = draw(InBatch(GRAPH, k=12), queries)
+    assert torch.equal(drawn.ids.sort().values, queries.answer.sort().values.unsqueeze(0))
+
+
+def test_the_answer_is_left_out_of_the_sum():
+    value = torch.arange(1.0, GRAPH.num_entities + 1)
+    drawn = draw(Uniform(GRAPH, k=K), QUERIES)
+    rows = (drawn.mask * value[drawn.ids] / (K * drawn.log_q.exp())).sum(1)
+    wanted = value.sum() - value[QUERIES.answer[0]]
+    assert ((rows.mean() - wanted) / (rows.std() / math.sqrt(BATCH))).abs() < 5

@@ -1,8 +1,22 @@
+import math
+
 import pytest
 import torch
+from samplers.crowded import (
+    BATCH,
+    GRAPH,
+    KNOWN,
+    QUERIES,
+    K,
+    assert_follows,
+    by_degree,
+    counted_or_rest,
+    stated,
+    with_rest,
+)
 from samplers.worlds import draw, graph_of, make_queries, misfit, scores_of
 
-from sparring.batch import Feedback
+from sparring.batch import Feedback, ungroup
 from sparring.corruption import CorruptBoth
 from sparring.samplers import (
     EANS,
@@ -10,11 +24,14 @@ from sparring.samplers import (
     DynamicNegatives,
     KHop,
     KvsAll,
+    MaskKnown,
     Mixture,
     NegativeSampler,
     Popularity,
+    ResampleKnown,
     TypeConstrained,
     Uniform,
+    UniformFiltered,
     WithoutReplacement,
     WithPositives,
 )
@@ -277,3 +294,41 @@ def test_values_stay_within_bounds(start, end):
 def test_at_least_one_step():
     with pytest.raises(ValueError, match="at least one step; got steps=0"):
         ramp(steps=0)
+
+
+def test_hidden_known_facts_leave_the_others_alone():
+    sampler = MaskKnown(GRAPH, inner=Uniform(GRAPH, k=K))
+    share = with_rest(~KNOWN / torch.tensor(float(GRAPH.num_entities)))
+    assert_follows(counted_or_rest(draw(sampler, QUERIES)), share)
+
+
+@pytest.mark.parametrize("rounds", [0, 1, 3])
+@pytest.mark.parametrize("power", [0.0, 1.0])
+def test_redrawing_draws_as_often_as_it_says(rounds, power):
+    """Each round leaves the share of known facts to the next; what is left does not count."""
+    sampler = ResampleKnown(GRAPH, inner=Popularity(GRAPH, k=K, power=power), rounds=rounds)
+    inner = by_degree(power)
+    taken = inner[KNOWN].sum()
+    by_hand = inner * ~KNOWN * sum(taken**turn for turn in range(rounds + 1))
+    torch.testing.assert_close(stated(sampler), by_hand, atol=1e-6, rtol=1e-5)
+    assert_follows(counted_or_rest(draw(sampler, QUERIES)), with_rest(by_hand))
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda k: MaskKnown(GRAPH, inner=Uniform(GRAPH, k=k)),
+        lambda k: MaskKnown(GRAPH, inner=Popularity(GRAPH, k=k, groups=100)),
+        lambda k: ResampleKnown(GRAPH, inner=Uniform(GRAPH, k=k, groups=100), rounds=1),
+        lambda k: ResampleKnown(GRAPH, inner=Popularity(GRAPH, k=k)),
+        lambda k: UniformFiltered(GRAPH, k=k),
+    ],
+    ids=["hidden", "hidden-popular", "redrawn", "redrawn-popular", "unknown"],
+)
+def test_all_ways_to_avoid_known_facts_estimate_the_sum_over_the_unknown(make):
+    value = torch.randn(GRAPH.num_entities, generator=torch.Generator().manual_seed(5)).exp()
+    drawn = draw(make(K), QUERIES)
+    rows = drawn.mask * value[ungroup(drawn.ids, BATCH)] / (K * drawn.log_q.exp())
+    lists = rows.nan_to_num().sum(1).unflatten(0, (100, 3)).mean(1)
+    error = (lists.mean() - value[~KNOWN].sum()) / (lists.std() / math.sqrt(len(lists)))
+    assert error.abs() < 5
