@@ -53,13 +53,13 @@ def adagrad_step(
 
 
 def rowwise_adagrad_step(
-    parameter: Tensor, grad: Tensor, total: Float[Tensor, "N"], lr: float, eps: float
+    parameter: Tensor, grad: Tensor, total: Float[Tensor, "..."], lr: float, eps: float
 ) -> None:
     """One step of Adagrad by the mean of squared gradients over each row.
 
     Args:
         grad: sparse or dense.
-        total: sum of the means so far, one for each row.
+        total: sum of the means so far, one for each row; for a single number, that one.
     """
     if enabled_for(grad) and parameter.dtype == torch.float32 and parameter.dim() == 2:
         row, value = sorted_rows(grad) if grad.is_sparse else (torch.arange(len(grad)), grad)
@@ -77,12 +77,12 @@ def rowwise_adagrad_step(
         parameter.add_(grad * like_rows(scale, grad).to(grad.dtype))
 
 
-def row_mean(squared: Tensor) -> Float[Tensor, "N"]:
+def row_mean(squared: Tensor) -> Float[Tensor, "..."]:
     """The mean of each row in float32; the numbers themselves where there are no rows."""
     return squared.float() if squared.dim() < 2 else squared.float().flatten(1).mean(1)
 
 
-def like_rows(scale: Float[Tensor, "N"], rows: Tensor) -> Tensor:
+def like_rows(scale: Float[Tensor, "..."], rows: Tensor) -> Tensor:
     """The scale in a shape that multiplies rows."""
     return scale.reshape(scale.shape + (1,) * (rows.dim() - scale.dim()))
 
