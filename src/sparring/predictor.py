@@ -19,6 +19,7 @@ from sparring.data.frames import triple_ids, with_facts
 from sparring.data.graph import SPLITS, KnowledgeGraph
 from sparring.evaluation.audit import Audit
 from sparring.evaluation.ensemble import ProposalDistribution, as_proposal
+from sparring.evaluation.explain import Explanation, explain
 from sparring.evaluation.negatives import DrawnNegatives, draw_negatives
 from sparring.evaluation.predict import predict
 from sparring.evaluation.prediction import Prediction
@@ -163,7 +164,7 @@ class Predictor:
     def calibrate(
         self,
         *,
-        method: Literal["logistic", "isotonic"] = "logistic",
+        method: Literal["auto", "logistic", "isotonic"] = "auto",
         completeness: float = 0.9,
         guide: float = 0.0,
     ) -> ProbabilityCalibration:
@@ -184,6 +185,26 @@ class Predictor:
         )
         self.run.save_calibration(found)
         return found
+
+    def explain(
+        self, triple: tuple[str, str, str], *, max_reasons: int = 5, max_nearest: int = 5
+    ) -> Explanation:
+        """The mined rules that predict a triple, or the nearest training facts.
+
+        Rules are mined once, when they are first needed. They say what the training facts say for
+        the triple, not how the model computes its score.
+
+        Args:
+            triple: head, relation and tail, by name or label.
+            max_reasons, max_nearest: rules and nearest facts to give, at most.
+        """
+        return explain(
+            self.graph,
+            triple,
+            model=self.model,
+            max_reasons=max_reasons,
+            max_nearest=max_nearest,
+        )
 
     def score(self, triples: Any) -> Float[Tensor, "T"]:
         """Scores of triples, in the units of the model; higher is more plausible.

@@ -56,8 +56,9 @@ class Prediction(Result):
         return pl.DataFrame([asdict(answer) for answer in self.answers], schema=_SCHEMA)
 
     def shown(self) -> pl.DataFrame:
-        """The query in one column, and probabilities only where there are any."""
-        query = pl.format("{}  {}  {}", "head", "relation", "tail").alias("query")
+        """Each query once, in one column, and probabilities only where there are any."""
+        query = pl.format("{}  {}  {}", "head", "relation", "tail")
+        query = pl.when(pl.col("rank") == 1).then(query).otherwise(pl.lit("")).alias("query")
         frame = self.to_polars()
         probability = ["probability"] if frame["probability"].count() else []
         return frame.select(query, "rank", "name", "label", "score", *probability, "known")

@@ -29,6 +29,7 @@ from sparring.models.base import KGEModel
 from sparring.printing import to_json
 from sparring.samplers.base import NegativeSampler
 
+MANY_POSITIVES = 1000  # from which on a free curve is better than a logistic one
 HUGE = 1e30  # stands for infinite scores
 
 
@@ -135,7 +136,7 @@ def fit_calibration(
     graph: KnowledgeGraph,
     *,
     sampler: NegativeSampler | None = None,
-    method: Literal["logistic", "isotonic"] = "logistic",
+    method: Literal["auto", "logistic", "isotonic"] = "auto",
     completeness: float = 0.9,
     num_negatives: int = 128,
     num_reference: int = 1024,
@@ -163,6 +164,7 @@ def fit_calibration(
         sampler: the sampler it was trained with; uniform corruptions only, without one.
         method: "logistic" (Platt, 1999) has three parameters, and suits few validation triples;
             "isotonic" (Zadrozny & Elkan, 2002) then replaces the logistic curve by any rising one.
+            "auto" is isotonic from 500 fitted triples on, which are 1,000 queries.
         completeness: assumed fraction of the true answers that are known; above 0 and below 1.
         num_negatives: uniform corruptions per query, and about as many of the sampler.
         num_reference: entities whose scores standardize those of a query; all, where N is smaller.
@@ -177,8 +179,8 @@ def fit_calibration(
             triples.
         FloatingPointError: if a score is NaN.
     """
-    if method not in ("logistic", "isotonic"):
-        raise ValueError(f"method is one of logistic, isotonic; got {method!r}")
+    if method not in ("auto", "logistic", "isotonic"):
+        raise ValueError(f"method is one of auto, logistic, isotonic; got {method!r}")
     if not 0 < completeness < 1:
         raise ValueError(f"completeness is above 0 and below 1; got {completeness}")
     if min(num_negatives, num_reference, batch_size) < 1:
@@ -228,7 +230,9 @@ def fit_calibration(
         positives=int(fitting.true.sum()),
         negatives=int((1 - fitting.true).sum()),
     )
-    knots = _fit_isotonic(logistic, fitting) if method == "isotonic" else ()
+    enough = logistic.positives >= MANY_POSITIVES
+    isotonic = method == "isotonic" or (method == "auto" and enough)
+    knots = _fit_isotonic(logistic, fitting) if isotonic else ()
     return _measure(replace(logistic, knots=knots), held_out)
 
 
@@ -341,10 +345,13 @@ def _fit_logistic(sample: Sample) -> tuple[float, float, float]:
 def _fit_isotonic(
     logistic: ProbabilityCalibration, sample: Sample
 ) -> tuple[tuple[float, float], ...]:
-    """Where the rising step curve from log-odds to fractions of facts bends."""
+    """Where the rising curve from log-odds to fractions of facts bends.
+
+    It ends below 1, because the last step rests on few facts.
+    """
     isotonic = _sklearn("isotonic")
     log_odds = logistic.log_odds(sample.score.unsqueeze(1), sample.log_norm).squeeze(1)
-    fitted = isotonic.IsotonicRegression(y_min=0.0, y_max=1.0)
+    fitted = isotonic.IsotonicRegression(y_min=0.0, y_max=1 - 1 / (logistic.positives + 2))
     columns = (column.cpu().numpy() for column in (log_odds, sample.true))
     fitted.fit(*columns, sample_weight=sample.weight.cpu().numpy())
     return tuple(zip(fitted.X_thresholds_.tolist(), fitted.y_thresholds_.tolist()))

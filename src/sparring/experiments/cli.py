@@ -20,6 +20,7 @@ from sparring.experiments.commands import (
     check,
     compare,
     data,
+    explain,
     export,
     fit,
     init,
@@ -84,6 +85,7 @@ app.command("export")(export.export)
 app.command("predict")(predict.predict)
 app.command("score")(score.score)
 app.command("calibrate")(calibrate.calibrate)
+app.command("explain")(explain.explain)
 app.command("check")(check.check)
 app.add_typer(data.data, name="data")
 app.command("list")(listing.list_parts)

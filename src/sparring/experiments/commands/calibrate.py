@@ -18,9 +18,11 @@ from sparring.experiments.console import (
 def calibrate(
     run: RunFolder,
     method: Annotated[
-        Literal["logistic", "isotonic"],
-        typer.Option(help="Shape of the curve; isotonic needs many validation triples."),
-    ] = "logistic",
+        Literal["auto", "logistic", "isotonic"],
+        typer.Option(
+            help="Shape of the curve; isotonic, which fits any, needs many validation triples."
+        ),
+    ] = "auto",
     completeness: Annotated[
         float,
         typer.Option(help="Assumed fraction of the true answers that the graph knows."),
@@ -77,5 +79,5 @@ def calibrate(
 
 
 def percent(probability: float) -> str:
-    """A percentage with two digits."""
-    return f"{100 * probability:.2g} %"
+    """A percentage with three digits."""
+    return f"{100 * probability:.3g} %"

@@ -1,0 +1,48 @@
+"""Text that is safe to show."""
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sparring.printing import CONTROL, printable, to_json
+
+TEXTS = st.text(st.characters(exclude_categories=["Cs"]))
+
+
+@pytest.mark.parametrize(
+    "text, shown",
+    [
+        ("\x1b[2J", r"\x1b[2J"),
+        ("a\tb\nc", r"a\x09b\x0ac"),
+        ("\x9b31m", r"\x9b31m"),
+        ("a\u202eb\u2066", r"a\u202eb\u2066"),
+        ("Zoë \u200d \U0001f600", "Zoë \u200d \U0001f600"),  # joiners belong to scripts
+    ],
+)
+def test_control_characters_are_written_out(text, shown):
+    assert printable(text) == shown
+
+
+def test_some_can_stay():
+    assert printable("a\nb\x1b", keep="\n") == "a\nb\\x1b"
+
+
+@given(TEXTS)
+def test_none_is_left(text):
+    assert not CONTROL.search(printable(text))
+    assert CONTROL.search(text) or printable(text) == text
+
+
+@given(TEXTS)
+def test_json_loses_nothing(text):
+    written = to_json({"name": text})
+    assert json.loads(written) == {"name": text}
+    assert not CONTROL.search(written.replace("\n", ""))
+
+
+def test_numbers_that_are_not_finite_can_be_refused():
+    assert to_json(float("inf")) == "Infinity"
+    with pytest.raises(ValueError):
+        to_json(float("inf"), allow_nan=False)
