@@ -214,3 +214,29 @@ def test_a_start_that_does_not_fit_is_refused(predictor):
     with pytest.raises(ValueError, match="no parameter that fits"):
         options = {**SETTINGS, "model": {"name": "complex", "dim": 8}}
         sparring.fit(predictor.graph, **options, epochs=0, start=predictor)
+
+
+def test_relations_are_predicted_between_two_entities(predictor):
+    found = predictor.predict(head="e003", tail="e004", remove=()).to_polars()
+    assert sorted(found["name"]) == sorted(predictor.graph.relations)
+
+
+def test_a_calibration_is_kept_with_the_run(predictor, tmp_path):
+    asked = {"head": "e003", "relation": "next", "k": 3}
+    triples = predictor.graph.test[:4]
+    with pytest.raises(RunError, match="has no calibration"):
+        predictor.probability(triples)
+    calibration = predictor.calibrate(completeness=0.8)
+    assert calibration.completeness == 0.8
+    back = sparring.load(predictor.save(tmp_path / "copy"))
+    probability = back.predict(**asked).to_polars()["probability"]
+    assert probability.is_between(0, 1).all() and probability.is_sorted(descending=True)
+    assert torch.equal(back.probability(triples), predictor.probability(triples))
+    (predictor.run.folder / "calibration.json").unlink()
+    assert predictor.predict(**asked).to_polars()["probability"].null_count() == 3
+
+
+def test_a_triple_is_explained(predictor):
+    found = predictor.explain(("e003", "next", "e009"), max_nearest=2)
+    assert found.triple == ("e003", "next", "e009")
+    assert found.reasons or 0 < len(found.nearest) <= 2

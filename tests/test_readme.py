@@ -19,7 +19,7 @@ def test_the_python_example_trains_and_predicts(capsys):
     exec(compile(code, "README.md", "exec"), {})
     mrr, _, table = capsys.readouterr().out.partition("\n")
     assert 0 < float(mrr) < 1
-    assert table.startswith("shape: (5, 9)")
+    assert table.startswith("shape: (5, 10)")
 
 
 def test_the_configuration_can_be_run():

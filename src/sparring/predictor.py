@@ -26,7 +26,7 @@ from sparring.evaluation.prediction import Prediction
 from sparring.evaluation.probability import ProbabilityCalibration, fit_calibration
 from sparring.evaluation.queries import PredictionQuery
 from sparring.evaluation.ranking import evaluate
-from sparring.evaluation.triples import score_triples
+from sparring.evaluation.triples import rate_triples, score_triples
 from sparring.experiments.audit_run import audit_sampler, step_device
 from sparring.experiments.fit import Plan, train_plan
 from sparring.experiments.run import Run, RunError, ensemble, metrics
@@ -212,6 +212,17 @@ class Predictor:
         Each is the mean of two: that of the tail given head and relation, and that of the head.
         """
         return score_triples(self.model, self.graph, triple_ids(self.graph, triples))
+
+    def probability(self, triples: Any) -> Float[Tensor, "T"]:
+        """Probabilities that triples are true, after `calibrate`; see `fit_calibration`.
+
+        Raises:
+            RunError: without a calibration.
+        """
+        calibration = self.run.required_calibration()
+        ids = triple_ids(self.graph, triples)
+        found: Any = rate_triples(self.model, self.graph, ids, calibration=calibration).probability
+        return found.cpu()
 
     def evaluate(self, triples: Any = "test") -> dict[str, float]:
         """Filtered metrics on triples.

@@ -49,7 +49,8 @@ class Reason:
     ways: int
 
     def __str__(self) -> str:
-        more = f"; {self.ways - 1:,} more such cases" if self.ways > 1 else ""
+        others = self.ways - 1
+        more = f"; {others:,} more such case{'s' if others > 1 else ''}" if others else ""
         return (
             f"{' and '.join(map(str, self.facts[0]))} (training facts{more}). {self.rule}: true in "
             f"{self.support:,} of {self.body:,} cases, confidence {self.confidence:.2f}."

@@ -78,6 +78,19 @@ class Run:
         found = ProbabilityCalibration.load(path) if path.exists() else None
         return found if found and found.guide == guide else None
 
+    def required_calibration(self, guide: float = 0.0) -> ProbabilityCalibration:
+        """The same, for those who cannot do without.
+
+        Raises:
+            RunError: if there is none for this guide weight.
+        """
+        if found := self.calibration(guide):
+            return found
+        raise RunError(
+            f"{self.folder} has no calibration for scores with guide={guide:g}; run "
+            f"`sparring calibrate {self.folder} --guide {guide:g}`, or `Predictor.calibrate`"
+        )
+
     def save_calibration(self, calibration: ProbabilityCalibration) -> None:
         """Keep a calibration, in place of an earlier one."""
         calibration.save(self.folder / CALIBRATION)

@@ -18,6 +18,12 @@ def score(
             "separated by tabs from standard input.",
         ),
     ] = Path("-"),
+    probability: Annotated[
+        bool,
+        typer.Option(
+            "--probability", help="Add the probability, which `sparring calibrate RUN` fits."
+        ),
+    ] = False,
 ) -> None:
     """Score triples: each is printed with its score, separated by tabs. Higher is more plausible.
 
@@ -32,8 +38,9 @@ def score(
     from sparring.data.diagnostics import RaiseOnError
     from sparring.data.frames import triple_frame, triple_ids
     from sparring.data.tables import read_triple_frames
-    from sparring.evaluation.triples import score_triples
+    from sparring.evaluation.triples import rate_triples
     from sparring.experiments.run import Run
+    from sparring.printing import printable
 
     if triples == Path("-"):
         rows = (text.rstrip("\r\n").split("\t") for text in sys.stdin)
@@ -44,6 +51,10 @@ def score(
     place = Run(run)
     config = place.config()
     graph = place.graph(config)
-    scores = score_triples(place.load_step(config, graph).model, graph, triple_ids(graph, frame))
-    for row, value in zip(frame.iter_rows(), scores.tolist()):
-        typer.echo("\t".join([*row, f"{value:.6g}"]))  # rich would turn tabs into blanks
+    model = place.load_step(config, graph).model
+    calibration = place.required_calibration() if probability else None
+    found = rate_triples(model, graph, triple_ids(graph, frame), calibration=calibration)
+    columns = [found.score] if found.probability is None else [found.score, found.probability]
+    for names, values in zip(frame.iter_rows(), zip(*(column.tolist() for column in columns))):
+        cells = [*map(printable, names), *(f"{value:.6g}" for value in values)]
+        typer.echo("\t".join(cells))  # rich would turn tabs into blanks
