@@ -1,9 +1,8 @@
 """The front door: a graph in, a trained model out, and back from its folder."""
 
-from collections.abc import Iterable, Mapping
-from dataclasses import replace
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from rich.console import Console
 from torch import nn
@@ -25,11 +24,17 @@ def load_graph(
     split: SplitRule | tuple[float, float] | None = None,
     unseen: Unseen = "keep",
     name: str = "graph",
+    columns: Sequence[str | int] | None = None,
+    separator: str | None = None,
+    header: Literal["auto"] | bool = "auto",
+    query: str | None = None,
+    **read_options: Any,
 ) -> KnowledgeGraph:
     """A graph from files, by a known name, or from triples in memory.
 
     Args:
-        source: a folder with train, valid and test, or one file of triples; the name of a graph, as
+        source: a folder with train, valid and test, one file of triples, or a database, perhaps as
+            "sqlite:///path" or "duckdb:///path"; the name of a graph, as
             `sparring data list` shows them, such as "atlas"; a Polars or pandas frame with the
             columns head, relation and tail, or just three columns; an iterable of (head, relation,
             tail); a dict of such triples by split, {"train": ..., "valid": ..., "test": ...}; or a
@@ -39,15 +44,28 @@ def load_graph(
         unseen: what to do with triples of valid and test whose names are not in train: "keep",
             "drop" or "error".
         name: of a graph from memory.
+        columns: of head, relation and tail in a file: three names, or three positions from 1.
+        separator: between the fields of a text file.
+        header: whether text files begin with a line of names; by default, known names are found.
+        query: a SELECT statement, for a database.
+        read_options: further fields of `sparring.data.ReadOptions`, such as `extra_columns`,
+            `quoting`, `on_defect` and `type_facts`.
 
     Raises:
         GraphError: for what cannot be read, with the place and a hint.
+        ValueError: for options that make no sense.
     """
+    given = {"separator": separator, "query": query, **read_options}
+    given |= {"columns": None if columns is None else list(columns)}
+    given = {key: value for key, value in given.items() if value is not None}
+    given |= {} if header == "auto" else {"header": header}
     if isinstance(source, KnowledgeGraph):
         return source
     rule = SplitRule(*split) if isinstance(split, tuple) else split
     if isinstance(source, str | Path):
-        return _from_place(source, rule, unseen)
+        return _from_place(source, rule, unseen, given)
+    if given:
+        raise GraphError(f"{', '.join(given)} are for files, but the source is in memory")
     if isinstance(source, Mapping):
         if rule is not None:
             raise GraphError("a dict has splits of its own; leave split out")
@@ -151,11 +169,13 @@ def _folder(run: Predictor | str | Path | None) -> str | None:
     return None if place is None else str(place)
 
 
-def _from_place(source: str | Path, rule: SplitRule | None, unseen: Unseen) -> KnowledgeGraph:
-    place = graphs.source_of(str(source))
-    path = Path(place.path)
-    if place.path and path.is_dir() and rule is not None:
-        raise GraphError(f"{path} is a folder, which has splits of its own; leave split out")
+def _from_place(
+    source: str | Path, rule: SplitRule | None, unseen: Unseen, read_options: dict[str, Any]
+) -> KnowledgeGraph:
+    options = {"unseen": unseen, **read_options}
     if rule is not None:
-        place = replace(place, valid=rule.valid, test=rule.test, split_seed=rule.seed)
-    return graphs.load_graph(replace(place, unseen=unseen))
+        options |= {"valid": rule.valid, "test": rule.test, "split_seed": rule.seed}
+    place = graphs.source_of(str(source), **options)
+    if place.path and rule is not None and Path(place.path).is_dir():
+        raise GraphError(f"{place.path} is a folder, which has splits of its own; leave split out")
+    return graphs.load_graph(place)

@@ -15,10 +15,10 @@ import zstandard
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from sparring.data.columns import TRIPLE, role_of
 from sparring.data.diagnostics import GraphError
 from sparring.data.read import read_graph
 from sparring.data.split import SplitRule
-from sparring.data.tables import HEADERS, TRIPLE
 
 
 def refused(path, message, **options):
@@ -141,7 +141,7 @@ def test_no_such_folder_in_no_such_folder(tmp_path):
 
 
 def test_a_kind_of_file_that_is_not_known(folder):
-    message = "train.xlsx: unknown kind of file; give .tsv, .txt (tabs) or .csv, plain, .gz or"
+    message = "train.xlsx: unknown kind of file; give .tsv, .txt (tabs), .csv, .jsonl or RDF"
     refused(folder(".xlsx") / "train.xlsx", message, split=SplitRule())
 
 
@@ -152,8 +152,9 @@ def test_packed_parquet_is_not_known(folder):
 
 def test_a_missing_split(folder):
     message = (
-        "no file valid; expected train, valid and test, each as .tsv, .txt (tabs) or .csv, "
-        "plain, .gz or .zst; .parquet; .nt or .ttl; found test.tsv, train.tsv"
+        "no file valid; expected train, valid and test, each as .tsv, .txt (tabs), .csv, "
+        ".jsonl or RDF (.nt, .nq, .ttl, .trig, .n3, .rdf, .jsonld), plain, .gz or .zst; .parquet; "
+        "or a database (.db, .sqlite, .duckdb); found test.tsv, train.tsv"
     )
     refused(folder(valid=None), message)
 
@@ -255,7 +256,7 @@ tabless = names.map(lambda name: name.replace("\t", " ").replace("\n", " ").repl
 
 def rows_of(name):
     return st.lists(st.tuples(name, name, name), min_size=1, max_size=12, unique=True).filter(
-        lambda rows: rows[0] not in HEADERS and not rows[0][0].startswith("\ufeff")
+        lambda rows: not all(map(role_of, rows[0])) and not rows[0][0].startswith("\ufeff")
     )
 
 

@@ -1,14 +1,16 @@
 """Diagnostics: problems in the files of a graph, where they are, and how to fix them.
 
 Readers pass each `Diagnostic` to a `Report`: `RaiseOnError` stops at the first error,
-`CollectDiagnostics` keeps all.
+`CollectDiagnostics` keeps all, and `DropDefects` leaves out rows that cannot be read.
 """
 
 import logging
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
-from typing import Literal
+from pathlib import Path
+from typing import Literal, TextIO
 
 logger = logging.getLogger(__name__)
 
@@ -46,6 +48,7 @@ class Diagnostic:
         examples: the first few places.
         count: how often the problem occurs.
         severity: a graph with an "error" cannot be read; with a "warning" or a "note" it can.
+        row: the whole row, if the graph could be read without it.
     """
 
     file: str
@@ -54,6 +57,7 @@ class Diagnostic:
     examples: tuple[Example, ...] = ()
     count: int = 1
     severity: Literal["error", "warning", "note"] = "error"
+    row: str | None = None
 
     def __str__(self) -> str:
         if self.count == 1:
@@ -108,6 +112,57 @@ class CollectDiagnostics:
             count=before.count + diagnostic.count,
             examples=(before.examples + diagnostic.examples)[:EXAMPLES],
         )
+
+
+class DropDefects:
+    """Counts the errors of single rows, which the reader leaves out; passes on all others.
+
+    Each kind of defect becomes one warning when all is read.
+
+    Args:
+        report: receives all other diagnostics, and the warnings.
+        path: file that receives the rows, with file, place and reason; None for no file. It is
+            written only if there are such rows.
+    """
+
+    def __init__(self, report: Report, path: Path | None):
+        self._report, self._path = report, path
+        self._dropped = CollectDiagnostics()
+        self._open = ExitStack()
+        self._file: TextIO | None = None
+
+    def __call__(self, diagnostic: Diagnostic) -> None:
+        if diagnostic.severity != "error" or diagnostic.row is None:
+            self._report(diagnostic)
+            return
+        self._dropped(diagnostic)
+        if self._path is not None:
+            place = diagnostic.examples[0].place if diagnostic.examples else ""
+            self._write(diagnostic.file, place, diagnostic.problem, diagnostic.row)
+
+    @contextmanager
+    def reading(self) -> Iterator["DropDefects"]:
+        """Closes the file at the end, and reports what was dropped."""
+        with self._open:
+            yield self
+        hint = "left out" if self._path is None else f"left out, and listed in {self._path}"
+        for each in self._dropped.diagnostics:
+            dropped = replace(each, problem=f"dropped: {each.problem}", severity="warning")
+            self._report(replace(dropped, hint=hint, row=None))
+
+    def _write(self, *cells: str) -> None:
+        if self._file is None and self._path is not None:
+            self._file = self._open.enter_context(self._path.open("w", encoding="utf-8"))
+            self._file.write("file\tplace\treason\trow\n")
+        if self._file is not None:
+            self._file.write("\t".join(map(_escape, cells)) + "\n")
+
+
+def _escape(text: str) -> str:
+    """Text without tabs and line ends; bytes that are not UTF-8 are shown as hexadecimal."""
+    for plain, escaped in (("\\", "\\\\"), ("\t", "\\t"), ("\n", "\\n"), ("\r", "\\r")):
+        text = text.replace(plain, escaped)
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 def shorten(value: object, width: int = 80) -> str:

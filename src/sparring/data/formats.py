@@ -1,29 +1,41 @@
-"""File formats: finds the file of a table, decompresses it, and reads text and RDF as data frames.
+"""File formats: finds the file of a table, says what it holds, and decompresses it.
 
-Tab-separated text has no quoting: a field is all text between two tabs. Comma-separated text is
-quoted as in RFC 4180. Names are kept as they are, including blanks at their ends. N-Triples and
-Turtle are read by pyoxigraph (extra `rdf`), .zst files by zstandard (extra `benchmarks`).
+RDF is read by pyoxigraph (extra `rdf`), .zst files by zstandard (extra `benchmarks`), databases of
+DuckDB by duckdb (extra `duckdb`).
 """
 
-import csv
 import zlib
-from collections.abc import Callable, Iterable, Iterator
-from io import BufferedReader, BytesIO, RawIOBase
-from itertools import chain, islice
+from collections.abc import Callable, Iterator
+from io import BufferedReader
 from pathlib import Path
 from types import ModuleType
 from typing import Any
-
-import polars as pl
 
 from sparring.data.diagnostics import Diagnostic, Example, GraphError, Report, shorten
 from sparring.extras import MissingExtraError, install_command, optional
 
 TEXT = {".tsv": "\t", ".txt": "\t", ".csv": ","}
-RDF = (".nt", ".ttl")
+RDF = {
+    ".nt": "N_TRIPLES",
+    ".nq": "N_QUADS",
+    ".ttl": "TURTLE",
+    ".trig": "TRIG",
+    ".n3": "N3",
+    ".rdf": "RDF_XML",
+    ".xml": "RDF_XML",
+    ".owl": "RDF_XML",
+    ".jsonld": "JSON_LD",
+}
 PARQUET = ".parquet"
+JSON_LINES = (".jsonl", ".ndjson")
+DATABASES = (".db", ".sqlite", ".sqlite3", ".duckdb")
+UNPACKED = (PARQUET, *DATABASES)
+KNOWN = (*TEXT, *RDF, *JSON_LINES, *UNPACKED)
 BLOCK = 1 << 22  # bytes: large enough to parse fast, small enough to reuse memory
-READABLE = ".tsv, .txt (tabs) or .csv, plain, .gz or .zst; .parquet; .nt or .ttl"
+READABLE = (
+    ".tsv, .txt (tabs), .csv, .jsonl or RDF (.nt, .nq, .ttl, .trig, .n3, .rdf, .jsonld), plain, "
+    ".gz or .zst; .parquet; or a database (.db, .sqlite, .duckdb)"
+)
 
 
 def _gzip(path: Path) -> tuple[Callable[[], Any], type[Exception]]:
@@ -31,7 +43,7 @@ def _gzip(path: Path) -> tuple[Callable[[], Any], type[Exception]]:
 
 
 def _zstandard(path: Path) -> tuple[Callable[[], Any], type[Exception]]:
-    zstandard = _optional("zstandard", path, "benchmarks")
+    zstandard = import_reader("zstandard", path, "benchmarks")
     return lambda: zstandard.ZstdDecompressor().decompressobj(), zstandard.ZstdError
 
 
@@ -39,7 +51,7 @@ def _zstandard(path: Path) -> tuple[Callable[[], Any], type[Exception]]:
 COMPRESSIONS = {".gz": _gzip, ".zst": _zstandard}
 
 
-def _optional(module: str, path: Path, extra: str) -> ModuleType:
+def import_reader(module: str, path: Path, extra: str) -> ModuleType:
     """The optional package that reads a file.
 
     Raises:
@@ -48,16 +60,23 @@ def _optional(module: str, path: Path, extra: str) -> ModuleType:
     try:
         return optional(module, extra=extra, purpose=f"reading {path.name}")
     except MissingExtraError as error:
-        hint = f"run {install_command(extra)}, or convert the file to plain tab-separated text"
+        hint = f"run {install_command(extra)}, or convert it to plain tab-separated text"
         raise GraphError(Diagnostic(str(path), f"reading it needs {module}", hint)) from error
 
 
 def file_format(path: Path) -> str:
     """The suffix that names the format, without that of the compression; "" if unknown."""
     suffix = Path(path.stem).suffix if path.suffix in COMPRESSIONS else path.suffix
-    if suffix == PARQUET and path.suffix in COMPRESSIONS:
+    if suffix in UNPACKED and path.suffix in COMPRESSIONS:
         return ""
-    return suffix if suffix in TEXT or suffix in RDF or suffix == PARQUET else ""
+    return suffix if suffix in KNOWN else ""
+
+
+def as_path(source: str | Path) -> Path:
+    """The path of a source; a database may be given as sqlite:///path or duckdb:///path."""
+    text = str(source)
+    scheme, marked, rest = text.partition(":///")
+    return Path(rest) if marked and scheme in {"sqlite", "duckdb"} else Path(source)
 
 
 def list_names(folder: Path) -> str:
@@ -146,208 +165,3 @@ def _decompress(file: BufferedReader, new_decompressor: Callable) -> Iterator[by
                 piece, decompressor = decompressor.unused_data, None
     if decompressor is not None:
         raise EOFError("the file ends in the middle of its compressed data")
-
-
-LINES_PER_FRAME = 500_000
-
-
-def read_text_frames(
-    path: Path, columns: tuple[str, ...], report: Report, extra_columns: bool = False
-) -> Iterator[pl.DataFrame]:
-    """The rows of a text file, with the number of the line on which each starts.
-
-    Polars parses whole blocks. A block with an invalid line, and comma-separated text from its
-    first quote on, is read line by line instead, so that every invalid line is reported.
-
-    Args:
-        path: the file.
-        columns: names for the fields of a row.
-        report: receives diagnostics.
-        extra_columns: whether rows may have more fields, which are ignored.
-    """
-    delimiter = TEXT[file_format(path)]
-    reader = _LineReader(path, columns, report, extra_columns)
-    line = 1
-    pieces = read_blocks(path, report)
-    for block in pieces:
-        if delimiter == "," and b'"' in block:
-            yield from reader.frames(
-                _parse_quoted(reader.texts(chain([block], pieces), line), line)
-            )
-            return
-        frame = _parse_block(block, delimiter, columns, extra_columns)
-        if frame is not None:
-            yield frame.with_row_index("line", offset=line)
-        elif delimiter == ",":
-            yield from reader.frames(_parse_quoted(reader.texts([block], line), line))
-        else:
-            yield from reader.frames(_split_tabs(reader.texts([block], line), line))
-        line += block.count(b"\n")
-
-
-def _parse_block(
-    block: bytes, delimiter: str, columns: tuple[str, ...], extra_columns: bool
-) -> pl.DataFrame | None:
-    """A block without quotes; None if any of its lines is not a row."""
-    # With a header of our own, neither the first line nor a byte order mark is special.
-    header = delimiter.join(columns).encode()
-    try:
-        frame = pl.read_csv(
-            b"\n".join([header, block]),
-            separator=delimiter,
-            quote_char=None,
-            schema=dict.fromkeys(columns, pl.String),
-            truncate_ragged_lines=extra_columns,
-        )
-    except pl.exceptions.PolarsError:
-        return None
-    return None if sum(frame.null_count().row(0)) else frame
-
-
-Record = tuple[int, list[str], str]
-
-
-class _LineReader:
-    """Reads line by line and reports lines that are not rows."""
-
-    def __init__(self, path: Path, columns: tuple[str, ...], report: Report, extra_columns: bool):
-        self.path, self.columns = path, columns
-        self.report, self.extra_columns = report, extra_columns
-
-    def texts(self, pieces: Iterable[bytes], line: int) -> Iterator[str]:
-        """Lines with their line ends. A line that is not UTF-8 is reported."""
-        for number, raw in enumerate(chain.from_iterable(map(BytesIO, pieces)), line):
-            try:
-                yield raw.decode()
-            except UnicodeDecodeError as error:
-                near = shorten(raw[max(0, error.start - 20) : error.start + 20])
-                self._report("not UTF-8", "save the file in the encoding UTF-8", number, near)
-                yield raw.decode(errors="replace")
-
-    def frames(self, records: Iterable[Record]) -> Iterator[pl.DataFrame]:
-        """All valid rows, in frames of moderate size."""
-        schema = {"line": pl.UInt32, **dict.fromkeys(self.columns, pl.String)}
-        rows = self._rows(records)
-        while some := list(islice(rows, LINES_PER_FRAME)):
-            yield pl.DataFrame(some, schema=schema, orient="row")
-
-    def _rows(self, records: Iterable[Record]) -> Iterator[tuple]:
-        width = len(self.columns)
-        wanted = f"give {' and '.join(self.columns)} in separate fields"
-        for line, fields, quoting_error in records:
-            value = shorten(fields)
-            if quoting_error:
-                hint = 'double each quote inside quotes, and close every quote ("a ""b"" c")'
-                self._report(f"bad quoting ({quoting_error})", hint, line, "")
-            elif not fields or fields == [""]:
-                self._report("blank line", "delete it", line, "")
-            elif len(fields) < width or (len(fields) > width and not self.extra_columns):
-                most = " or more" if self.extra_columns else ""
-                self._report(f"not {width}{most} fields", wanted, line, value)
-            elif "" in fields[:width]:
-                column = self.columns[fields.index("")]
-                self._report(f"empty {column}", "name it, or delete the line", line, value)
-            else:
-                yield line, *fields[:width]
-
-    def _report(self, problem: str, hint: str, line: int, value: str) -> None:
-        example = Example(f"line {line}", value)
-        self.report(Diagnostic(str(self.path), problem, hint, (example,)))
-
-
-def _split_tabs(texts: Iterable[str], line: int) -> Iterator[Record]:
-    for number, text in enumerate(texts, line):
-        yield number, text.removesuffix("\n").removesuffix("\r").split("\t"), ""
-
-
-def _parse_quoted(texts: Iterable[str], line: int) -> Iterator[Record]:
-    reader = csv.reader(texts, strict=True)
-    while True:
-        number = line + reader.line_num
-        try:
-            yield number, next(reader), ""
-        except StopIteration:
-            return
-        except csv.Error as error:
-            yield number, [], str(error)
-
-
-STATEMENTS_PER_FRAME = 500_000
-RDF_FORMATS = {".nt": "N_TRIPLES", ".ttl": "TURTLE"}
-
-
-def read_rdf_frames(path: Path, columns: tuple[str, ...], report: Report) -> Iterator[pl.DataFrame]:
-    """The statements of an RDF file, with their number as "line".
-
-    With three columns, these are statements between nodes. Statements about literals are left out
-    and counted. With two columns, such as entity and label, these are subject and object of each
-    statement, including literals. IRIs are given without angle brackets, blank nodes as `_:name`.
-
-    Raises:
-        GraphError: if pyoxigraph is not installed.
-    """
-    rdf = _optional("pyoxigraph", path, "rdf")
-    statements = enumerate(_parse_statements(rdf, path, report), 1)
-    if len(columns) == 3:
-        rows = _triples_of_nodes(rdf, path, statements, report)
-    else:
-        rows = (
-            (n, _node_name(rdf, each.subject), _node_name(rdf, each.object))
-            for n, each in statements
-        )
-    schema = {"line": pl.UInt32, **dict.fromkeys(columns, pl.String)}
-    while some := list(islice(rows, STATEMENTS_PER_FRAME)):
-        yield pl.DataFrame(some, schema=schema, orient="row")
-
-
-def _parse_statements(rdf: ModuleType, path: Path, report: Report) -> Iterator:
-    stream = BufferedReader(_BlockStream(read_blocks(path, report)))
-    try:
-        yield from rdf.parse(stream, format=getattr(rdf.RdfFormat, RDF_FORMATS[file_format(path)]))
-    except SyntaxError as error:
-        example = Example(f"line {error.lineno}", shorten(error.msg))
-        hint = "correct the statement; the rest of the file was not read"
-        report(Diagnostic(str(path), "broken statement", hint, (example,)))
-
-
-def _triples_of_nodes(
-    rdf: ModuleType, path: Path, statements: Iterator, report: Report
-) -> Iterator[tuple]:
-    literals, first = 0, ()
-    for number, each in statements:
-        if isinstance(each.object, rdf.Literal):
-            literals += 1
-            first = first or (Example(f"statement {number}", shorten(each.object.value)),)
-            continue
-        yield (
-            number,
-            _node_name(rdf, each.subject),
-            each.predicate.value,
-            _node_name(rdf, each.object),
-        )
-    if literals:
-        hint = "left out, as literals are no entities; labels go into a file named labels"
-        problem = "statements about literals"
-        report(Diagnostic(str(path), problem, hint, first, literals, "note"))
-
-
-def _node_name(rdf: ModuleType, node: Any) -> str:
-    return f"_:{node.value}" if isinstance(node, rdf.BlankNode) else node.value
-
-
-class _BlockStream(RawIOBase):
-    """A stream over the blocks of a file."""
-
-    def __init__(self, pieces: Iterator[bytes]):
-        self.pieces, self.rest = pieces, memoryview(b"")
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        if not self.rest:
-            self.rest = memoryview(next(self.pieces, b""))
-        taken = self.rest[: len(buffer)]
-        buffer[: len(taken)] = taken
-        self.rest = self.rest[len(taken) :]
-        return len(taken)

@@ -10,11 +10,13 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
+from sparring.data.columns import TRIPLE, table_columns
 from sparring.data.diagnostics import GraphError, RaiseOnError
 from sparring.data.graph import SPLITS, KnowledgeGraph
+from sparring.data.options import ReadOptions
 from sparring.data.read import split_parsed
 from sparring.data.split import SplitRule
-from sparring.data.tables import HEADERS, TRIPLE, parse_names, without_empty
+from sparring.data.tables import parse_names, without_empty
 from sparring.data.validation import Unseen, report_overlaps, with_unseen, without_duplicates
 from sparring.data.vocabulary import Vocabulary
 
@@ -131,18 +133,15 @@ def with_facts(graph: KnowledgeGraph, facts: Any) -> KnowledgeGraph:
 
 def _from_columns(frame: Any) -> pl.DataFrame:
     names = [str(name) for name in frame.columns]
-    for header in HEADERS:
-        if set(header) <= set(names):
-            names = list(header)
-            break
-    else:
-        if len(names) != 3:
-            raise GraphError(
-                f"a frame of triples has the columns {', '.join(TRIPLE)}, or three columns; "
-                f"got {', '.join(names)}"
-            )
-        names = list(frame.columns)
-    columns = {new: frame[old].to_list() for new, old in zip(TRIPLE, names)}
+    options = ReadOptions(extra_columns="ignore")
+    positions = table_columns(Path("frame"), names, options, ordered=True)
+    if positions is None:
+        raise GraphError(
+            f"a frame of triples has the columns {', '.join(TRIPLE)}, or three columns; "
+            f"got {', '.join(names)}"
+        )
+    own = [frame.columns[at] for at in positions]
+    columns = {new: frame[old].to_list() for new, old in zip(TRIPLE, own)}
     return pl.DataFrame({name: _names(values) for name, values in columns.items()})
 
 

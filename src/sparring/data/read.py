@@ -1,12 +1,14 @@
 """Reads files into a checked `KnowledgeGraph`.
 
-A graph is a folder with the tables `train`, `valid` and `test`, or one file and a rule that splits
-it. Tables are text (.tsv or .txt with tabs, .csv), plain, .gz or .zst; Parquet, with names, or with
-ids whose names are in the tables `entities` and `relations`; or RDF (.nt, .ttl). The tables
-`labels`, `relation_labels` and `entity_types` may lie next to them.
+A graph is a folder with the tables `train`, `valid` and `test`, or one file or database and a rule
+that splits it. Files are text, JSON lines, RDF (plain, .gz or .zst), or Parquet with names, or with
+ids whose names are in the tables `entities` and `relations`. The tables `labels`, `relation_labels`
+and `entity_types` may lie next to them. `ReadOptions` say how the rows are read.
 """
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,20 +17,32 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
+from sparring.data.columns import TRIPLE
 from sparring.data.diagnostics import (
     CollectDiagnostics,
     Diagnostic,
+    DropDefects,
     Example,
     GraphError,
     RaiseOnError,
     Report,
     shorten,
 )
-from sparring.data.formats import READABLE, find_table, list_names, require_path
+from sparring.data.formats import (
+    RDF,
+    READABLE,
+    as_path,
+    file_format,
+    find_table,
+    list_names,
+    require_path,
+)
 from sparring.data.graph import SPLITS, KnowledgeGraph
+from sparring.data.options import ReadOptions
+from sparring.data.rdf import TYPE
 from sparring.data.split import SplitRule
 from sparring.data.tables import (
-    TRIPLE,
+    DEFAULT,
     ParsedGraph,
     location,
     parse_files,
@@ -38,6 +52,7 @@ from sparring.data.tables import (
 from sparring.data.validation import (
     Unseen,
     report_blanks,
+    report_columns,
     report_overlaps,
     with_unseen,
     without_duplicates,
@@ -45,13 +60,18 @@ from sparring.data.validation import (
 from sparring.data.vocabulary import Vocabulary
 
 
-def read_labels(folder: Path, stem: str, names: pl.Series, report: Report) -> pl.Series | None:
-    """The label of each name, or the name itself where it has none; None without such a file.
+def read_labels(
+    folder: Path, stem: str, names: pl.Series, report: Report, known: pl.DataFrame | None = None
+) -> pl.Series | None:
+    """The label of each name, or the name itself where it has none; None if there are no labels.
 
-    The file has a name and a label per row. The first label of a name counts.
+    The file has a name and a label per row. The first label of a name counts. Without a file,
+    labels come from `known`, a frame with the columns name and label.
     """
     table = _known_pairs(folder, stem, ("name", "label"), names, report)
     if table is None:
+        table = known
+    if table is None or not len(table):
         return None
     first = table.unique("name", keep="first", maintain_order=True)
     found = names.to_frame("name").join(first, on="name", how="left", maintain_order="left")
@@ -59,16 +79,17 @@ def read_labels(folder: Path, stem: str, names: pl.Series, report: Report) -> pl
 
 
 def read_types(
-    folder: Path, entities: pl.Series, kind: pl.Series | None, report: Report
+    folder: Path, parsed: ParsedGraph, report: Report
 ) -> tuple[tuple[str, ...], Int[Tensor, "P 2"] | None]:
     """Sorted names of types, and distinct (entity, type) pairs; None where there are no types.
 
-    The file `entity_types` has an entity and a type per row. Without it, `kind` gives one type per
-    entity.
+    The file `entity_types` has an entity and a type per row. Without it, types come from the list
+    of entities, or from RDF.
     """
+    entities = parsed.entities
     table = _known_pairs(folder, "entity_types", ("name", "type"), entities, report)
-    if table is None and kind is not None:
-        table = pl.DataFrame({"name": entities, "type": kind})
+    if table is None:
+        table = _own_types(parsed)
     if table is None:
         return (), None
     names = table["type"].unique().sort()
@@ -76,6 +97,22 @@ def read_types(
     pairs = pairs.join(_with_ids(names, "type", "id"), on="type")
     pairs = pairs.select("entity", "id").unique().sort("entity", "id")
     return tuple(names), torch.from_numpy(pairs.to_numpy().copy())
+
+
+def _own_types(parsed: ParsedGraph) -> pl.DataFrame | None:
+    """Types that come with the triples. Those that are facts are taken from train only."""
+    if parsed.kind is not None:
+        return pl.DataFrame({"name": parsed.entities, "type": parsed.kind})
+    tables = [parsed.annotations.type_table()]
+    tables[0] = tables[0].filter(tables[0]["name"].is_in(parsed.entities.implode()))
+    train = parsed.splits.get("train")
+    if train is not None and file_format(train.path) in RDF and TYPE in parsed.relations:
+        head, relation, tail = train.triples.unbind(1)
+        is_type = relation == parsed.relations.index_of(TYPE)
+        ends = (parsed.entities.gather(ids[is_type].numpy()) for ids in (head, tail))
+        tables.append(pl.DataFrame(dict(zip(("name", "type"), ends))))
+    table = pl.concat(tables)
+    return table if len(table) else None
 
 
 def _known_pairs(
@@ -111,6 +148,7 @@ def read_graph(
     unseen: Unseen = "keep",
     split: SplitRule | None = None,
     name: str | None = None,
+    options: ReadOptions = DEFAULT,
 ) -> KnowledgeGraph:
     """Read a folder of splits, or one file that `split` divides.
 
@@ -119,31 +157,34 @@ def read_graph(
     dropped from train. Everything that is unusual, but no error, is logged and counted in `notes`.
 
     Args:
-        path: a folder with the tables train, valid and test, or one file of triples.
+        path: a folder with the tables train, valid and test, one file of triples, or a database.
         unseen: what to do with triples of valid and test whose names do not occur in train: "keep",
             "drop", or raise an "error".
         split: how to divide one file; None for a folder.
         name: name of the graph; that of the folder or file if None.
+        options: columns, separator and so on.
 
     Returns:
-        The graph, with labels and types where there are such tables.
+        The graph, with labels and types where there are such tables, or where RDF states them.
 
     Raises:
         GraphError: for the first error, with file, line, value and a hint.
     """
-    path, report = require_path(Path(path)), RaiseOnError()
+    path, collected = require_path(as_path(path)), RaiseOnError()
     if path.is_file() and split is None:
         hint = "pass split=SplitRule(valid=0.05, test=0.05), or a folder of three files"
         raise GraphError(Diagnostic(str(path), "one file, and no rule that splits it", hint))
     if path.is_dir() and split is not None:
         hint = "leave split out, or pass the one file that is to be split"
         raise GraphError(Diagnostic(str(path), "a folder has splits of its own", hint))
-    parsed = _parse(path, report)
-    parsed = with_unseen(parsed, unseen, report) if split is None else split_parsed(parsed, split)
     folder = _folder(path)
-    type_names, entity_type = read_types(folder, parsed.entities, parsed.kind, report)
-    entity_label = read_labels(folder, "labels", parsed.entities, report)
-    relation_label = read_labels(folder, "relation_labels", parsed.relations, report)
+    with _defects(collected, options, options.dropped_path(path)) as report:
+        parsed = _parse(path, report, options)
+        parsed = (
+            with_unseen(parsed, unseen, report) if split is None else split_parsed(parsed, split)
+        )
+        type_names, entity_type = read_types(folder, parsed, report)
+        entity_label, relation_label = _labels(folder, parsed, report)
     return KnowledgeGraph(
         name or (path.name.split(".")[0] if path.is_file() else path.absolute().name),
         Vocabulary(parsed.entities, entity_label),
@@ -151,31 +192,39 @@ def read_graph(
         *(parsed.splits[part].triples for part in SPLITS),
         types=type_names,
         entity_type=entity_type,
-        notes=dict(report.notes),
+        notes=dict(collected.notes),
     )
 
 
-def check_folder(path: str | Path) -> list[Diagnostic]:
+def check_folder(path: str | Path, options: ReadOptions = DEFAULT) -> list[Diagnostic]:
     """All errors and warnings about a folder of splits, or about one file of triples.
 
     Each diagnostic counts one kind of problem in one file and shows its first few places.
+
+    Args:
+        path: as `read_graph` takes it.
+        options: as `read_graph` takes them; rows that would be dropped are warnings.
     """
-    path, report = Path(path), CollectDiagnostics()
+    path, collected = as_path(path), CollectDiagnostics()
     try:
-        parsed = _parse(require_path(path), report)
-        with_unseen(parsed, "keep", report)
-        report_blanks(parsed.entities, "entities", path, report)
-        report_blanks(parsed.relations, "relations", path, report)
-        read_types(_folder(path), parsed.entities, parsed.kind, report)
-        read_labels(_folder(path), "labels", parsed.entities, report)
-        read_labels(_folder(path), "relation_labels", parsed.relations, report)
+        with _defects(collected, options, None) as report:
+            parsed = _parse(require_path(path), report, options)
+            with_unseen(parsed, "keep", report)
+            report_blanks(parsed.entities, "entities", path, report)
+            report_blanks(parsed.relations, "relations", path, report)
+            read_types(_folder(path), parsed, report)
+            _labels(_folder(path), parsed, report)
     except GraphError as error:
-        report(error.args[0])
-    return report.diagnostics
+        collected(error.args[0])
+    return collected.diagnostics
 
 
 def read_triples(
-    graph: KnowledgeGraph, path: str | Path, *, label: str | None = None
+    graph: KnowledgeGraph,
+    path: str | Path,
+    *,
+    label: str | None = None,
+    options: ReadOptions = DEFAULT,
 ) -> Int[Tensor, "T 3"]:
     """Triples of another file, such as true facts or curated negatives, as ids of the graph.
 
@@ -185,13 +234,14 @@ def read_triples(
         graph: the graph whose vocabulary applies.
         path: a file with the columns head, relation and tail.
         label: if given, the file has a fourth column, and only rows with this label are read.
+        options: how to read the file, if it has no label.
 
     Raises:
         GraphError: for the first error, with file, line, value and a hint.
     """
-    path, report = require_path(Path(path)), RaiseOnError()
+    path, report = require_path(as_path(path)), RaiseOnError()
     if label is None:
-        parts = read_triple_frames(path, report)
+        parts = read_triple_frames(path, report, options)
     else:
         labeled = read_frames(path, (*TRIPLE, "label"), report)
         parts = (frame.filter(frame["label"] == label) for frame in labeled)
@@ -207,9 +257,32 @@ def _folder(path: Path) -> Path:
     return path.parent if path.is_file() else path
 
 
-def _parse(path: Path, report: Report) -> ParsedGraph:
+@contextmanager
+def _defects(report: Report, options: ReadOptions, file: Path | None) -> Iterator[Report]:
+    """The report that readers get: one that leaves out rows with defects, if that is wanted."""
+    if options.on_defect == "error":
+        yield report
+        return
+    with DropDefects(report, file).reading() as dropping:
+        yield dropping
+
+
+def _labels(
+    folder: Path, parsed: ParsedGraph, report: Report
+) -> tuple[pl.Series | None, pl.Series | None]:
+    """Labels of entities and of relations."""
+    known = parsed.annotations.label_table()
+    return (
+        read_labels(folder, "labels", parsed.entities, report, known),
+        read_labels(folder, "relation_labels", parsed.relations, report, known),
+    )
+
+
+def _parse(path: Path, report: Report, options: ReadOptions) -> ParsedGraph:
     files = {"train": path} if path.is_file() else _files(path, report)
-    parsed = without_duplicates(parse_files(files, _folder(path), report), report)
+    parsed = parse_files(files, _folder(path), report, options)
+    parsed = without_duplicates(parsed, report)
+    report_columns(parsed, options, report)
     report_overlaps(parsed, report)
     return parsed
 

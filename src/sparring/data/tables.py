@@ -5,7 +5,7 @@ of a graph and numbers its entities and relations.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,22 +14,30 @@ import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
+from sparring.data.columns import TRIPLE, Layout, table_columns, text_layout
+from sparring.data.database import read_query
 from sparring.data.diagnostics import EXAMPLES, Diagnostic, Example, GraphError, Report, shorten
 from sparring.data.formats import (
+    DATABASES,
+    JSON_LINES,
     PARQUET,
     RDF,
     TEXT,
     file_format,
     find_table,
     read_blocks,
-    read_rdf_frames,
-    read_text_frames,
 )
+from sparring.data.options import ReadOptions
+from sparring.data.rdf import Annotations, read_rdf_frames
+from sparring.data.text import read_text_frames
 
-TRIPLE = ("head", "relation", "tail")
-HEADERS = (TRIPLE, ("subject", "predicate", "object"))
 ROWS_PER_FRAME = 1_000_000
-ROW_NAMES = {PARQUET: "row", **dict.fromkeys(TEXT, "line"), **dict.fromkeys(RDF, "statement")}
+DEFAULT = ReadOptions()
+ROW_NAMES = {
+    **dict.fromkeys(TEXT, "line"),
+    **dict.fromkeys(JSON_LINES, "line"),
+    **dict.fromkeys(RDF, "statement"),
+}
 
 
 def location(path: Path, line: int) -> str:
@@ -37,22 +45,39 @@ def location(path: Path, line: int) -> str:
     return f"{ROW_NAMES.get(file_format(path), 'row')} {line}"
 
 
-def read_triple_frames(path: Path, report: Report) -> Iterator[pl.DataFrame]:
+def read_triple_frames(
+    path: Path,
+    report: Report,
+    options: ReadOptions = DEFAULT,
+    annotations: Annotations | None = None,
+) -> Iterator[pl.DataFrame]:
     """Frames with the columns line, head, relation and tail.
 
-    Head, relation and tail are names or, from Parquet, may be ids. A first line that reads head,
-    relation, tail or subject, predicate, object is left out.
+    Head, relation and tail are names or, from Parquet, may be ids.
+
+    Args:
+        path: the file.
+        report: receives diagnostics.
+        options: how to read it.
+        annotations: receives labels and types from RDF.
     """
-    first = True
-    for frame in read_frames(path, TRIPLE, report):
-        if first and file_format(path) in TEXT and frame.row(0)[1:] in HEADERS:
-            hint = "no action needed: it was left out"
-            example = Example(location(path, 1), shorten(list(frame.row(0)[1:])))
-            report(Diagnostic(str(path), "header line", hint, (example,), severity="note"))
-            frame = frame[1:]
-        first = False
-        if len(frame):
-            yield frame
+    suffix = file_format(path)
+    if suffix in TEXT:
+        find = lambda first: _triple_layout(path, first, report, options)
+        return read_text_frames(path, TRIPLE, report, options, find)
+    if suffix in RDF:
+        found = Annotations() if annotations is None else annotations
+        return read_rdf_frames(path, TRIPLE, report, options, found)
+    return _triples_of_table(path, report, options)
+
+
+def _triple_layout(path: Path, first: list[str], report: Report, options: ReadOptions) -> Layout:
+    layout = text_layout(path, first, options)
+    if layout.header:
+        hint = "no action needed: it was left out"
+        example = Example(location(path, 1), shorten(first))
+        report(Diagnostic(str(path), "header line", hint, (example,), severity="note"))
+    return layout
 
 
 def read_frames(
@@ -60,41 +85,90 @@ def read_frames(
 ) -> Iterator[pl.DataFrame]:
     """The rows of a file under the given column names, with a column "line" in front.
 
+    The first columns are read, and text has no header.
+
     Args:
         path: the file.
         columns: names of the columns.
         report: receives diagnostics.
         extra_columns: whether the file may have more columns, which are ignored.
     """
-    if file_format(path) in TEXT:
-        return read_text_frames(path, columns, report, extra_columns)
-    if file_format(path) == PARQUET:
-        return _parquet_frames(path, columns, report, extra_columns)
-    return read_rdf_frames(path, columns, report)
+    suffix = file_format(path)
+    if suffix in TEXT:
+        places = tuple(range(len(columns)))
+        layout = Layout(places, len(columns), exact=not extra_columns)
+        return read_text_frames(path, columns, report, DEFAULT, lambda _: layout)
+    if suffix in RDF:
+        return read_rdf_frames(path, columns, report, DEFAULT, Annotations())
+    return _rows_of_table(path, columns, report)
 
 
-def _parquet_frames(
-    path: Path, columns: tuple[str, ...], report: Report, extra_columns: bool
-) -> Iterator[pl.DataFrame]:
-    table = read_parquet(path, report)
-    names = tuple(table.columns)
-    fits = names in HEADERS if columns == TRIPLE else len(names) >= len(columns)
-    ids = all(dtype.is_integer() for dtype in table.dtypes)
-    strings = all(_is_text(column) for column in table.get_columns()[: len(columns)])
-    if not fits or not (strings or (ids and columns == TRIPLE)):
-        wanted = f"give the columns {', '.join(columns)}"
-        types = "all of strings" if columns != TRIPLE else "all of strings or all of integer ids"
-        found = ", ".join(f"{name} ({dtype})" for name, dtype in table.schema.items()) or "nothing"
-        report(
-            Diagnostic(str(path), "unfit columns", f"{wanted}, {types}", (Example(value=found),))
-        )
+def _triples_of_table(path: Path, report: Report, options: ReadOptions) -> Iterator[pl.DataFrame]:
+    """Triples from a table whose columns have names."""
+    table = _read_named(path, report, options)
+    ordered = file_format(path) in DATABASES
+    positions = table_columns(path, table.columns, options, ordered=ordered)
+    found = table if positions is None else table[:, list(positions)]
+    ids = file_format(path) == PARQUET and all(dtype.is_integer() for dtype in found.dtypes)
+    if positions is None or not (ids or all(map(_is_text, found.get_columns()))):
+        _report_unfit(path, table, TRIPLE, "all of strings or all of integer ids", report)
         return
-    table = table.select(table.columns[: len(columns)]).with_row_index("line", offset=1)
+    yield from _numbered_rows(path, found, TRIPLE, report)
+
+
+def _rows_of_table(path: Path, columns: tuple[str, ...], report: Report) -> Iterator[pl.DataFrame]:
+    table = _read_named(path, report, DEFAULT)
+    found = table[:, : len(columns)]
+    if len(found.columns) < len(columns) or not all(map(_is_text, found.get_columns())):
+        _report_unfit(path, table, columns, "all of strings", report)
+        return
+    yield from _numbered_rows(path, found, columns, report)
+
+
+def _numbered_rows(
+    path: Path, table: pl.DataFrame, columns: tuple[str, ...], report: Report
+) -> Iterator[pl.DataFrame]:
+    table = table.with_row_index("line", offset=1)
     table.columns = ["line", *columns]
-    if strings:
+    if not table[columns[0]].dtype.is_integer():
         table = table.with_columns(pl.col(columns).cast(pl.String))
     for frame in table.iter_slices(ROWS_PER_FRAME):
-        yield without_empty(path, frame, columns, report)
+        if len(rows := without_empty(path, frame, columns, report)):
+            yield rows
+
+
+def _report_unfit(
+    path: Path, table: pl.DataFrame, columns: tuple[str, ...], types: str, report: Report
+) -> None:
+    found = ", ".join(f"{name} ({dtype})" for name, dtype in table.schema.items()) or "nothing"
+    hint = f"give the columns {', '.join(columns)}, {types}"
+    if columns == TRIPLE:
+        hint += "; or choose them by name with columns (--columns)"
+    report(Diagnostic(str(path), "unfit columns", hint, (Example(value=found),)))
+
+
+def _read_named(path: Path, report: Report, options: ReadOptions) -> pl.DataFrame:
+    """A table whose columns have names: Parquet, JSON lines, or the result of a query."""
+    if file_format(path) == PARQUET:
+        return read_parquet(path, report)
+    if file_format(path) in JSON_LINES:
+        return _read_json_lines(path, report)
+    return read_query(path, options.query)
+
+
+def _read_json_lines(path: Path, report: Report) -> pl.DataFrame:
+    """Objects, one a line; numbers become strings."""
+    content = b"".join(read_blocks(path, report))
+    if not content.strip():
+        return pl.DataFrame(schema=dict.fromkeys(TRIPLE, pl.String))
+    try:
+        table = pl.read_ndjson(content, infer_schema_length=None)
+    except pl.exceptions.PolarsError as error:
+        hint = "write one object a line, with the same keys in each"
+        why = (Example(value=shorten(str(error), 200)),)
+        raise GraphError(Diagnostic(str(path), "no readable JSON lines", hint, why)) from error
+    plain = [name for name, dtype in table.schema.items() if not dtype.is_nested()]
+    return table.with_columns(pl.col(plain).cast(pl.String))
 
 
 def read_parquet(path: Path, report: Report) -> pl.DataFrame:
@@ -124,7 +198,8 @@ def without_empty(
         for row in frame.filter(empty).iter_rows():
             example = Example(location(path, row[0]), shorten(list(row[1:])))
             hint = "name it, or delete the row"
-            report(Diagnostic(str(path), f"empty {column}", hint, (example,)))
+            text = "\t".join("" if cell is None else str(cell) for cell in row[1:])
+            report(Diagnostic(str(path), f"empty {column}", hint, (example,), row=text))
         frame = frame.filter(~empty)
     return frame
 
@@ -261,12 +336,14 @@ class ParsedGraph:
         relations: names of the relations, by id.
         splits: triples of each split that has a file.
         kind: type of each entity, if the list of entities gives it; else None.
+        annotations: labels and types from RDF.
     """
 
     entities: pl.Series
     relations: pl.Series
     splits: dict[str, SplitRows]
     kind: pl.Series | None = None
+    annotations: Annotations = field(default_factory=Annotations)
 
     def examples(self, rows: SplitRows, where: Bool[Tensor, "T"]) -> tuple[Example, ...]:
         """The first few of the marked rows, with names instead of ids."""
@@ -280,21 +357,25 @@ class ParsedGraph:
         )
 
 
-def parse_files(files: dict[str, Path], folder: Path, report: Report) -> ParsedGraph:
+def parse_files(
+    files: dict[str, Path], folder: Path, report: Report, options: ReadOptions = DEFAULT
+) -> ParsedGraph:
     """Read the file of each split, and number entities and relations.
 
     Args:
         files: the file of each split.
         folder: where the tables `entities` and `relations` are, if triples hold ids.
         report: receives diagnostics.
+        options: how to read the files of triples.
 
     Raises:
         GraphError: if some files hold ids and others names, or if ids have no names.
     """
-    tables = {split: _read_table(path, report) for split, path in files.items()}
+    found = Annotations()
+    tables = {split: _read_table(path, report, options, found) for split, path in files.items()}
     holds_ids = {split: table["head"].dtype.is_integer() for split, table in tables.items()}
     if not any(holds_ids.values()):
-        return parse_names(files, tables)
+        return replace(parse_names(files, tables), annotations=found)
     if all(holds_ids.values()):
         return _parse_ids(files, tables, folder, report)
     ids, names = (
@@ -306,12 +387,14 @@ def parse_files(files: dict[str, Path], folder: Path, report: Report) -> ParsedG
     raise GraphError(Diagnostic(str(folder), problem, hint))
 
 
-def _read_table(path: Path, report: Report) -> pl.DataFrame:
+def _read_table(
+    path: Path, report: Report, options: ReadOptions, annotations: Annotations
+) -> pl.DataFrame:
     """All rows of a file, with names as categories, which take four bytes each."""
     names = pl.col(TRIPLE).cast(pl.Categorical)
     parts = [
         frame if frame["head"].dtype.is_integer() else frame.with_columns(names)
-        for frame in read_triple_frames(path, report)
+        for frame in read_triple_frames(path, report, options, annotations)
     ]
     if not parts:
         hint = "fill the file, or read one file of facts with a split rule"

@@ -1,4 +1,6 @@
-"""Validates parsed splits: duplicates, overlaps, look-alike names, and names unseen in train."""
+"""Validates parsed splits: duplicates, overlaps, look-alike names, names unseen in train, columns
+that may be permuted, and a first line that may be a header.
+"""
 
 from dataclasses import replace
 from itertools import combinations
@@ -10,12 +12,17 @@ import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
+from sparring.data.columns import TRIPLE
 from sparring.data.diagnostics import EXAMPLES, Diagnostic, Example, GraphError, Report, shorten
+from sparring.data.formats import TEXT, file_format
 from sparring.data.index import triple_keys
+from sparring.data.options import ReadOptions
 from sparring.data.tables import ParsedGraph, SplitRows, location
 
 Unseen = Literal["keep", "drop", "error"]
 HELD_OUT = ("valid", "test")
+MANY = 10  # relations of a small graph say nothing about the order of columns
+FEW = 4  # a column with this many times fewer names than another
 UNSEEN_HINTS = {
     "keep": 'kept; pass unseen="drop" to leave their triples out',
     "drop": "their triples were dropped",
@@ -60,6 +67,44 @@ def report_blanks(names: pl.Series, which: str, folder: Path, report: Report) ->
         problem = f"{which} that differ from others only in blanks at their ends"
         hint = "remove the blanks, unless they are intended"
         report(Diagnostic(str(folder), problem, hint, examples, len(twins), "warning"))
+
+
+def report_columns(parsed: ParsedGraph, options: ReadOptions, report: Report) -> None:
+    """Report many relations, which may be a column of entities, and a fact that may be a header."""
+    rows = parsed.splits.get("train")
+    if rows is None or not len(rows):
+        return
+    sizes = [len(column.unique()) for column in rows.triples.unbind(1)]
+    fewest = min(range(3), key=sizes.__getitem__)
+    permuted = options.columns is None and sizes[fewest] * FEW < sizes[1]
+    if sizes[1] > MANY and (permuted or sizes[1] > len(rows) / 10):
+        hint = "one relation in ten facts at most is usual; check the order of the columns"
+        if permuted:
+            order = [1, 2, 3]
+            order[1], order[fewest] = fewest + 1, 2
+            hint = (
+                f"the {TRIPLE[fewest]} has only {sizes[fewest]:,} names: if that column holds the "
+                f"relations, set columns = {order} (--columns {','.join(map(str, order))})"
+            )
+        example = Example(value=f"{sizes[1]:,} in {len(rows):,} facts")
+        report(Diagnostic(str(rows.path), "many relations", hint, (example,), severity="warning"))
+    if options.header == "auto" and file_format(rows.path) in TEXT and len(rows) > MANY:
+        _report_header(parsed, rows, report)
+
+
+def _report_header(parsed: ParsedGraph, rows: SplitRows, report: Report) -> None:
+    """Report a first line whose names occur nowhere else."""
+    triples = torch.cat([each.triples for each in parsed.splits.values()])
+    ends, (head, relation, tail) = triples[:, [0, 2]], rows.triples[0]
+    alone = [(ends == head).sum() == 1, (ends == tail).sum() == 1]
+    alone.append((triples[:, 1] == relation).sum() == 1)
+    if rows.line[0] == 1 and all(alone):
+        hint = (
+            "if it is, set columns to the names of head, relation and tail (--columns); if it is a "
+            "fact, set header = false (--no-header)"
+        )
+        problem, first = "a first line that may be a header", torch.arange(len(rows)) == 0
+        _warn(parsed, rows, first, problem, hint, report)
 
 
 def with_unseen(parsed: ParsedGraph, unseen: Unseen, report: Report) -> ParsedGraph:
@@ -127,11 +172,12 @@ def _compact(parsed: ParsedGraph, splits: dict[str, SplitRows]) -> ParsedGraph:
         triples = torch.stack([new_entity[head], new_relation[relation], new_entity[tail]], 1)
         splits[split] = replace(rows, triples=triples)
     kept = keep_entity.numpy()
-    return ParsedGraph(
-        parsed.entities.filter(kept),
-        parsed.relations.filter(keep_relation.numpy()),
-        splits,
-        None if parsed.kind is None else parsed.kind.filter(kept),
+    return replace(
+        parsed,
+        entities=parsed.entities.filter(kept),
+        relations=parsed.relations.filter(keep_relation.numpy()),
+        splits=splits,
+        kind=None if parsed.kind is None else parsed.kind.filter(kept),
     )
 
 

@@ -1,27 +1,30 @@
 """The graph of an experiment: a name or a path, and how to read it."""
 
 import os
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from difflib import get_close_matches
 from pathlib import Path
+from typing import Any
 
 from sparring.data import store
 from sparring.data.datasets import downloads, load_benchmark, load_embedded
 from sparring.data.diagnostics import GraphError
+from sparring.data.formats import as_path
 from sparring.data.graph import KnowledgeGraph
+from sparring.data.options import ReadOptions
 from sparring.data.read import read_graph
 from sparring.data.split import SplitRule
 from sparring.data.validation import Unseen
 
 
 @dataclass(frozen=True)
-class GraphSource:
-    """A graph by name or by path.
+class GraphSource(ReadOptions):
+    """A graph by name or by path, and how its files are read.
 
     Attributes:
         name: "atlas" for the graph that comes with the package, or a known benchmark.
-        path: a folder with train, valid and test, one file of triples, or the folder of a stored
-            graph, relative to the working directory; takes precedence over `name`.
+        path: a folder with train, valid and test, one file of triples, a database, or the folder of
+            a stored graph, relative to the working directory; takes precedence over `name`.
         unseen: what to do with triples of valid and test whose names are not in train.
         valid, test: shares split off where `path` is a single file.
         split_seed: seed of that split.
@@ -38,15 +41,28 @@ class GraphSource:
     hold_out: float = 0.0
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not (self.name or self.path):
             raise ValueError('no graph is given; set name = "atlas" or path = "folder"')
 
 
-def source_of(text: str) -> GraphSource:
-    """The source that a user means: a path that exists or looks like one, else a name."""
+def source_of(text: str, **options: Any) -> GraphSource:
+    """The source that a user means: a path that exists or looks like one, else a name.
+
+    Args:
+        text: name or path.
+        options: further fields of the source.
+
+    Raises:
+        GraphError: if there are options for reading files, and the source is no file.
+    """
     path = Path(text)
-    is_path = path.exists() or path.name != text or bool(path.suffix)
-    return GraphSource(path=text) if is_path else GraphSource(name=text)
+    if path.exists() or path.name != text or path.suffix:
+        return GraphSource(path=text, **options)
+    unused = sorted({field.name for field in fields(ReadOptions)} & set(options))
+    if unused:
+        raise GraphError(f"{text} is the name of a graph, so {', '.join(unused)} mean nothing")
+    return GraphSource(name=text, **options)
 
 
 def load_graph(source: GraphSource) -> KnowledgeGraph:
@@ -58,10 +74,11 @@ def load_graph(source: GraphSource) -> KnowledgeGraph:
 def _load(source: GraphSource) -> KnowledgeGraph:
     if source.path:
         rule = SplitRule(valid=source.valid, test=source.test, seed=source.split_seed)
-        path = Path(source.path)
+        path = as_path(source.path)
         if store.exists(path):
             return store.load(path)
-        return read_graph(path, unseen=source.unseen, split=rule if path.is_file() else None)
+        split = rule if path.is_file() else None
+        return read_graph(path, unseen=source.unseen, split=split, options=source)
     if source.name == "atlas":
         return load_embedded()
     try:
