@@ -1,6 +1,7 @@
 """The front door: a graph in, a trained model out, and back from its folder."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -34,11 +35,11 @@ def load_graph(
 
     Args:
         source: a folder with train, valid and test, one file of triples, or a database, perhaps as
-            "sqlite:///path" or "duckdb:///path"; the name of a graph, as
-            `sparring data list` shows them, such as "atlas"; a Polars or pandas frame with the
-            columns head, relation and tail, or just three columns; an iterable of (head, relation,
-            tail); a dict of such triples by split, {"train": ..., "valid": ..., "test": ...}; or a
-            graph, which is returned as it is.
+            "sqlite:///path" or "duckdb:///path"; the name of a graph, as `sparring data list` shows
+            them, such as "atlas"; a Polars or pandas frame with the columns head, relation and
+            tail, or just three columns; an iterable of (head, relation, tail); a dict of such
+            triples by split, {"train": ..., "valid": ..., "test": ...}; or a graph, which is
+            returned as it is.
         split: shares of valid and test, held out at random where the source has no splits; 0.05
             each by default.
         unseen: what to do with triples of valid and test whose names are not in train: "keep",
@@ -172,10 +173,9 @@ def _folder(run: Predictor | str | Path | None) -> str | None:
 def _from_place(
     source: str | Path, rule: SplitRule | None, unseen: Unseen, read_options: dict[str, Any]
 ) -> KnowledgeGraph:
-    options = {"unseen": unseen, **read_options}
-    if rule is not None:
-        options |= {"valid": rule.valid, "test": rule.test, "split_seed": rule.seed}
-    place = graphs.source_of(str(source), **options)
+    place = replace(graphs.source_of(str(source)), unseen=unseen, **read_options)
     if place.path and rule is not None and Path(place.path).is_dir():
         raise GraphError(f"{place.path} is a folder, which has splits of its own; leave split out")
+    if rule is not None:
+        place = replace(place, valid=rule.valid, test=rule.test, split_seed=rule.seed)
     return graphs.load_graph(place)

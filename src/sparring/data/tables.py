@@ -74,7 +74,8 @@ def read_triple_frames(
 def _triple_layout(path: Path, first: list[str], report: Report, options: ReadOptions) -> Layout:
     layout = text_layout(path, first, options)
     if layout.header:
-        hint = "no action needed: it was left out"
+        order = ", ".join(str(position + 1) for position in layout.positions)
+        hint = f"left out; head, relation and tail are its columns {order}"
         example = Example(location(path, 1), shorten(first))
         report(Diagnostic(str(path), "header line", hint, (example,), severity="note"))
     return layout

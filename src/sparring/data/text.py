@@ -216,7 +216,7 @@ class _LineReader:
         """How to get the right number of fields."""
         width = self.layout.width
         for separator in "\t,;|":
-            if separator != self.syntax.separator and text.count(separator) == width - 1:
+            if found == 1 and text.count(separator) >= width - 1:
                 name = "tab" if separator == "\t" else separator
                 return f'if {separator!r} separates fields, set separator (--separator "{name}")'
         wanted = f"give {' and '.join(self.columns)} in separate fields"

@@ -217,7 +217,7 @@ def graph_source(text: str, overrides: Sequence[str] = ()) -> GraphSource:
     Raises:
         ConfigError: for a wrong override.
     """
-    tables = {"graph": dataclasses.asdict(source_of(text))}
+    tables: dict[str, Any] = {"graph": dataclasses.asdict(source_of(text))}
     for override in overrides:
         override_value(tables, override)
     return check_section(GraphSource, tables["graph"], "graph")

@@ -4,7 +4,6 @@ import os
 from dataclasses import dataclass, fields, replace
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
 
 from sparring.data import store
 from sparring.data.datasets import downloads, load_benchmark, load_embedded
@@ -44,25 +43,17 @@ class GraphSource(ReadOptions):
         super().__post_init__()
         if not (self.name or self.path):
             raise ValueError('no graph is given; set name = "atlas" or path = "folder"')
+        options = {field.name: field.default for field in fields(ReadOptions)}
+        given = [name for name, default in options.items() if getattr(self, name) != default]
+        if given and not self.path:
+            raise ValueError(f"{', '.join(given)} are for files, but {self.name} is a name")
 
 
-def source_of(text: str, **options: Any) -> GraphSource:
-    """The source that a user means: a path that exists or looks like one, else a name.
-
-    Args:
-        text: name or path.
-        options: further fields of the source.
-
-    Raises:
-        GraphError: if there are options for reading files, and the source is no file.
-    """
+def source_of(text: str) -> GraphSource:
+    """The source that a user means: a path that exists or looks like one, else a name."""
     path = Path(text)
-    if path.exists() or path.name != text or path.suffix:
-        return GraphSource(path=text, **options)
-    unused = sorted({field.name for field in fields(ReadOptions)} & set(options))
-    if unused:
-        raise GraphError(f"{text} is the name of a graph, so {', '.join(unused)} mean nothing")
-    return GraphSource(name=text, **options)
+    is_path = path.exists() or path.name != text or bool(path.suffix)
+    return GraphSource(path=text) if is_path else GraphSource(name=text)
 
 
 def load_graph(source: GraphSource) -> KnowledgeGraph:

@@ -1,11 +1,11 @@
 """`sparring data`: list, describe and check graphs."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.text import Text
 
+from sparring.experiments.commands.reading import reads_files
 from sparring.experiments.console import FAILED, Json, as_json, line, out, table
 
 data = typer.Typer(no_args_is_help=True, help="List, describe and check graphs.")
@@ -28,6 +28,7 @@ def list_graphs(json: Json = False) -> None:
 
 
 @data.command("describe")
+@reads_files
 def describe(
     source: Annotated[
         str,
@@ -41,6 +42,8 @@ def describe(
         int, typer.Option(min=0, help="How many relations to list, the most frequent first.")
     ] = 20,
     json: Json = False,
+    *,
+    read: list[str],
 ) -> None:
     """Show sizes, degrees, cardinalities, symmetry and leaks of a graph.
 
@@ -50,9 +53,10 @@ def describe(
     from dataclasses import asdict
 
     from sparring.data.statistics import describe as summarize
-    from sparring.experiments.graphs import load_graph, source_of
+    from sparring.experiments.config import graph_source
+    from sparring.experiments.graphs import load_graph
 
-    found = summarize(load_graph(source_of(source)))
+    found = summarize(load_graph(graph_source(source, read)))
     if json:
         as_json(asdict(found))
         return
@@ -95,14 +99,17 @@ def describe(
 
 
 @data.command("check")
+@reads_files
 def check(
     path: Annotated[
-        Path,
+        str,
         typer.Argument(
             help="Folder with train, valid and test, or one file of triples.", show_default=False
         ),
     ],
     json: Json = False,
+    *,
+    read: list[str],
 ) -> None:
     """Report errors, warnings and notes about the files of a graph.
 
@@ -111,8 +118,9 @@ def check(
     from dataclasses import asdict
 
     from sparring.data.read import check_folder
+    from sparring.experiments.config import graph_source
 
-    diagnostics = check_folder(path)
+    diagnostics = check_folder(path, graph_source(path, read))
     errors = sum(diagnostic.severity == "error" for diagnostic in diagnostics)
     if json:
         as_json([asdict(diagnostic) for diagnostic in diagnostics])

@@ -6,9 +6,11 @@ from typing import Annotated
 
 import typer
 
+from sparring.experiments.commands.reading import reads_files
 from sparring.experiments.console import STOPPED, GraphName, Overrides, Quiet, err, line
 
 
+@reads_files
 def fit(
     graph: GraphName,
     model: Annotated[
@@ -47,6 +49,8 @@ def fit(
         bool, typer.Option("--resume", help="Continue the run in the folder where it stopped.")
     ] = False,
     quiet: Quiet = False,
+    *,
+    read: list[str],
 ) -> None:
     """Train a model on a graph, with settings chosen to suit it, and rank its test facts.
 
@@ -60,10 +64,11 @@ def fit(
     from sparring.experiments.fit import plan, train_plan
     from sparring.experiments.graphs import load_graph
 
+    overrides = [*(overrides or []), *read]
     given = {"model": model, "sampler": sampler, "loss": loss, "seed": seed, "start": start}
     given = {name: value for name, value in given.items() if value is not None}
-    about_graph = [word for word in overrides or [] if word.startswith("graph.")]
-    others = [word for word in overrides or [] if word not in about_graph]
+    about_graph = [word for word in overrides if word.startswith("graph.")]
+    others = [word for word in overrides if word not in about_graph]
     facts = load_graph(graph_source(graph, about_graph))
     if start:
         given["start"] = str(start)
@@ -80,7 +85,7 @@ def fit(
         words = {"model": model, "sampler": sampler, "loss": loss, "epochs": epochs, "start": start}
         again = ["sparring", "fit", graph, "--folder", str(folder), "--seed", str(seed), "--resume"]
         again += [w for n, v in words.items() if v is not None for w in (f"--{n}", str(v))]
-        again += [word for override in overrides or [] for word in ("--set", override)]
+        again += [word for override in overrides for word in ("--set", override)]
         line(f"stopped; to continue: {shlex.join(again)}", to=err)
         raise typer.Exit(STOPPED)
     result = run.result()

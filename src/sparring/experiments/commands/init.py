@@ -1,29 +1,35 @@
 """`sparring init`: write an experiment file for a graph, to be edited."""
 
 import json
+from dataclasses import fields
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from sparring.experiments.commands.reading import reads_files
 from sparring.experiments.console import GraphName, line
 
 
+@reads_files
 def init(
     graph: GraphName,
     file: Annotated[
         Path | None,
         typer.Argument(help="The file; by default `<name of GRAPH>.toml`.", show_default=False),
     ] = None,
+    *,
+    read: list[str],
 ) -> None:
     """Write an experiment file with settings that suit a graph, and a comment on each.
 
     Example: `sparring init atlas`, then edit `atlas.toml`, then `sparring run atlas.toml`
     """
-    from sparring.experiments.graphs import load_graph, source_of
+    from sparring.experiments.config import graph_source
+    from sparring.experiments.graphs import load_graph
     from sparring.experiments.recipe import choose_recipe
 
-    source = source_of(graph)
+    source = graph_source(graph, read)
     facts = load_graph(source)
     path = file or Path(f"{facts.name}.toml")
     recipe = choose_recipe(facts)
@@ -34,7 +40,7 @@ def init(
         "",
         "seed = 0",
         "",
-        *table("graph", {"path": source.path} if source.path else {"name": source.name}),
+        *table("graph", changed(source)),
     ]
     for name, options in recipe.tables.items():
         lines += [f"# {recipe.reasons[name]}", *table(name, options)]
@@ -44,6 +50,12 @@ def init(
     except FileExistsError:
         raise ValueError(f"{path} exists already; name another file") from None
     line(f"wrote {path}; next: sparring run {path}")
+
+
+def changed(options: Any) -> dict[str, Any]:
+    """The fields of a dataclass that differ from their defaults."""
+    given = {field.name: (getattr(options, field.name), field.default) for field in fields(options)}
+    return {name: value for name, (value, default) in given.items() if value != default}
 
 
 def table(name: str, options: dict[str, Any]) -> list[str]:
