@@ -148,20 +148,25 @@ def fit(
     return fitted(wanted, graph, folder, resume=resume, console=console, device=device)
 
 
-def load(folder: str | Path, *, device: str = "cpu", **objects: nn.Module) -> Predictor:
+def load(
+    folder: str | Path, *, device: str = "cpu", trust: bool = False, **objects: nn.Module
+) -> Predictor:
     """The predictor of a run in a folder, on any machine, without the files of its graph.
 
     Args:
         folder: of a run of `fit` or of `sparring run`, or one that `Predictor.save` wrote.
         device: where the model is to be.
+        trust: let the folder name classes outside of sparring, as "module:Class", whose code is run
+            then. Set it only if you trust whoever made the folder.
         objects: parts that were given to `fit` as objects, by table, such as `model=...`.
 
     Raises:
         RunError: if the folder is not that of a run.
+        UntrustedError: if it names code outside of sparring and is not trusted.
         ConfigError: if a part was given as an object and is missing here.
         CheckpointError, GraphError: if a file is missing or altered; names the file.
     """
-    return Predictor(Run(Path(folder)), device=device, objects=objects)
+    return Predictor(Run(Path(folder), trust), device=device, objects=objects)
 
 
 def _folder(run: Predictor | str | Path | None) -> str | None:

@@ -1,7 +1,27 @@
-"""Files that are replaced as a whole."""
+"""Files that are replaced as a whole, and folders that one process at a time writes to."""
 
+import json
 import os
+import platform
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import IO, Any
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None
+
+LOCK = ".lock"
+
+
+class FolderInUseError(OSError):
+    """A folder that another process writes to."""
+
+
+class DamagedFileError(ValueError):
+    """A file that does not hold what it should; the message names it."""
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -15,3 +35,107 @@ def write_atomically(path: Path, content: bytes) -> None:
         draft.replace(path)
     finally:
         draft.unlink(missing_ok=True)
+    _sync(path.parent)
+
+
+def remove_drafts(folder: Path) -> None:
+    """Remove what processes that were killed have left of `write_atomically` in a locked folder."""
+    for draft in folder.rglob(".*.draft"):
+        draft.unlink(missing_ok=True)
+
+
+def read_json(path: Path) -> Any:
+    """The content of a JSON file.
+
+    Raises:
+        DamagedFileError: if it holds no JSON.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        reason = str(error).partition("\n")[0]
+        raise DamagedFileError(f"{path} is damaged: it holds no JSON ({reason})") from None
+
+
+def read_object(path: Path) -> dict[str, Any]:
+    """The content of a JSON file that holds one object.
+
+    Raises:
+        DamagedFileError: if it holds anything else.
+    """
+    found = read_json(path)
+    if not isinstance(found, dict):
+        raise DamagedFileError(f"{path} is damaged: it holds no JSON object")
+    return found
+
+
+@contextmanager
+def locked(folder: Path, *, wait: bool = False) -> Iterator[None]:
+    """Keep other processes out of a folder, which is made where it is missing.
+
+    The lock is one of the operating system, so it ends with the process, however that ends; a file
+    that a killed process left does not matter. Without such locks (on Windows, in some network file
+    systems) nothing is locked.
+
+    Args:
+        wait: until the folder is free, instead of refusing it.
+
+    Raises:
+        FolderInUseError: if another process has locked the folder; names it.
+    """
+    made = not folder.exists()
+    folder.mkdir(parents=True, exist_ok=True)
+    file = _acquire(folder / LOCK, wait)
+    try:
+        yield
+    finally:
+        if file is not None:
+            (folder / LOCK).unlink(missing_ok=True)
+            file.close()
+        if made:
+            with suppress(OSError):
+                folder.rmdir()  # if nothing was written
+
+
+def _acquire(path: Path, wait: bool) -> IO[str] | None:
+    """The lock file, open and locked; None where there are no locks."""
+    if fcntl is None:
+        return None
+    while True:
+        file = path.open("a+", encoding="utf-8")
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except BlockingIOError:
+            with file:
+                file.seek(0)
+                holder = file.read().strip() or "another process"
+            raise FolderInUseError(
+                f"{path.parent} is in use by {holder}; wait for it, stop it, or name another folder"
+            ) from None
+        except OSError:
+            return file  # a file system without locks
+        if _same(file, path):
+            break
+        file.close()  # its last holder has removed it meanwhile
+    with suppress(OSError):  # the disk may be full
+        file.truncate(0)
+        file.write(f"process {os.getpid()} on {platform.node()}\n")
+        file.flush()
+    return file
+
+
+def _same(file: IO[str], path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+    except FileNotFoundError:
+        return False
+
+
+def _sync(folder: Path) -> None:
+    """Make renames in a folder last through a loss of power, where the system can."""
+    with suppress(OSError):
+        place = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(place)
+        finally:
+            os.close(place)

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from sparring.kernels.optim import adagrad_step, adam_step, can_update_rows, rowwise_adagrad_step
 from sparring.registry import Registry
 
-OPTIMIZERS = Registry("optimizer")
+OPTIMIZERS = Registry("optimizer", base=torch.optim.Optimizer)
 
 
 class RowwiseAdagrad(torch.optim.Optimizer):

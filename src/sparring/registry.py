@@ -9,11 +9,14 @@ import dataclasses
 import difflib
 import importlib
 import inspect
+import os
 import re
+import sys
 import types
 import typing
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.metadata import entry_points
@@ -68,6 +71,7 @@ class Registry(Mapping[str, Maker]):
         renamed: former names of options that many parts take, and what they are called now; they
             apply to parts that take the new name and not the old one.
         default: the part that a table without a name means; None if it must have one.
+        base: what parts derive from; None for the class that holds the registry.
     """
 
     def __init__(
@@ -77,10 +81,11 @@ class Registry(Mapping[str, Maker]):
         nested: Mapping[str, str] | None = None,
         renamed: Mapping[str, str] | None = None,
         default: str | None = None,
+        base: type | None = None,
     ):
         self.kind, self.nested, self.default = kind, nested or {}, default
         self.renamed = renamed or {}
-        self.base: type | None = None  # what parts derive from, once one is registered
+        self.base = base
         self.entries: dict[str, Entry] = {}
         self.aliases: dict[str, tuple[str, Alias]] = {}
         REGISTRIES[kind] = self
@@ -348,14 +353,29 @@ def find(spec: Mapping[str, Any], registry: Registry, where: str) -> Any:
 def import_object(name: str, where: str) -> Any:
     """The object at "module:attribute".
 
+    The module may lie in the working directory. Installed modules come first, so that no file
+    there takes the place of one.
+
     Raises:
         ConfigError: if there is none.
     """
     module, _, attribute = name.partition(":")
     try:
-        return getattr(importlib.import_module(module), attribute)
+        with _working_directory_last():
+            return getattr(importlib.import_module(module), attribute)
     except (ImportError, AttributeError) as error:
         raise ConfigError(f"[{where}] cannot import {name!r}: {error}") from error
+
+
+@contextmanager
+def _working_directory_last() -> Iterator[None]:
+    """Search the working directory for modules too, after all other places."""
+    added = [os.getcwd()]
+    sys.path += added
+    try:
+        yield
+    finally:
+        sys.path[:] = [place for place in sys.path if place is not added[0]]
 
 
 def _checked_kind(found: Any, name: str, registry: Registry, where: str) -> Any:

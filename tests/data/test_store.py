@@ -47,6 +47,24 @@ def test_everything_comes_back(graph, tmp_path):
     assert back.content_hash == graph.content_hash
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda graph: {
+            "entities": Vocabulary(graph.entities.names, graph.entities.labels.reverse())
+        },
+        lambda graph: {"types": tuple(reversed(graph.types))},
+        lambda graph: {"entity_type": graph.entity_type[1:]},
+        lambda graph: {"entity_type": None},
+    ],
+)
+def test_the_hash_covers_labels_and_types(graph, change):
+    other = replace(graph, **change(graph))
+    assert other.content_hash != graph.content_hash
+    assert other.hash(1) == graph.hash(1)
+    assert replace(graph).content_hash == graph.content_hash
+
+
 def test_a_graph_without_types_or_labels_comes_back(graph, tmp_path):
     bare = replace(graph, entities=Vocabulary(NAMES), types=(), entity_type=None)
     store.save(bare, tmp_path)

@@ -70,4 +70,6 @@ def test_labels_that_do_not_fit_are_refused():
 
 def test_other_names_give_another_digest():
     assert Vocabulary(["a", "b"]).digest() != Vocabulary(["b", "a"]).digest()
-    assert Vocabulary(["a", "b"]).digest() == Vocabulary(["a", "b"], ["A", "B"]).digest()
+    assert Vocabulary(["a", "b"]).digest() != Vocabulary(["a", "b"], ["A", "B"]).digest()
+    assert Vocabulary(["a\0b", "c"]).digest() != Vocabulary(["a", "b\0c"]).digest()
+    assert Vocabulary(["a\0b", "c"]).digest(1) == Vocabulary(["a", "b\0c"]).digest(1)

@@ -1,5 +1,6 @@
 import io
 import json
+import subprocess
 import sys
 
 import pytest
@@ -57,6 +58,33 @@ def test_a_line_cut_short_is_dropped(tmp_path):
     path.write_text(path.read_text() + '{"kind": "prog')
     logged(JsonLines(path, after=5))
     assert steps(path) == [5]
+
+
+def test_the_log_is_safe_where_the_disk_is_full(tmp_path):
+    """A resumed run rewrites no line that it keeps."""
+    path = tmp_path / "log.jsonl"
+    logged(JsonLines(path), *map(progress, range(1, 200)))
+    before = path.read_bytes().splitlines(keepends=True)
+    code = f"""
+import resource, signal
+from pathlib import Path
+from sparring.experiments.callbacks import JsonLines
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (100, resource.RLIM_INFINITY))
+JsonLines(Path({str(path)!r}), after=150)
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
+    assert path.read_bytes() == b"".join(before[:150])
+
+
+def test_a_damaged_line_costs_no_other(tmp_path):
+    path = tmp_path / "log.jsonl"
+    logged(JsonLines(path), progress(5), progress(10))
+    path.write_text("[1]\n{}\n" + path.read_text())
+    logged(JsonLines(path, after=5))
+    assert (
+        path.read_text().startswith('[1]\n{}\n{"kind"') and len(path.read_text().splitlines()) == 3
+    )
 
 
 def test_the_end_of_a_stopped_training_is_no_end(tmp_path):

@@ -40,7 +40,7 @@ def test_an_altered_checkpoint_is_a_failure_in_one_line(command, finished):
     result = command("evaluate", finished.folder)
     assert (result.exit_code, result.stderr) == (
         1,
-        f"error: {best} was altered; delete it to start over\n",
+        f"error: {best} was altered; restore it from a copy, or train again in another folder\n",
     )
 
 

@@ -1,5 +1,7 @@
 """Samplers that go by the model of a finished run."""
 
+import shutil
+
 import pytest
 import torch
 
@@ -7,6 +9,7 @@ from sparring.experiments.config import check_config
 from sparring.experiments.run import run
 from sparring.registry import ConfigError, build
 from sparring.samplers import SAMPLERS, NearestNeighbor, TeacherNegatives
+from sparring.training import checkpoint
 
 
 def near_miss(folder):
@@ -72,3 +75,30 @@ def test_a_teacher_is_a_table():
         ConfigError, match=r"\[sampler.teacher\] is a table with a name, of: run; got 'runs/helper'"
     ):
         build(spec, SAMPLERS, "sampler")
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_teacher_with_values_that_are_not_finite_is_refused(finished, graph, value):
+    state = checkpoint.load(finished.folder, "best")
+    state["step"]["model.entity.weight"][3, 2] = value
+    progress = checkpoint.load(finished.folder, "last")
+    progress["progress"]["best_digest"] = checkpoint.save(finished.folder, "best", state)
+    checkpoint.save(finished.folder, "last", progress)
+    with pytest.raises(ConfigError, match=r"values that are not finite: entity\.weight"):
+        made(near_miss(finished.folder), graph)
+
+
+def test_the_record_holds_the_digest_of_the_teacher(finished, tables, tmp_path):
+    tables["sampler"] = near_miss(finished.folder)
+    result = run(check_config(tables), tmp_path / "taught")
+    folder = finished.folder
+    assert result["pretrained"] == {str(folder): checkpoint.digest_of(folder, "best")}
+
+
+def test_a_run_resumed_with_another_teacher_warns(finished, tables, tmp_path):
+    tables["sampler"] = near_miss(finished.folder)
+    run(check_config(tables), tmp_path / "taught")
+    shutil.rmtree(finished.folder)
+    run(check_config({**tables, "sampler": {"name": "uniform", "k": 2}}), finished.folder)
+    with pytest.warns(UserWarning, match="was started with other pretrained"):
+        run(check_config(tables), tmp_path / "taught", resume=True)

@@ -1,9 +1,11 @@
+import dataclasses
 import json
 import shutil
 
 import pytest
 import torch
 
+from sparring.data.vocabulary import Vocabulary
 from sparring.experiments.config import check_config
 from sparring.experiments.graphs import GraphSource, load_graph
 from sparring.experiments.run import (
@@ -16,6 +18,7 @@ from sparring.experiments.run import (
     prepare,
     run,
 )
+from sparring.files import DamagedFileError, FolderInUseError, locked
 from sparring.registry import ConfigError
 from sparring.training import CheckpointError, DivergedError, checkpoint
 
@@ -308,3 +311,106 @@ def test_a_run_without_a_graph_reads_its_source(finished):
     shutil.rmtree(finished.folder / "graph")
     before = json.loads((finished.folder / "graph.json").read_text())
     assert finished.graph().content_hash == before["content_hash"]
+
+
+def test_test_triples_change_no_number_of_training(tables, circle, tmp_path):
+    """Neither losses nor validation nor weights nor the best epoch, to the last bit."""
+    source = shutil.copytree(circle, tmp_path / "circle")
+    rows = [line.split("\t") for line in (circle / "test.tsv").read_text().splitlines()]
+    moved = [f"{h}\t{r}\te{(int(t[1:]) + 2) % 24}" for h, r, t in rows]
+    (source / "test.tsv").write_text("\n".join(moved) + "\n")
+    tables["train"]["validate_every"] = 1
+    trained = []
+    for name, path in (("one", circle), ("other", source)):
+        tables["graph"] = {"path": str(path)}
+        config = check_config(tables)
+        result = run(config, tmp_path / name)
+        log = [{**row, "cpu_seconds": 0} for row in Run(tmp_path / name).log()]
+        states = [checkpoint.load(tmp_path / name, kind)["step"] for kind in ("best", "last")]
+        trained.append((log, states, result["best_epoch"], result["valid_mrr"], result["mrr"]))
+    (log, states, *best, mrr), (other_log, other_states, *other_best, other_mrr) = trained
+    assert log == other_log and best == other_best
+    assert all(
+        torch.equal(a[key], b[key])
+        for a, b in zip(states, other_states)
+        for key in a
+        if isinstance(a[key], torch.Tensor)
+    )
+    assert mrr != other_mrr
+
+
+def test_a_result_says_which_facts_were_filtered(tables, finished, tmp_path):
+    result = finished.result()
+    assert (result["validation_filter"], result["filter"]) == (
+        "train + valid",
+        "train + valid + test",
+    )
+    tables["evaluate"]["split"] = "valid"
+    result = run(check_config(tables), tmp_path / "run")
+    assert result["filter"] == "train + valid"
+    assert result["mrr"] == result["valid_mrr"]
+
+
+def test_a_run_folder_in_use_is_refused(config, tmp_path):
+    with locked(tmp_path / "run"), pytest.raises(FolderInUseError, match=r"in use by process \d+"):
+        run(config, tmp_path / "run")
+
+
+def test_drafts_of_a_killed_run_are_removed_when_it_is_resumed(config, finished):
+    draft = finished.folder / "graph" / ".index.json.77.draft"
+    draft.write_text("half")
+    run(config, finished.folder, resume=True)
+    assert not draft.exists()
+
+
+def test_the_folder_of_a_run_holds_no_lock(finished):
+    assert not [path for path in finished.folder.rglob(".*")]
+
+
+def test_a_graph_under_an_earlier_hash_is_recognized(finished, config, graph):
+    path = finished.folder / "graph.json"
+    kept = json.loads(path.read_text())
+    kept |= {"content_hash": graph.hash(1), "training_hash": graph.training.hash(1)}
+    del kept["hash_version"]
+    path.write_text(json.dumps(kept))
+    finished.load_step(config, graph)
+    relabeled = dataclasses.replace(
+        graph, entities=Vocabulary(graph.entities.names, graph.entities.names)
+    )
+    finished.load_step(config, relabeled)
+
+
+def test_a_run_is_not_evaluated_with_other_labels(finished, config, graph):
+    other = dataclasses.replace(
+        graph, entities=Vocabulary(graph.entities.names, graph.entities.names)
+    )
+    with pytest.raises(RunError, match="trained on another graph"):
+        finished.load_step(config, other)
+
+
+def test_resuming_under_other_versions_warns(config, tmp_path, monkeypatch):
+    monkeypatch.setattr("sparring.experiments.run.versions", lambda: {"torch": "1.0"})
+    run(config, tmp_path / "run", callbacks=stopped_at(5))
+    monkeypatch.undo()
+    with pytest.warns(
+        UserWarning, match=r"other versions: torch 1\.0 -> .*; the result may differ"
+    ):
+        run(config, tmp_path / "run", resume=True)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("breakdown.json", "{}"),
+        ("breakdown.json", '{"rows": 3}'),
+        ("log.jsonl", "1\n"),
+        ("log.jsonl", "{}\n"),
+        ("log.jsonl", "[" * 100_000),
+        ("result.json", "[]"),
+    ],
+)
+def test_a_foreign_file_in_the_folder_is_named_in_one_line(finished, name, content):
+    (finished.folder / name).write_text(content)
+    read = getattr(finished, name.partition(".")[0])
+    with pytest.raises(DamagedFileError, match=rf"{name} is damaged: [^\n]*$"):
+        read()

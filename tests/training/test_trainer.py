@@ -24,6 +24,7 @@ from sparring.training import (
     checkpoint,
 )
 from sparring.training.schedules import Constant
+from sparring.training.trainer import load_best
 
 
 def resumed(folder, **options):
@@ -315,6 +316,70 @@ def test_the_best_epoch_is_kept(tmp_path, monkeypatch):
     assert state(trainer)["step"] == kept[2]
     assert trainer.load_best() == 2
     assert state(trainer)["step"] == kept[1]
+
+
+def missing(folder):
+    (folder / "best.json").unlink()
+
+
+def without_tensors(folder):
+    next(folder.glob("best.*.safetensors")).unlink()
+
+
+def damaged(folder):
+    path = next(folder.glob("best.*.safetensors"))
+    path.write_bytes(path.read_bytes()[:-1])
+
+
+def of_another_epoch(folder):
+    state = checkpoint.load(folder, "best")
+    checkpoint.save(folder, "best", {**state, "epoch": 1})
+
+
+def of_another_run(folder):
+    state = checkpoint.load(folder, "best")
+    train(trainer_of(folder / "other", lr=0.01))
+    other = checkpoint.load(folder / "other", "best")
+    checkpoint.save(folder, "best", {**other, "epoch": state["epoch"]})
+
+
+@pytest.mark.parametrize("stop", [12, None])
+@pytest.mark.parametrize(
+    "lose", [missing, without_tensors, damaged, of_another_epoch, of_another_run]
+)
+def test_the_last_epoch_does_not_take_the_place_of_the_best(tmp_path, lose, stop):
+    train(trainer_of(tmp_path), until=stop)
+    lose(tmp_path)
+    remedy = r"best\..* restore it from a copy, or train again in another folder"
+    with pytest.raises(CheckpointError, match=remedy):
+        resumed(tmp_path)
+    with pytest.raises(CheckpointError, match=remedy):
+        load_best(tmp_path)
+
+
+def test_the_best_epoch_may_be_ahead_of_the_last_checkpoint(tmp_path, monkeypatch):
+    """Killed after it was found, before the next regular checkpoint; training finds it again."""
+    options = {"epochs": 5, "save_every": 3}
+    killed = scripted(monkeypatch, tmp_path, 0.2, 0.1, 0.1, 0.3, **options)
+    for record in killed.run():
+        if record.kind == "validation" and record.step == 20:
+            break
+    assert load_best(tmp_path)["epoch"] == 4
+    second = scripted(monkeypatch, tmp_path, 0.3, 0.1, init=1, **options)
+    second.resume()
+    assert (second.progress.step, second.progress.best_epoch) == (15, 1)
+    train(second)
+    assert second.load_best() == 4
+
+
+def test_a_checkpoint_of_another_model_is_refused_in_one_line(tmp_path):
+    train(trainer_of(tmp_path))
+    other = TrainingStep(
+        DistMult(tiny_graph(), dim=4),
+        *(getattr(step_of(tiny_graph()), name) for name in ("sampler", "loss", "corruption")),
+    )
+    with pytest.raises(CheckpointError, match=r"does not fit the model and its options: [^\n]*$"):
+        trainer_of(tmp_path, step=other).resume()
 
 
 def test_of_equally_good_epochs_the_first_is_kept(tmp_path, monkeypatch):

@@ -14,6 +14,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from sparring.data.hashes import HASH_VERSION, digest_of_ids, digest_of_strings, id_bytes
 from sparring.data.index import TripleIndex
 from sparring.data.split import SplitRule
 from sparring.data.vocabulary import Vocabulary
@@ -73,10 +74,17 @@ class TrainGraph:
 
     @cached_property
     def content_hash(self) -> str:
-        """BLAKE2 digest of sizes and triples; equal for graphs with the same ids."""
+        """BLAKE2 digest of sizes, triples, types and labels; equal for graphs with the same ids."""
+        return self.hash()
+
+    def hash(self, version: int = HASH_VERSION) -> str:
+        """The content hash as earlier versions made it; see `sparring.data.hashes`."""
         sizes = f"{self.num_entities} {self.num_relations}"
         digest = hashlib.blake2b(sizes.encode(), digest_size=16)
-        digest.update(self.triples.long().cpu().contiguous().numpy().data)
+        digest.update(id_bytes(self.triples))
+        if version > 1:
+            digest.update(digest_of_ids(self.entity_type))
+            digest.update(b"" if self.labels is None else digest_of_strings(self.labels))
         return digest.hexdigest()
 
     def to(self, device: torch.device) -> "TrainGraph":
@@ -143,14 +151,26 @@ class KnowledgeGraph:
         return TripleIndex(triples, len(self.entities), len(self.relations))
 
     @cached_property
+    def known_for_validation(self) -> TripleIndex:
+        """Index of the triples of train and valid: no choice may depend on those of test."""
+        triples = torch.cat([self.train, self.valid])
+        return TripleIndex(triples, len(self.entities), len(self.relations))
+
+    @cached_property
     def content_hash(self) -> str:
-        """BLAKE2 digest of names and triples; equal for equal content in equal order."""
+        """BLAKE2 digest of names, labels, types and triples in their order."""
+        return self.hash()
+
+    def hash(self, version: int = HASH_VERSION) -> str:
+        """The content hash as earlier versions made it; see `sparring.data.hashes`."""
         digest = hashlib.blake2b(digest_size=16)
         for names in (self.entities, self.relations):
-            digest.update(names.digest())
+            digest.update(names.digest(version))
         for split in SPLITS:
-            digest.update(f"{split}{len(getattr(self, split))}".encode())
-            digest.update(getattr(self, split).long().contiguous().numpy().data)
+            triples = getattr(self, split)
+            digest.update(f"{split}{len(triples)}".encode() + id_bytes(triples))
+        if version > 1:
+            digest.update(digest_of_strings(self.types) + digest_of_ids(self.entity_type))
         return digest.hexdigest()
 
 

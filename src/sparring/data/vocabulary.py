@@ -10,6 +10,8 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
+from sparring.data.hashes import HASH_VERSION, digest_of_strings
+
 
 class UnknownNameError(KeyError):
     """A name that is not in the vocabulary; the message suggests similar names."""
@@ -115,11 +117,11 @@ class Vocabulary(Sequence[str]):
         close = difflib.get_close_matches(name, self.names[:50_000].to_list(), n=count)
         return list(dict.fromkeys([*close, *inside[:count]]))[:count]
 
-    def digest(self) -> bytes:
-        """BLAKE2 digest of the names in order."""
-        digest = hashlib.blake2b(digest_size=16)
-        digest.update("\0".join(self.names).encode())
-        return digest.digest()
+    def digest(self, version: int = HASH_VERSION) -> bytes:
+        """BLAKE2 digest of names and labels in order; see `sparring.data.hashes`."""
+        if version == 1:
+            return hashlib.blake2b("\0".join(self.names).encode(), digest_size=16).digest()
+        return digest_of_strings(self.names) + digest_of_strings(self.labels)
 
 
 def _strings(names: pl.Series | Sequence[str]) -> pl.Series:

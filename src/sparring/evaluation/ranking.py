@@ -199,7 +199,8 @@ def evaluate(
     Args:
         model: the model to evaluate; it is left in the mode it was in.
         triples: usually the test or validation triples.
-        known: facts of all splits; entities known to answer a query are left out of its ranking.
+        known: entities known to answer a query are left out of its ranking: facts of all splits for
+            test triples, those of train and valid (`graph.known_for_validation`) for valid ones.
         batch_size: queries encoded together, at most.
         max_scores: scores held at once, at most. The entities are split into chunks if a batch of
             64 queries would not fit.

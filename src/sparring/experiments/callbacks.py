@@ -26,15 +26,14 @@ class JsonLines:
     """One JSON object per record, appended to a file.
 
     Args:
-        after: step of the checkpoint that training resumes from; later lines are dropped,
-            because training writes them again.
+        after: step of the checkpoint that training resumes from; later lines are cut off, because
+            training writes them again. Earlier ones stay where they are, so that they are safe on a
+            full disk too.
     """
 
     def __init__(self, path: Path, after: int = 0) -> None:
-        lines = path.read_text(encoding="utf-8").splitlines() if path.exists() and after else []
-        kept = [line for line in lines if _before(line, after)]
-        path.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
-        self.file = path.open("a", encoding="utf-8")
+        self.file = path.open("ab")
+        self.file.truncate(_end(path, after))
 
     def __call__(self, record: Record) -> None:
         row = {
@@ -44,7 +43,7 @@ class JsonLines:
             "cpu_seconds": round(record.cpu_seconds, 2),
             **record.values,
         }
-        self.file.write(json.dumps(row) + "\n")
+        self.file.write(json.dumps(row).encode() + b"\n")
         self.file.flush()
 
     def close(self) -> None:
@@ -52,13 +51,24 @@ class JsonLines:
         self.file.close()
 
 
-def _before(line: str, step: int) -> bool:
-    """Whether a line of the log is about training up to a step."""
+def _end(path: Path, step: int) -> int:
+    """How many bytes of a log are about training up to a step; the rest is about later steps."""
+    position = end = 0
+    with path.open("rb") as file:
+        for line in file if step else ():
+            position += len(line)
+            if _before(line, step):
+                end = position
+    return end
+
+
+def _before(line: bytes, step: int) -> bool:
+    """Whether a line of the log is about training up to a step, and complete."""
     try:
         row = json.loads(line)
-    except ValueError:  # cut short by a crash
+        return line.endswith(b"\n") and row["kind"] != "end" and row["step"] <= step
+    except (ValueError, TypeError, KeyError, RecursionError):  # cut short by a crash, or damaged
         return False
-    return row["kind"] != "end" and row["step"] <= step
 
 
 class TensorBoard:

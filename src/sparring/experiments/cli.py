@@ -4,8 +4,6 @@ Nothing here imports PyTorch, so `sparring --help` prints at once.
 """
 
 import logging
-import os
-import sys
 import warnings
 from importlib.metadata import version
 from typing import Annotated
@@ -92,6 +90,5 @@ app.command("list")(listing.list_parts)
 
 
 def main() -> None:
-    """Run the command line; modules in the working directory can be imported."""
-    sys.path.insert(0, os.getcwd())
+    """Run the command line."""
     app()

@@ -5,6 +5,7 @@ an exit code; `--debug` shows the traceback.
 """
 
 import os
+import re
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -51,6 +52,7 @@ def as_json(content: Any) -> None:
 
 
 MISUSED, FAILED, STOPPED = 2, 1, 130
+OUT_OF_MEMORY = "DefaultCPUAllocator"  # in the message of PyTorch
 EXPECTED = (ValueError, FloatingPointError, OSError, MemoryError, MissingExtraError)
 
 
@@ -84,6 +86,8 @@ def exit_code(error: Exception) -> int | None:
 
     if isinstance(error, ConfigError):
         return MISUSED
+    if isinstance(error, RuntimeError) and OUT_OF_MEMORY in str(error):
+        return FAILED
     if isinstance(error, typer.Exit | typer.Abort | BrokenPipeError):
         return None
     if isinstance(error, EXPECTED):
@@ -93,6 +97,10 @@ def exit_code(error: Exception) -> int | None:
 
 def sentence(error: Exception) -> str:
     """The error in one line."""
+    if OUT_OF_MEMORY in str(error):
+        asked = re.search(r"allocate (\d+) bytes", str(error))
+        size = f": {int(asked[1]) / 2**30:,.1f} GiB more were asked for" if asked else ""
+        return f"not enough memory{size}; lower batch_size, dim or max_scores"
     if isinstance(error, OSError) and error.filename is not None:
         return f"{os.fspath(error.filename)}: {error.strerror}"
     with suppress(IndexError):
@@ -129,6 +137,14 @@ GraphName = Annotated[
         help="Name in `sparring data list`, folder with train, valid and test, or one file of "
         "triples.",
         show_default=False,
+    ),
+]
+Trust = Annotated[
+    bool,
+    typer.Option(
+        "--trust",
+        help="Let the folder of a run name code outside of sparring (MODULE:CLASS), which is run "
+        "then; only for folders of people you trust.",
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]

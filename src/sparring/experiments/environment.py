@@ -6,13 +6,17 @@ import signal
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from importlib.metadata import version
+from contextlib import contextmanager, suppress
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 import torch
+
+from sparring.kernels.runtime import enabled_for
+
+PACKAGE = Path(__file__).resolve().parents[1]
 
 
 @contextmanager
@@ -59,22 +63,33 @@ def provenance() -> dict[str, Any]:
     gpu = {"gpu": torch.cuda.get_device_name()} if torch.cuda.is_available() else {}
     return {
         "commit": _commit(),
-        "versions": {
-            "python": platform.python_version(),
-            "torch": torch.__version__,
-            "sparring": version("sparring"),
-        },
+        "versions": versions(),
+        "kernels": enabled_for(torch.empty(0)),
         "cpu": _processor(),
         **gpu,
     }
 
 
+def versions() -> dict[str, str]:
+    """Versions of Python and of the packages that a result depends on, where they are installed."""
+    found = {"python": platform.python_version(), "torch": torch.__version__}
+    for package in ("sparring", "numba", "numpy", "polars"):
+        with suppress(PackageNotFoundError):
+            found[package] = version(package)
+    return found
+
+
 def _commit() -> str | None:
-    """The commit of the source tree, with "-dirty" if files differ from it; None outside of git.
+    """The commit of the source tree, with "-dirty" if files differ from it.
+
+    None outside of git, and where the repository is another one, such as that of a project which
+    has the package installed in a folder of its own.
 
     Files under results are not compared, because runs write them.
     """
     try:
+        if Path(_git("rev-parse", "--show-toplevel"), "src", "sparring").resolve() != PACKAGE:
+            return None
         commit = _git("rev-parse", "--short=12", "HEAD")
         changed = _git(
             "status",
@@ -90,8 +105,7 @@ def _commit() -> str | None:
 
 
 def _git(*words: str) -> str:
-    here = Path(__file__).parent
-    done = subprocess.run(["git", *words], cwd=here, capture_output=True, text=True, check=True)
+    done = subprocess.run(["git", *words], cwd=PACKAGE, capture_output=True, text=True, check=True)
     return done.stdout.strip()
 
 

@@ -134,7 +134,7 @@ def train_plan(
         objects=wanted.objects,
         callbacks=lambda trainer: progress_callbacks(trainer, console, graph.name),
     )
-    return None if result is None else Run(folder)
+    return None if result is None else Run(folder, trust=True)
 
 
 def _as_table(name: str, part: Any) -> dict[str, Any]:

@@ -1,7 +1,9 @@
 """Run one experiment from start to end: train, evaluate, and write a record."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -12,22 +14,50 @@ from torch import Tensor, nn
 
 from sparring.data import store
 from sparring.data.graph import SPLITS, KnowledgeGraph, TrainGraph
+from sparring.data.hashes import HASH_VERSION
 from sparring.evaluation.breakdown import Breakdown, Row, breakdown
 from sparring.evaluation.ensemble import Ensemble, as_proposal
 from sparring.evaluation.probability import ProbabilityCalibration
 from sparring.evaluation.ranking import RankingResult, evaluate
 from sparring.experiments.callbacks import Callback, JsonLines
-from sparring.experiments.config import OBJECT, PARTS, Config, check_config, override_value
-from sparring.experiments.environment import keep_freed_memory, provenance, stopped_by_signals
+from sparring.experiments.config import (
+    OBJECT,
+    PARTS,
+    Config,
+    check_config,
+    override_value,
+    with_current_sections,
+)
+from sparring.experiments.environment import (
+    keep_freed_memory,
+    provenance,
+    stopped_by_signals,
+    versions,
+)
 from sparring.experiments.graphs import load_graph
+from sparring.experiments.pretrained import digests
+from sparring.experiments.trust import (
+    check_config_digest,
+    config_digest,
+    foreign_code,
+    refuse_foreign_code,
+)
 from sparring.experiments.warm_start import start_from
-from sparring.files import write_atomically
+from sparring.files import (
+    DamagedFileError,
+    locked,
+    read_object,
+    remove_drafts,
+    write_atomically,
+)
 from sparring.models.base import KGEModel
 from sparring.registry import ConfigError, build
 from sparring.seeds import Seeds
 from sparring.training import Trainer, TrainingStep, checkpoint
+from sparring.training.trainer import load_best, load_state
 
 CALIBRATION = "calibration.json"
+FILTERS = {"valid": "train + valid", "test": "train + valid + test"}  # facts left out of ranks
 GRAPH = "graph"  # the folder in that of a run where its graph is stored
 
 
@@ -39,17 +69,39 @@ class RunError(RuntimeError):
 class Run:
     """The folder of a run: configuration, graph, log, checkpoints, result and more.
 
-    All methods raise `RunError` if the file that they read is missing.
+    All methods raise `RunError` if the file that they read is missing, and `DamagedFileError` if it
+    does not hold what it should.
+
+    Args:
+        trust: let the configuration name classes outside of sparring, whose code is run then.
     """
 
     folder: Path
+    trust: bool = False
 
     def config(self, overrides: Sequence[str] = ()) -> Config:
-        """The resolved configuration that the run was started with, with `path=value` overrides."""
-        tables = check_config(self._json("config.json")).as_dict()  # with today's names
+        """The resolved configuration that the run was started with, with `path=value` overrides.
+
+        Raises:
+            UntrustedError: if the run names code outside of sparring and is not trusted.
+        """
+        path = self.folder / "config.json"
+        kept = self._json(path.name)
+        try:
+            if not self.trust:
+                refuse_foreign_code(kept, path)
+            tables = check_config(kept).as_dict()  # with today's names
+        except ConfigError as error:
+            raise ConfigError(f"{path}: {error}") from error
+        except RecursionError:
+            raise DamagedFileError(f"{path} is damaged: its tables are nested too deep") from None
         for override in overrides:
             override_value(tables, override)
         return check_config(tables)
+
+    def kept_config(self) -> dict[str, Any]:
+        """The tables in `config.json` as they are, under today's names of sections."""
+        return with_current_sections(self._json("config.json"))
 
     def result(self) -> dict[str, Any]:
         """The metrics and the summary of the finished run."""
@@ -57,25 +109,25 @@ class Run:
 
     def log(self) -> list[dict[str, Any]]:
         """The records of training, in order."""
-        return [
-            json.loads(line)
-            for line in self._path("log.jsonl").read_text(encoding="utf-8").splitlines()
-        ]
+        return read_log(self._path("log.jsonl"))
 
     def ranks(self) -> RankingResult:
         """The filtered ranks of the result."""
-        self._path("ranks.json")
-        return RankingResult(**checkpoint.load(self.folder, "ranks"))
+        path = self._path("ranks.json")
+        with _damaged(path):
+            return RankingResult(**checkpoint.load(self.folder, "ranks"))
 
     def breakdown(self) -> Breakdown:
         """The result by side, cardinality, degree and relation."""
         found = self._json("breakdown.json")
-        return Breakdown(**{**found, "rows": tuple(Row(**row) for row in found["rows"])})
+        with _damaged(self.folder / "breakdown.json"):
+            return Breakdown(**{**found, "rows": tuple(Row(**row) for row in found["rows"])})
 
     def calibration(self, guide: float = 0.0) -> ProbabilityCalibration | None:
         """What `sparring calibrate` has written, if it was for scores with this guide weight."""
         path = self.folder / CALIBRATION
-        found = ProbabilityCalibration.load(path) if path.exists() else None
+        with _damaged(path):
+            found = ProbabilityCalibration.load(path) if path.exists() else None
         return found if found and found.guide == guide else None
 
     def required_calibration(self, guide: float = 0.0) -> ProbabilityCalibration:
@@ -121,18 +173,19 @@ class Run:
 
         Raises:
             RunError: if the run was trained on another graph.
-            CheckpointError: if the checkpoint is missing or altered.
+            CheckpointError: if the checkpoint is missing or altered, or does not fit.
+            UntrustedError: if the configuration was altered after training.
         """
         check_graph(self.folder, graph)
         state = self._state()
         step, _ = assemble(config, graph, objects)
-        step.load_state_dict(state)
+        load_state(step, state, self.folder)
         return step.eval()
 
     def model_state(self) -> dict[str, Tensor]:
         """The state of the model as the best epoch left it, or the last one."""
         lead = "model."
-        state = self._state().items()
+        state = self._state()["step"].items()
         return {name.removeprefix(lead): value for name, value in state if name.startswith(lead)}
 
     def finished(self) -> bool:
@@ -140,9 +193,9 @@ class Run:
         return (self.folder / "result.json").exists()
 
     def _state(self) -> dict[str, Any]:
-        self._path("config.json")
-        name = "best" if checkpoint.exists(self.folder, "best") else "last"
-        return checkpoint.load(self.folder, name)["step"]
+        tables, state = self._json("config.json"), load_best(self.folder)
+        check_config_digest(state, tables, self.folder / "config.json")
+        return state
 
     def _path(self, name: str) -> Path:
         path = self.folder / name
@@ -153,7 +206,31 @@ class Run:
         raise RunError(f"{self.folder} is not the folder of a run: it has no config.json")
 
     def _json(self, name: str) -> dict[str, Any]:
-        return json.loads(self._path(name).read_text(encoding="utf-8"))
+        return read_object(self._path(name))
+
+
+def read_log(path: Path) -> list[dict[str, Any]]:
+    """The records in the log of a run.
+
+    Raises:
+        DamagedFileError: with the line that is none.
+    """
+    rows = []
+    for number, line in enumerate(path.read_bytes().splitlines(), 1):
+        with _damaged(path, f"line {number} is no record of training"):
+            row = json.loads(line)
+            rows.append({"kind": row["kind"], "step": row["step"], **row})
+    return rows
+
+
+@contextmanager
+def _damaged(path: Path, what: str = "it does not hold what a run writes") -> Iterator[None]:
+    """Report content of another shape in one line."""
+    try:
+        yield
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        raise DamagedFileError(f"{path} is damaged: {what} ({reason})") from error
 
 
 def assemble(
@@ -252,8 +329,13 @@ def prepare(
         config.train,
         triples=graph.training.triples.to(device),
         valid=graph.valid.to(device),
-        known=graph.known.to(device),
+        known=graph.known_for_validation.to(device),
         folder=folder,
+        about={
+            "config": config_digest(config.as_dict()),
+            "versions": versions(),
+            "pretrained": digests(config.parts),
+        },
     )
 
 
@@ -280,19 +362,34 @@ def run(
 
     Raises:
         RunError: if the folder holds a run that must not be overwritten or continued.
+        FolderInUseError: if another process is writing to the folder.
     """
+    with locked(folder):
+        return _run(config, folder, graph, resume, objects, callbacks)
+
+
+def _run(
+    config: Config,
+    folder: Path,
+    graph: KnowledgeGraph | None,
+    resume: bool,
+    objects: Mapping[str, nn.Module],
+    callbacks: Callable[[Trainer], Sequence[Callback]],
+) -> dict[str, Any] | None:
+    """As `run`, in a folder that is locked."""
     check_folder(folder, config, resume)
+    remove_drafts(folder)
     keep_freed_memory()
     if config.general.threads:
         torch.set_num_threads(config.general.threads)
     graph = load_graph(config.graph) if graph is None else graph
     check_graph(folder, graph)
     trainer = prepare(config, graph, folder, objects)
-    folder.mkdir(parents=True, exist_ok=True)
-    write_json(folder / "config.json", config.as_dict())
+    keep_config(folder, trainer, config)
     write_json(folder / "graph.json", graph_identity(graph))
     store.save(graph, folder / GRAPH)
     if resume and checkpoint.exists(folder, "last"):
+        warn_of_other_origin(folder, trainer.about)
         trainer.resume()
     elif config.general.start:
         former = Run(Path(config.general.start))
@@ -335,12 +432,12 @@ def ensemble(step: TrainingStep, weight: float) -> KGEModel:
 
 
 def evaluate_split(model: KGEModel, graph: KnowledgeGraph, config: Config) -> RankingResult:
-    """Filtered ranks on the split that the experiment evaluates."""
-    device = device_of(config)
-    triples = getattr(graph, config.evaluate.split).to(device)
-    known, options = graph.known.to(device), config.evaluate
+    """Filtered ranks on the split that the experiment evaluates; see `FILTERS`."""
+    device, options = device_of(config), config.evaluate
+    triples = getattr(graph, options.split).to(device)
+    known = graph.known if options.split == "test" else graph.known_for_validation
     return evaluate(
-        model, triples, known, max_scores=options.max_scores, precision=options.precision
+        model, triples, known.to(device), max_scores=options.max_scores, precision=options.precision
     )
 
 
@@ -363,6 +460,8 @@ def summary(config: Config, graph: KnowledgeGraph, trainer: Trainer, best: int) 
         "dataset": graph.name,
         "content_hash": graph.content_hash,
         "split": config.evaluate.split,
+        "filter": FILTERS[config.evaluate.split],
+        "validation_filter": FILTERS["valid"],
         "model": config.parts["model"]["name"],
         "dim": config.parts["model"].get("dim"),
         "sampler": config.parts["sampler"]["name"],
@@ -377,6 +476,7 @@ def summary(config: Config, graph: KnowledgeGraph, trainer: Trainer, best: int) 
         "threads": torch.get_num_threads(),
         "resolved": config.as_dict(),
         **provenance(),
+        "pretrained": trainer.about["pretrained"],
     }
 
 
@@ -424,18 +524,56 @@ def check_folder(folder: Path, config: Config, resume: bool) -> None:
 
 
 def config_changes(config: Config, run: Run) -> list[str]:
-    """The tables in which a configuration differs from the one that a run was started with."""
-    before, now = run.config().as_dict(), json.loads(json.dumps(config.as_dict()))
+    """The tables in which a configuration differs from the one that a run was started with.
+
+    The run's may name the code outside of sparring that the configuration names too.
+    """
+    now = json.loads(json.dumps(config.as_dict()))
+    own, named = set(foreign_code(now)), set(foreign_code(run.kept_config()))
+    before = Run(run.folder, trust=named <= own).config().as_dict()
     return sorted(key for key in now if before[key] != now[key])
 
 
-def graph_identity(graph: KnowledgeGraph) -> dict[str, Any]:
-    """Name, hashes and sizes by which a run recognizes its graph."""
+def keep_config(folder: Path, trainer: Trainer, config: Config) -> None:
+    """Write the configuration into the folder; one that is there stays, since checkpoints have its
+    digest."""
+    path = folder / "config.json"
+    if path.exists():
+        trainer.about["config"] = config_digest(read_object(path))
+    else:
+        write_json(path, config.as_dict())
+
+
+def warn_of_other_origin(folder: Path, now: Mapping[str, Any]) -> None:
+    """Warn if a training is resumed under other versions, or with other pretrained models."""
+    before = checkpoint.outline(folder, "last")
+    for kind in ("versions", "pretrained"):
+        old, new = before.get(kind, now[kind]), now[kind]
+        changed = [
+            f"{name} {old.get(name)} -> {new.get(name)}"
+            for name in {**old, **new}
+            if old.get(name) != new.get(name)
+        ]
+        if changed:
+            warnings.warn(
+                f"{folder} was started with other {kind}: {', '.join(changed)}; the result may "
+                "differ from that of an uninterrupted run",
+                stacklevel=2,
+            )
+
+
+def graph_identity(graph: KnowledgeGraph, hash_version: int = HASH_VERSION) -> dict[str, Any]:
+    """Name, hashes and sizes by which a run recognizes its graph.
+
+    Args:
+        hash_version: of the hashes; that of the file that they are compared with.
+    """
     sizes = {split: len(getattr(graph, split)) for split in SPLITS}
     return {
         "name": graph.name,
-        "content_hash": graph.content_hash,
-        "training_hash": graph.training.content_hash,
+        "hash_version": hash_version,
+        "content_hash": graph.hash(hash_version),
+        "training_hash": graph.training.hash(hash_version),
         "entities": len(graph.entities),
         "relations": len(graph.relations),
         **sizes,
@@ -447,10 +585,12 @@ def graph_changes(folder: Path, graph: KnowledgeGraph) -> list[str]:
     path = folder / "graph.json"
     if not path.exists():
         return []
-    before, now = json.loads(path.read_text(encoding="utf-8")), graph_identity(graph)
-    if before["content_hash"] == now["content_hash"]:
+    before = read_object(path)
+    now = graph_identity(graph, before.get("hash_version", 1))
+    if before.get("content_hash") == now["content_hash"]:
         return []
-    return [f"{key} {before[key]} -> {now[key]}" for key in before if before[key] != now[key]]
+    del now["hash_version"]
+    return [f"{key} {before.get(key)} -> {now[key]}" for key in now if before.get(key) != now[key]]
 
 
 def check_graph(folder: Path, graph: KnowledgeGraph) -> None:

@@ -157,6 +157,7 @@ class SparringTrainingLoop(SLCWATrainingLoop):
 
     def _save_state(self, path: Any, *args: Any, **options: Any) -> None:
         super()._save_state(path, *args, **options)
+        # PyKEEN's own file: it holds random states as pickles, and PyKEEN reads it like this too
         saved = torch.load(path, weights_only=False)
         torch.save({**saved, "sparring": self.adapter.state_dict()}, path)
 

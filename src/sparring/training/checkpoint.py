@@ -7,10 +7,13 @@ earlier formats are converted while they are read, see `sparring.training.conver
 
 import hashlib
 import json
+from collections import defaultdict
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 
@@ -18,14 +21,19 @@ from sparring.files import write_atomically
 from sparring.training.conversion import convert
 
 FORMAT = 2
+REMEDY = "restore it from a copy, or train again in another folder"
 
 
 class CheckpointError(RuntimeError):
     """A checkpoint that is missing, damaged, or of a format that cannot be read."""
 
 
-def save(folder: Path, name: str, state: Any) -> None:
-    """Write nested dicts, lists and tensors as `name.json` and `name.<digest>.safetensors`."""
+def save(folder: Path, name: str, state: Any) -> str:
+    """Write nested dicts, lists and tensors as `name.json` and `name.<digest>.safetensors`.
+
+    Returns:
+        the digest of all, as `digest_of` reads it.
+    """
     tensors: dict[str, torch.Tensor] = {}
     skeleton = _pack(state, tensors)
     content = save_tensors(tensors)
@@ -39,6 +47,7 @@ def save(folder: Path, name: str, state: Any) -> None:
     for old in folder.glob(f"{name}.*.safetensors"):
         if old.name != file:
             old.unlink()
+    return body["digest"]
 
 
 def load(folder: Path, name: str) -> Any:
@@ -47,32 +56,74 @@ def load(folder: Path, name: str) -> Any:
     Raises:
         CheckpointError: if a file is missing, damaged, or of a later format.
     """
+    body = _body(folder, name)
+    return _state(body, _tensors(folder, name, body), folder / f"{name}.json")
+
+
+def outline(folder: Path, name: str) -> Any:
+    """What `load` gives with None for each tensor, without reading any.
+
+    Raises:
+        CheckpointError: as `load` does.
+    """
+    body = _body(folder, name)
+    return _state(body, defaultdict(lambda: None), folder / f"{name}.json")
+
+
+def digest_of(folder: Path, name: str) -> str:
+    """The digest of all that `save` wrote.
+
+    Raises:
+        CheckpointError: as `load` does.
+    """
+    return _digest(_body(folder, name))
+
+
+def _body(folder: Path, name: str) -> dict[str, Any]:
+    """The content of `name.json`, checked, without its digest."""
     path = folder / f"{name}.json"
     try:
         body = json.loads(path.read_bytes())
         digest = body.pop("digest")
+        altered = digest != _digest(body)
+        later = body["format"] > FORMAT
     except FileNotFoundError:
         raise CheckpointError(f"there is no checkpoint {path}") from None
-    except (ValueError, KeyError, TypeError, AttributeError):
-        raise CheckpointError(f"{path} is damaged; delete it to start over") from None
-    if digest != _digest(body):
-        raise CheckpointError(f"{path} was altered; delete it to start over")
-    if body["format"] > FORMAT:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        raise CheckpointError(f"{path} is damaged; {REMEDY}") from None
+    if altered:
+        raise CheckpointError(f"{path} was altered; {REMEDY}")
+    if later:
         raise CheckpointError(
             f"{path} has format {body['format']}, but this version of sparring reads formats up "
             f"to {FORMAT}; install the version that wrote it, or a later one"
         )
-    file = folder / body["tensors"]
+    return body
+
+
+def _tensors(folder: Path, name: str, body: Mapping[str, Any]) -> dict[str, torch.Tensor]:
+    """The tensors that `name.json` names, checked."""
+    path, file = folder / f"{name}.json", body.get("tensors")
+    if not isinstance(file, str) or Path(file).name != file:
+        raise CheckpointError(f"{path} names no file of tensors; {REMEDY}")
     try:
-        content = file.read_bytes()
+        content = (folder / file).read_bytes()
     except FileNotFoundError:
-        raise CheckpointError(f"{path} refers to {file.name}, which is missing") from None
-    if hashlib.sha256(content).hexdigest() != body["sha256"]:
-        raise CheckpointError(
-            f"{file} is damaged ({len(content)} bytes); delete {path} to start over"
-        )
-    state = _unpack(body["state"], load_tensors(content))
-    return state if body["format"] == FORMAT else convert(state)
+        raise CheckpointError(f"{path} refers to {file}, which is missing; {REMEDY}") from None
+    if hashlib.sha256(content).hexdigest() != body.get("sha256"):
+        raise CheckpointError(f"{folder / file} is damaged ({len(content)} bytes); {REMEDY}")
+    try:
+        return load_tensors(content)
+    except (SafetensorError, ValueError, RuntimeError) as error:
+        raise CheckpointError(f"{folder / file} holds no tensors ({error}); {REMEDY}") from None
+
+
+def _state(body: Mapping[str, Any], tensors: Mapping[str, Any], path: Path) -> Any:
+    try:
+        state = _unpack(body["state"], tensors)
+        return state if body["format"] == FORMAT else convert(state)
+    except (KeyError, ValueError, TypeError, AttributeError, RecursionError):
+        raise CheckpointError(f"{path} holds no state of a training; {REMEDY}") from None
 
 
 def exists(folder: Path, name: str) -> bool:
@@ -109,7 +160,7 @@ def _plain(value: Any) -> Any:
     raise TypeError(f"a checkpoint cannot hold a {type(value).__name__}: {value!r}")
 
 
-def _unpack(value: Any, tensors: dict[str, torch.Tensor]) -> Any:
+def _unpack(value: Any, tensors: Mapping[str, Any]) -> Any:
     if not isinstance(value, dict):
         return value
     ((kind, content),) = value.items()

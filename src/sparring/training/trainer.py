@@ -1,10 +1,12 @@
 """The training loop: epochs, validation, early stopping, checkpoints and resuming."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar
+from types import MappingProxyType
+from typing import Any, ClassVar
 
 import torch
 from jaxtyping import Int
@@ -84,6 +86,7 @@ class Progress:
         step: completed update steps.
         cpu_seconds: processor time spent on training, without validation.
         best_mrr, best_epoch: the best validation so far; None and 0 before the first.
+        best_digest: of the checkpoint that it left.
         since_best: validations since then.
         validations: metrics of each validation.
         finished: whether the last epoch, or the end of patience, was reached.
@@ -93,6 +96,7 @@ class Progress:
     cpu_seconds: float = 0.0
     best_mrr: float | None = None
     best_epoch: int = 0
+    best_digest: str = ""
     since_best: int = 0
     validations: list[dict[str, float]] = field(default_factory=list)
     finished: bool = False
@@ -109,8 +113,10 @@ class Trainer:
         options: how long to train, and how often to validate, save and log.
         triples: training triples.
         valid: validation triples; they only choose the best epoch.
-        known: facts of all splits, which filtered ranks leave out.
+        known: facts that filtered ranks of validation leave out: those of train and valid. With
+            facts of test, test triples would choose the best epoch too.
         folder: where the checkpoints are written.
+        about: further entries of the checkpoints, such as a digest of the configuration.
 
     Raises:
         ValueError: if there are no training triples.
@@ -128,12 +134,13 @@ class Trainer:
         valid: Int[Tensor, "V 3"],
         known: TripleIndex,
         folder: Path,
+        about: Mapping[str, Any] = MappingProxyType({}),
     ) -> None:
         if not len(triples):
             raise ValueError("there are no training triples")
         self.step, self.optimizer, self.schedule = step, optimizer, schedule
         self.seeds, self.options, self.folder = seeds, options, folder
-        self.triples, self.known = triples, known
+        self.triples, self.known, self.about = triples, known, dict(about)
         self.device = triples.device
         self.batch_size = min(options.batch_size, len(triples))
         self.steps_per_epoch = -(-len(triples) // self.batch_size)
@@ -213,7 +220,8 @@ class Trainer:
         if progress.best_mrr is None or values["mrr"] > progress.best_mrr:
             progress.best_mrr, progress.best_epoch = values["mrr"], epoch
             progress.since_best = 0
-            checkpoint.save(self.folder, "best", {"epoch": epoch, "step": self.step.state_dict()})
+            state = {"epoch": epoch, "step": self.step.state_dict(), **self.about}
+            progress.best_digest = checkpoint.save(self.folder, "best", state)
         else:
             progress.since_best += 1
         record = {"epoch": float(epoch), "cpu_seconds": progress.cpu_seconds, **values}
@@ -235,6 +243,7 @@ class Trainer:
             "progress": vars(self.progress),
             "batch_size": self.batch_size,
             "triples": len(self.triples),
+            **self.about,
         }
         checkpoint.save(self.folder, "last", state)
 
@@ -242,32 +251,40 @@ class Trainer:
         """Continue from the checkpoint "last".
 
         Raises:
-            CheckpointError: if it is missing, damaged, or of another batch size or graph.
+            CheckpointError: if it is missing, damaged, or of another batch size, graph or model;
+                also if the best epoch's checkpoint, which it names, is.
         """
         state = checkpoint.load(self.folder, "last")
+        progress = _progress(state, self.folder)
         for name, current in (("batch_size", self.batch_size), ("triples", len(self.triples))):
-            if state[name] != current:
+            if state.get(name) != current:
                 raise checkpoint.CheckpointError(
-                    f"{self.folder / 'last.json'} was trained with {name} = {state[name]}, "
+                    f"{self.folder / 'last.json'} was trained with {name} = {state.get(name)}, "
                     f"not {current}"
                 )
-        self.step.load_state_dict(state["step"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.seeds.stream("train", self.device)
-        self.seeds.load_state_dict(state["seeds"])
-        _set_global_random_state(state["global"], self.device)
-        self.progress = Progress(**state["progress"])
+        if progress.best_mrr is not None:
+            _best_state(self.folder, progress)
+        load_state(self.step, state, self.folder)
+        with _of_another_model(self.folder):
+            self.optimizer.load_state_dict(state["optimizer"])
+            self.seeds.stream("train", self.device)
+            self.seeds.load_state_dict(state["seeds"])
+            _set_global_random_state(state["global"], self.device)
+        self.progress = progress
 
     def load_best(self) -> int:
         """Restore the parameters of the best epoch.
 
         Returns:
             that epoch; 0 if none was validated.
+
+        Raises:
+            CheckpointError: if its checkpoint is missing, damaged, or that of another epoch.
         """
-        if not checkpoint.exists(self.folder, "best"):
+        if self.progress.best_mrr is None:
             return 0
-        state = checkpoint.load(self.folder, "best")
-        self.step.load_state_dict(state["step"])
+        state = _best_state(self.folder, self.progress)
+        load_state(self.step, state, self.folder)
         return state["epoch"]
 
     def _epoch_order(self, epoch: int) -> Int[Tensor, "S"]:
@@ -325,6 +342,78 @@ class Trainer:
         progress = self.progress
         epoch = progress.step / self.steps_per_epoch
         return Record(kind, epoch, progress.step, progress.cpu_seconds, values)
+
+
+def load_best(folder: Path) -> dict[str, Any]:
+    """The checkpoint of a folder's best epoch, or the last one of a training without validation.
+
+    Raises:
+        CheckpointError: if it is missing, damaged, or not the one that the last checkpoint names.
+    """
+    if not checkpoint.exists(folder, "last") and checkpoint.exists(folder, "best"):
+        return checkpoint.load(folder, "best")  # stopped before the first regular checkpoint
+    progress = _progress(checkpoint.outline(folder, "last"), folder)
+    if progress.best_mrr is None and not checkpoint.exists(folder, "best"):
+        return checkpoint.load(folder, "last")
+    return _best_state(folder, progress)
+
+
+def load_state(step: TrainingStep, state: Mapping[str, Any], folder: Path) -> None:
+    """Restore a training step from a checkpoint of a folder.
+
+    Raises:
+        CheckpointError: if the checkpoint is that of other parts or options.
+    """
+    with _of_another_model(folder):
+        step.load_state_dict(state["step"])
+
+
+def _best_state(folder: Path, progress: Progress) -> dict[str, Any]:
+    """The checkpoint "best", if it is the one that the last checkpoint speaks of.
+
+    It may be of a later epoch, if training was killed before it could write the last checkpoint.
+    Training goes there again, and finds the same.
+    """
+    path, remedy = folder / "best.json", checkpoint.REMEDY
+    if not checkpoint.exists(folder, "best"):
+        raise checkpoint.CheckpointError(
+            f"{path} is missing: it holds the best epoch, {progress.best_epoch}, and the last one "
+            f"must not take its place; {remedy}"
+        )
+    state = checkpoint.load(folder, "best")
+    epoch = state.get("epoch", 0)
+    later = epoch > progress.best_epoch and not progress.finished
+    same = epoch == progress.best_epoch
+    if same and progress.best_digest:
+        same = checkpoint.digest_of(folder, "best") == progress.best_digest
+    if not (same or later):
+        raise checkpoint.CheckpointError(
+            f"{path} is not the checkpoint of the best epoch, {progress.best_epoch}, that "
+            f"{folder / 'last.json'} names; {remedy}"
+        )
+    return state
+
+
+def _progress(state: Any, folder: Path) -> Progress:
+    try:
+        return Progress(**state["progress"])
+    except (KeyError, TypeError):
+        path = folder / "last.json"
+        raise checkpoint.CheckpointError(
+            f"{path} holds no state of a training; {checkpoint.REMEDY}"
+        ) from None
+
+
+@contextmanager
+def _of_another_model(folder: Path) -> Iterator[None]:
+    """Report what does not fit a checkpoint in one line."""
+    try:
+        yield
+    except (RuntimeError, KeyError, ValueError, TypeError, AttributeError, IndexError) as error:
+        reason = " ".join(str(error).split())
+        raise checkpoint.CheckpointError(
+            f"the checkpoint in {folder} does not fit the model and its options: {reason}"
+        ) from error
 
 
 def _global_random_state(device: torch.device) -> list[Tensor]:

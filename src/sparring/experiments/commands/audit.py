@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from sparring.experiments.console import Json, Overrides, as_json, table
+from sparring.experiments.console import Json, Overrides, Trust, as_json, table
 
 SHARES = {
     "known_drawn": "training facts, drawn",
@@ -41,6 +41,7 @@ def audit(
         int, typer.Option(min=0, help="How many relations to list, those with most queries first.")
     ] = 10,
     overrides: Overrides = None,
+    trust: Trust = False,
     json: Json = False,
 ) -> None:
     """Draw negatives and measure how hard and varied they are, and how many are false negatives.
@@ -55,7 +56,7 @@ def audit(
     from sparring.experiments.graphs import load_graph
     from sparring.experiments.run import Run, assemble
 
-    run = Run(place) if place.is_dir() else None
+    run = Run(place, trust) if place.is_dir() else None
     config = run.config(overrides or []) if run else read_config(place, overrides or [])
     graph = run.graph(config) if run else load_graph(config.graph)
     step = run.load_step(config, graph) if run else assemble(config, graph)[0]

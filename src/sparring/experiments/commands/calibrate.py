@@ -9,6 +9,7 @@ from sparring.experiments.console import (
     Json,
     Overrides,
     RunFolder,
+    Trust,
     as_json,
     line,
     table,
@@ -27,6 +28,7 @@ def calibrate(
         float,
         typer.Option(help="Assumed fraction of the true answers that the graph knows."),
     ] = 0.9,
+    trust: Trust = False,
     guide: GuideWeight = 0.0,
     seed: Annotated[int, typer.Option(help="Seed of the corruptions.")] = 0,
     overrides: Overrides = None,
@@ -45,7 +47,7 @@ def calibrate(
     from sparring.evaluation.probability import fit_calibration
     from sparring.experiments.run import Run, ensemble
 
-    place = Run(run)
+    place = Run(run, trust)
     config = place.config(overrides or [])
     graph = place.graph(config)
     step = place.load_step(config, graph)

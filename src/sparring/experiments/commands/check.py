@@ -13,8 +13,8 @@ def check(
         str,
         typer.Argument(
             metavar="MODULE:CLASS",
-            help="A sampler of sparring, PyKEEN, PyG, TorchKGE or LibKGE, or your own; or a name "
-            "in `sparring list samplers`.",
+            help="A sampler of sparring, PyKEEN, PyG, TorchKGE or LibKGE, or your own, whose "
+            "module may lie in the working directory; or a name in `sparring list samplers`.",
             show_default=False,
         ),
     ],

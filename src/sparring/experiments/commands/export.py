@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from sparring.experiments.console import Overrides, line
+from sparring.experiments.console import Overrides, Trust, line
 
 
 def export(
@@ -25,6 +25,7 @@ def export(
     folder: Annotated[
         Path, typer.Option(help="Where to write negatives.npz and names.", show_default=False)
     ],
+    trust: Trust = False,
     overrides: Overrides = None,
 ) -> None:
     """Draw negatives for every training triple once, and write them as NumPy arrays.
@@ -42,7 +43,7 @@ def export(
     from sparring.integrations import export as arrays
     from sparring.seeds import Seeds
 
-    run = Run(place) if place.is_dir() else None
+    run = Run(place, trust) if place.is_dir() else None
     config = run.config(overrides or []) if run else read_config(place, overrides or [])
     graph = run.graph(config) if run else load_graph(config.graph)
     step = run.load_step(config, graph) if run else assemble(config, graph)[0].eval()

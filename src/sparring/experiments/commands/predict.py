@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from sparring.experiments.console import GuideWeight, Overrides, RunFolder, err, line, out
+from sparring.experiments.console import GuideWeight, Overrides, RunFolder, Trust, err, line, out
 
 
 def predict(
@@ -43,6 +43,7 @@ def predict(
             show_default=False,
         ),
     ] = None,
+    trust: Trust = False,
     guide: GuideWeight = 0.0,
     retrieve: Annotated[
         int,
@@ -77,7 +78,7 @@ def predict(
     if not queries and len(given) != 2:
         raise typer.BadParameter("give two of --head, --relation and --tail, or --queries")
     asked = read_queries(queries) if queries else [PredictionQuery(head, relation, tail)]
-    place = Run(run)
+    place = Run(run, trust)
     config = place.config(overrides or [])
     graph = place.graph(config)
     step = place.load_step(config, graph)

@@ -14,6 +14,7 @@ from sparring.experiments.console import (
     Overrides,
     Quiet,
     RunFolder,
+    Trust,
     as_json,
     err,
     line,
@@ -48,6 +49,8 @@ def run(
     The folder receives the resolved configuration, checkpoints, a log in JSON lines, all ranks, and
     the result overall and by group. If TensorBoard is installed, the folder also receives a log
     for it.
+
+    A part named MODULE:CLASS is imported, from the working directory where it is not installed.
 
     **Ctrl-C** saves and exits with code 130. The same command with **--resume** continues, and the
     result is bit for bit that of an uninterrupted run.
@@ -88,6 +91,7 @@ def evaluate(
     relations: Annotated[
         int, typer.Option(min=0, help="How many relations to list, those with most queries first.")
     ] = 10,
+    trust: Trust = False,
     guide: GuideWeight = 0.0,
     overrides: Overrides = None,
     json: Json = False,
@@ -100,7 +104,7 @@ def evaluate(
     from sparring.experiments.commands.ranks import show
     from sparring.experiments.run import Run, breakdown_of, ensemble, evaluate_split, metrics
 
-    place = Run(run)
+    place = Run(run, trust)
     changed = [*(overrides or []), *([f"evaluate.split={split}"] if split else [])]
     config = place.config(changed)
     graph = place.graph(config)

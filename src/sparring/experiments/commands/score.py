@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from sparring.experiments.console import RunFolder
+from sparring.experiments.console import RunFolder, Trust
 
 
 def score(
@@ -24,6 +24,7 @@ def score(
             "--probability", help="Add the probability, which `sparring calibrate RUN` fits."
         ),
     ] = False,
+    trust: Trust = False,
 ) -> None:
     """Score triples: each is printed with its score, separated by tabs. Higher is more plausible.
 
@@ -48,7 +49,7 @@ def score(
     else:
         parts = read_triple_frames(triples, RaiseOnError())
         frame = pl.concat([triple_frame([]), *(part.drop("line") for part in parts)])
-    place = Run(run)
+    place = Run(run, trust)
     config = place.config()
     graph = place.graph(config)
     model = place.load_step(config, graph).model

@@ -1,0 +1,91 @@
+import os
+import platform
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from sparring.files import (
+    LOCK,
+    DamagedFileError,
+    FolderInUseError,
+    locked,
+    read_object,
+    remove_drafts,
+    write_atomically,
+)
+
+HOLD = """
+import sys, time
+from pathlib import Path
+from sparring.files import locked
+with locked(Path(sys.argv[1])):
+    print("locked", flush=True)
+    time.sleep(60)
+"""
+
+
+@pytest.fixture
+def holder(tmp_path):
+    """Another process that has locked the folder."""
+    words = [sys.executable, "-c", HOLD, str(tmp_path / "run")]
+    with subprocess.Popen(words, stdout=subprocess.PIPE) as process:
+        assert process.stdout.readline() == b"locked\n"
+        yield process
+        process.kill()
+
+
+def test_a_folder_in_use_is_refused_with_the_process_that_uses_it(holder, tmp_path):
+    match = f"in use by process {holder.pid} on {platform.node()}; wait for it, stop it, or name"
+    with pytest.raises(FolderInUseError, match=match), locked(tmp_path / "run"):
+        pass
+
+
+def test_the_lock_of_a_killed_process_does_not_matter(holder, tmp_path):
+    holder.send_signal(signal.SIGKILL)
+    holder.wait()
+    assert (tmp_path / "run" / LOCK).exists()
+    with locked(tmp_path / "run"):
+        pass
+    assert list((tmp_path / "run").iterdir()) == []
+
+
+def test_a_process_may_wait_for_a_folder(holder, tmp_path):
+    started = time.monotonic()
+    subprocess.Popen(["sh", "-c", f"sleep 0.5; kill -9 {holder.pid}"])
+    with locked(tmp_path / "run", wait=True):
+        assert time.monotonic() - started > 0.4
+
+
+def test_a_folder_that_was_made_for_nothing_is_removed(tmp_path):
+    with pytest.raises(KeyError), locked(tmp_path / "run"):
+        raise KeyError
+    assert not (tmp_path / "run").exists()
+    with locked(tmp_path / "run"):
+        (tmp_path / "run" / "file").write_text("")
+    assert [path.name for path in (tmp_path / "run").iterdir()] == ["file"]
+
+
+def test_renames_are_made_to_last(tmp_path, monkeypatch):
+    synced = []
+    fsync = os.fsync
+    monkeypatch.setattr(os, "fsync", lambda file: synced.append(os.fstat(file)) or fsync(file))
+    write_atomically(tmp_path / "file", b"content")
+    assert os.path.samestat(synced[-1], tmp_path.stat())
+
+
+def test_drafts_of_killed_processes_are_removed(tmp_path):
+    (tmp_path / "graph").mkdir()
+    for name in (".last.json.77.draft", "graph/.index.json.77.draft", "kept.draft"):
+        (tmp_path / name).write_text("half")
+    remove_drafts(tmp_path)
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["graph", "kept.draft"]
+
+
+@pytest.mark.parametrize("content", [b"", b"[]", b"\xff", b"{", b"[" * 10**6, b"1e999"])
+def test_what_is_no_object_is_refused_in_one_line(tmp_path, content):
+    (tmp_path / "file.json").write_bytes(content)
+    with pytest.raises(DamagedFileError, match=r"file\.json is damaged: [^\n]*$"):
+        read_object(tmp_path / "file.json")
