@@ -5,7 +5,7 @@ import sys
 import pytest
 import torch
 from evaluation.fixtures import random_graph
-from training.runs import state, train, trainer_of
+from training.runs import assert_resumes, trainer_of
 
 from sparring.corruption import CorruptBoth, tail_and_head_queries
 from sparring.data.graph import TrainGraph
@@ -174,13 +174,7 @@ def test_a_stopped_run_goes_on_bit_for_bit(tmp_path, name):
         step = TrainingStep(model, Uniform(GRAPH, k=4), SampledSoftmax(), CorruptBoth(GRAPH))
         return trainer_of(folder, init=init, step=step)
 
-    unbroken = fit(tmp_path / "unbroken")
-    records = train(unbroken)
-    before = train(fit(tmp_path / "broken"), until=7)
-    second = fit(tmp_path / "broken", init=1)
-    second.resume()
-    assert before + train(second) == records
-    assert state(second) == state(unbroken)
+    assert_resumes(fit, tmp_path)
 
 
 @pytest.mark.parametrize("name", MAKERS)

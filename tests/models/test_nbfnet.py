@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from training.runs import state, train, trainer_of
+from training.runs import assert_resumes, trainer_of
 
 from sparring.corruption import CorruptBoth, tail_and_head_queries
 from sparring.data.graph import TrainGraph
@@ -124,13 +124,7 @@ def test_a_stopped_run_goes_on_bit_for_bit(tmp_path):
             step=TrainingStep(model, sampler, SampledSoftmax(), CorruptBoth(GRAPH)),
         )
 
-    unbroken = fit(tmp_path / "unbroken")
-    records = train(unbroken)
-    before = train(fit(tmp_path / "broken"), until=7)
-    second = fit(tmp_path / "broken", init=1)
-    second.resume()
-    assert before + train(second) == records
-    assert state(second) == state(unbroken)
+    assert_resumes(fit, tmp_path)
 
 
 def test_the_options_are_validated():

@@ -68,6 +68,22 @@ def train(trainer, until=None):
     return logged(records)
 
 
+def assert_resumes(make, folder, stop=7):
+    """Raise AssertionError unless a run that is stopped goes on as if it were not, bit for bit.
+
+    Args:
+        make: builds the trainer for a folder; its parameters depend on the seed `init`.
+    """
+    unbroken = make(folder / "unbroken")
+    records = train(unbroken)
+    before = train(make(folder / "broken"), until=stop)
+    second = make(folder / "broken", init=1)
+    torch.manual_seed(99)
+    second.resume()
+    assert before + train(second) == records
+    assert state(second) == state(unbroken)
+
+
 def state(trainer):
     """All that a run has learned, as plain numbers."""
     progress = dataclasses.asdict(trainer.progress)

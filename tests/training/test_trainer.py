@@ -3,10 +3,11 @@
 import math
 import os
 import signal
+from functools import partial
 
 import pytest
 import torch
-from training.runs import VALID, logged, numbers, state, step_of, train, trainer_of
+from training.runs import VALID, assert_resumes, logged, numbers, state, step_of, train, trainer_of
 
 from sparring.corruption import CorruptBoth
 from sparring.losses import Loss, NSSALoss
@@ -39,16 +40,7 @@ def resumed(folder, **options):
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_a_stopped_run_goes_on_bit_for_bit(tmp_path, optimizer, stop):
     """With dropout, a learned temperature, a schedule and a choice of sides; 5 steps an epoch."""
-    unbroken = trainer_of(tmp_path / "unbroken", optimizer=optimizer)
-    records = train(unbroken)
-
-    first = trainer_of(tmp_path / "broken", optimizer=optimizer)
-    before = train(first, until=stop)
-    second = resumed(tmp_path / "broken", optimizer=optimizer)
-    after = train(second)
-
-    assert before + after == records
-    assert state(second) == state(unbroken)
+    assert_resumes(partial(trainer_of, optimizer=optimizer), tmp_path, stop)
 
 
 def test_a_killed_run_goes_on_from_its_last_epoch(tmp_path):

@@ -130,6 +130,15 @@ Overrides = Annotated[
 RunFolder = Annotated[
     Path, typer.Argument(metavar="RUN", help="Folder of a run.", show_default=False)
 ]
+RunOrConfig = Annotated[
+    Path,
+    typer.Argument(
+        metavar="RUN|CONFIG",
+        help="Folder of a run, for its sampler under its trained model; or an experiment file, "
+        "for the sampler before training.",
+        show_default=False,
+    ),
+]
 GraphName = Annotated[
     str,
     typer.Argument(

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from sparring.experiments.console import Json, Overrides, Trust, as_json, table
+from sparring.experiments.console import Json, Overrides, RunOrConfig, Trust, as_json, table
 
 SHARES = {
     "known_drawn": "training facts, drawn",
@@ -20,15 +20,7 @@ SHARES = {
 
 
 def audit(
-    place: Annotated[
-        Path,
-        typer.Argument(
-            metavar="RUN|CONFIG",
-            help="Folder of a run, for its sampler under its trained model; or an experiment "
-            "file, for the sampler before training.",
-            show_default=False,
-        ),
-    ],
+    place: RunOrConfig,
     extra: Annotated[
         Path | None,
         typer.Option(

@@ -5,19 +5,11 @@ from typing import Annotated, Literal
 
 import typer
 
-from sparring.experiments.console import Overrides, Trust, line
+from sparring.experiments.console import Overrides, RunOrConfig, Trust, line
 
 
 def export(
-    place: Annotated[
-        Path,
-        typer.Argument(
-            metavar="RUN|CONFIG",
-            help="Folder of a run, for its sampler under its trained model; or an experiment "
-            "file, for the sampler before training.",
-            show_default=False,
-        ),
-    ],
+    place: RunOrConfig,
     form: Annotated[
         Literal["bess-kge", "dgl-ke", "dicee"],
         typer.Option("--to", help="The library whose layout is written.", show_default=False),
