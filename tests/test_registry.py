@@ -148,6 +148,16 @@ def test_true_is_no_number():
     refused({"name": "engine", "power": True}, "expects float; got True")
 
 
+def test_a_table_in_the_place_of_a_number_is_refused():
+    engine = {"name": "engine", "power": {"name": "engine", "power": 1.0}}
+    refused(engine, r"\[ride.power\] expects float; got {'name'")
+    refused({"name": "engine", "power": 1.0, "fuel": [{"name": "car"}]}, r"expects str \| None")
+
+
+def test_a_number_beyond_64_bits_is_refused():
+    refused({"name": "engine", "power": 1.0, "cylinders": 2**63}, r"expects int; got 9223372")
+
+
 def test_a_union_takes_either_type_and_no_other():
     refused({"name": "engine", "power": 1.0, "fuel": 3}, r"expects str \| None; got 3")
 

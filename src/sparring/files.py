@@ -84,7 +84,6 @@ def locked(folder: Path, *, wait: bool = False) -> Iterator[None]:
         FolderInUseError: if another process has locked the folder; names it.
     """
     made = not folder.exists()
-    folder.mkdir(parents=True, exist_ok=True)
     file = _acquire(folder / LOCK, wait)
     try:
         yield
@@ -99,10 +98,14 @@ def locked(folder: Path, *, wait: bool = False) -> Iterator[None]:
 
 def _acquire(path: Path, wait: bool) -> IO[str] | None:
     """The lock file, open and locked; None where there are no locks."""
-    if fcntl is None:
-        return None
     while True:
-        file = path.open("a+", encoding="utf-8")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if fcntl is None:
+            return None
+        try:
+            file = path.open("a+", encoding="utf-8")
+        except FileNotFoundError:  # its last holder has removed the folder meanwhile
+            continue
         try:
             fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         except BlockingIOError:

@@ -26,6 +26,7 @@ Maker = Callable[..., Any]
 Part = TypeVar("Part", bound=type)
 Made = TypeVar("Made", bound=Maker)
 ENTRY_POINTS = "sparring"
+PLAIN_TYPES = (bool, int, float, str, None, type(None))
 
 
 class ConfigError(ValueError):
@@ -270,14 +271,15 @@ def _filled_in(
     for key, option in options.items():
         place, family, group = f"{where}.{key}", registry.family_of(key), _group(option)
         value = given.get(key, {} if group else option.default)
+        takes_parts = family is not registry or not _is_plain(option.annotation)
         if group and isinstance(value, Mapping):
             defaults = {} if _required(option) else vars(option.default)
             full[key] = _filled_in(group, {**defaults, **value}, registry, place, (), "this table")
         elif key not in given:
             full[key] = value
-        elif isinstance(value, Mapping):
+        elif takes_parts and isinstance(value, Mapping):
             full[key] = resolve(value, family, place, supplied)
-        elif isinstance(value, list) and any(isinstance(item, Mapping) for item in value):
+        elif takes_parts and _has_tables(value):
             full[key] = [
                 resolve(item, family, f"{place}.{i}", supplied) for i, item in enumerate(value)
             ]
@@ -447,6 +449,18 @@ def _group(option: inspect.Parameter) -> type | None:
     return kind if isinstance(kind, type) and dataclasses.is_dataclass(kind) else None
 
 
+def _is_plain(annotation: Any) -> bool:
+    """Whether only numbers, words and lists of them fit an annotation."""
+    if typing.get_origin(annotation) is typing.Literal:
+        return True
+    inner = typing.get_args(annotation)
+    return all(map(_is_plain, inner)) if inner else annotation in PLAIN_TYPES
+
+
+def _has_tables(value: Any) -> bool:
+    return isinstance(value, list) and any(isinstance(item, Mapping) for item in value)
+
+
 def _fits(value: Any, annotation: Any) -> bool:
     if typing.get_origin(annotation) in (typing.Union, types.UnionType):
         return any(_fits(value, part) for part in typing.get_args(annotation))
@@ -460,7 +474,7 @@ def _fits(value: Any, annotation: Any) -> bool:
     if annotation is float:
         return isinstance(value, int | float) and not isinstance(value, bool)
     if annotation is int:
-        return isinstance(value, int) and not isinstance(value, bool)
+        return isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**63
     return isinstance(value, annotation) if isinstance(annotation, type) else True
 
 

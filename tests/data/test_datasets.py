@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache, partial
 from importlib.metadata import PackageNotFoundError
 from pathlib import Path
@@ -137,6 +138,36 @@ def test_a_file_with_another_checksum_is_refused_and_not_kept(host, tmp_path):
 def test_a_missing_file_leaves_nothing_behind(host, tmp_path):
     (tmp_path / "served" / PLACE / "test.txt").unlink()
     refused(tmp_path, host, "could not be downloaded .*404")
+
+
+def test_a_changed_file_is_refused_when_a_process_first_uses_it(host, tmp_path):
+    load_benchmark("toy", store=tmp_path / "store", host=host)
+    benchmarks._check.cache_clear()
+    (tmp_path / "store" / "toy" / "train.txt").write_bytes(b"a\tr\tc\n")
+    message = r"train\.txt: this is not the file of toy; delete .*toy to download it again"
+    with pytest.raises(GraphError, match=message):
+        load_benchmark("toy", store=tmp_path / "store", host=host)
+
+
+def test_a_file_that_is_too_large_is_not_downloaded(host, tmp_path, monkeypatch):
+    monkeypatch.setattr(benchmarks, "MOST_BYTES", 3)
+    refused(tmp_path, host, "could not be downloaded .*is larger than 3 bytes")
+
+
+def test_several_may_download_at_once(host, tmp_path):
+    with ThreadPoolExecutor(4) as threads:
+        load = lambda _: load_benchmark("toy", store=tmp_path / "store", host=host)
+        assert [len(graph.train) for graph in threads.map(load, range(4))] == [2] * 4
+    assert [path.name for path in (tmp_path / "store").iterdir()] == ["toy"]
+
+
+def test_what_a_killed_download_left_is_replaced(host, tmp_path):
+    draft = tmp_path / "store" / ".toy.download" / "toy"
+    draft.mkdir(parents=True)
+    (draft / "train.txt").write_bytes(b"ha")
+    (draft.parent / ".lock").write_text("process 1")
+    assert len(load_benchmark("toy", store=tmp_path / "store", host=host).train) == 2
+    assert [path.name for path in (tmp_path / "store").iterdir()] == ["toy"]
 
 
 def test_an_unknown_benchmark_says_what_is_near(host, tmp_path):

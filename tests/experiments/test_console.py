@@ -95,3 +95,29 @@ def test_a_closed_pipe_is_no_failure_of_ours(command, finished, monkeypatch):
 
     monkeypatch.setattr("sparring.experiments.run.evaluate_split", closed)
     assert command("evaluate", finished.folder).stderr == ""
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("model.dim=10000000000000", "error: not enough memory: "),
+        ("model.dim={name='transe', dim=3}", "[model.dim] expects int; got {'name': 'transe'"),
+        ("model.dim=4", "does not fit the model and its options: "),
+    ],
+)
+def test_options_that_do_not_fit_are_a_failure_in_one_line(command, finished, override, said):
+    result = command("evaluate", finished.folder, "--set", override)
+    assert result.exit_code in (1, 2) and said in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("sampler", ["k-hop", "random-walk", "sans"])
+def test_an_absurd_number_of_hops_is_refused(command, write, tables, sampler):
+    tables["sampler"] = {"name": sampler, "k": 2, "hops": 10**12}
+    result = command("run", write(tables), "--quiet")
+    assert result.exit_code == 2 and "more than 1000 hops take for ever" in result.stderr
+
+
+def test_many_hops_reach_what_can_be_reached(command, write, tables):
+    tables["sampler"] = {"name": "k-hop", "k": 2, "hops": 1000}
+    assert command("run", write(tables), "--quiet").exit_code == 0

@@ -1,20 +1,25 @@
 """Benchmarks by name, from a local folder or downloaded once; and the atlas inside the package."""
 
+import hashlib
 import os
-import tempfile
+import shutil
 import tomllib
 from difflib import get_close_matches
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from types import ModuleType
+from typing import Any
+from urllib.request import urlopen
 
 from sparring.data.diagnostics import Diagnostic, GraphError
 from sparring.data.graph import SPLITS, KnowledgeGraph
 from sparring.data.read import read_graph
 from sparring.extras import optional
+from sparring.files import locked
 
 HOST = "https://raw.githubusercontent.com"
+MOST_BYTES = 2**28  # of a file to download
 
 
 def load_benchmark(
@@ -28,6 +33,7 @@ def load_benchmark(
 
     It is looked for in `folder`, then in `$SPARRING_DATA/<name>`, then in the store. If the store
     does not have it, it is downloaded, checked against a known SHA-256, and kept only if complete.
+    What was downloaded is checked again when a process first uses it.
 
     Args:
         name: such as "fb15k-237"; `downloads` lists all that can be downloaded.
@@ -38,7 +44,7 @@ def load_benchmark(
 
     Raises:
         GraphError: if the benchmark is in none of these places and cannot be downloaded; the
-            message says which files to put where.
+            message says which files to put where. Also if files in the store have changed.
         MissingExtraError: if pooch, which finds the cache and downloads, is needed and missing.
     """
     return read_graph(folder or _found(name) or _stored(name, store, host), name=name)
@@ -61,22 +67,47 @@ def _stored(name: str, store: str | Path | None, host: str) -> Path:
         f"put files train, valid and test (head, tab, relation, tab, tail; .tsv or .txt) into "
         f"{target}, or into a folder {name} in the folder that SPARRING_DATA names"
     )
-    if target.is_dir():
-        return target
     if name not in downloads():
+        if target.is_dir():
+            return target
         near = get_close_matches(name, downloads(), n=2)
         hint = f"did you mean {' or '.join(near)}? If not, {hint}" if near else hint
         raise GraphError(Diagnostic(name, "no such benchmark to download", hint))
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
-        ready = Path(scratch, name)
-        try:
-            _download(name, ready, host)
-        except (OSError, ValueError) as error:
-            problem = f"the benchmark could not be downloaded ({error})"
-            raise GraphError(Diagnostic(name, problem, hint)) from error
-        ready.rename(target)
+    if not target.is_dir():
+        draft = target.with_name(f".{name}.download")
+        with locked(draft, wait=True):  # another process may be downloading the same
+            try:
+                if not target.is_dir():
+                    _download(name, draft / name, host)
+                    (draft / name).rename(target)
+            except (OSError, ValueError) as error:
+                problem = f"the benchmark could not be downloaded ({error})"
+                raise GraphError(Diagnostic(name, problem, hint)) from error
+            finally:
+                shutil.rmtree(draft, ignore_errors=True)
+    _check(name, target)
     return target
+
+
+@cache
+def _check(name: str, folder: Path) -> None:
+    """Check downloaded files, once in a process.
+
+    Raises:
+        GraphError: if one does not have the registered checksum.
+    """
+    for split in SPLITS:
+        path = folder / f"{split}.txt"
+        if not path.exists():
+            continue  # the user's own files, in another format
+        with path.open("rb") as file:
+            found = hashlib.file_digest(file, "sha256").hexdigest()
+        if found != downloads()[name][split]:
+            hint = (
+                f"delete {folder} to download it again; keep files of your own in a folder {name} "
+                "in the folder that SPARRING_DATA names"
+            )
+            raise GraphError(Diagnostic(str(path), f"this is not the file of {name}", hint))
 
 
 def _pooch(name: str) -> ModuleType:
@@ -93,7 +124,23 @@ def _download(name: str, folder: Path, host: str) -> None:
             known_hash=f"sha256:{source[split]}",
             fname=f"{split}.txt",
             path=folder,
+            downloader=_fetch,
         )
+
+
+def _fetch(url: str, file: str, _: Any) -> None:
+    """Write what an address has into a file, as pooch asks for it.
+
+    Raises:
+        ValueError: if it is larger than `MOST_BYTES`.
+    """
+    size = 0
+    with urlopen(url, timeout=60) as answer, Path(file).open("wb") as output:
+        while block := answer.read(2**20):
+            size += len(block)
+            if size > MOST_BYTES:
+                raise ValueError(f"{url} is larger than {MOST_BYTES:,} bytes")
+            output.write(block)
 
 
 def embedded_folder() -> Path:

@@ -248,6 +248,7 @@ class Relational(NegativeSampler):
 
 
 STEPS_AT_ONCE = 2**23  # steps held in memory while neighborhoods are built
+MOST_HOPS = 1000
 
 
 @register("k-hop", example={"k": 5, "hops": 1})
@@ -387,7 +388,10 @@ def _chunks(adjacency: Ragged, hops: int) -> tuple[Int[Tensor, "_"], ...]:
     steps = adjacency.sizes(rows)
     for _ in range(hops - 1):
         # a hop takes each edge at most once
-        steps = torch.zeros_like(steps).index_add(0, row, steps[neighbor]).clamp(max=len(row))
+        more = torch.zeros_like(steps).index_add(0, row, steps[neighbor]).clamp(max=len(row))
+        if torch.equal(more, steps):
+            break
+        steps = more
     return rows.split(torch.bincount(steps.cumsum(0) // STEPS_AT_ONCE).tolist())
 
 
@@ -399,7 +403,10 @@ def _neighborhood(adjacency: Ragged, center: Int[Tensor, "C"], hops: int) -> Int
     for _ in range(hops):
         index, neighbor = adjacency.gather_rows(frontier % num_rows)
         frontier = (frontier[index] - frontier[index] % num_rows + neighbor).unique()
+        before = len(reached)
         reached = torch.cat([reached, frontier]).unique()
+        if len(reached) == before:  # all of the component: further hops find nothing new
+            break
     return reached
 
 
@@ -442,8 +449,10 @@ def validate_hops(hops: int) -> int:
     """The number of hops.
 
     Raises:
-        ValueError: if it is below 1.
+        ValueError: if it is below 1, or above `MOST_HOPS`.
     """
     if hops < 1:
         raise ValueError(f"a neighborhood reaches at least one hop; got hops={hops}")
+    if hops > MOST_HOPS:
+        raise ValueError(f"more than {MOST_HOPS} hops take for ever; got hops={hops}")
     return hops
