@@ -7,9 +7,9 @@ between two separators. With quoting, as in RFC 4180, it may hold separators and
 import csv
 import re
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import BytesIO
-from itertools import chain, islice
+from itertools import chain, islice, tee
 from pathlib import Path
 
 import polars as pl
@@ -39,15 +39,13 @@ def read_text_frames(
         options: separator and quoting.
         find: the layout of the file, from its first row.
     """
-    blocks = read_blocks(path, report)
-    first = next(blocks, None)
-    if first is None:
-        return
-    syntax = _syntax(path, options, first)
-    fields = next(iter(_records(syntax, [first], 1))).fields
-    reader = _LineReader(path, columns, report, syntax, find(fields))
+    blocks, ahead = tee(read_blocks(path, report))
+    syntax, start = _begin(path, options, ahead)
+    del ahead  # or it would keep all blocks
+    plain = Layout(tuple(range(len(columns))), len(columns))
+    layout = find(start.fields) if start.fields else plain
+    reader = _LineReader(path, columns, report, syntax, layout, start.line)
     line = 1
-    blocks = chain([first], blocks)
     for block in blocks:
         if syntax.quoting and b'"' in block:
             yield from reader.frames(_records(syntax, chain([block], blocks), line))
@@ -62,7 +60,7 @@ def read_text_frames(
 
 @dataclass(frozen=True)
 class _Syntax:
-    """How a file is written. With `crlf`, a carriage return before a line feed ends a line."""
+    """How a file is written. With `crlf`, lines end with carriage return and line feed."""
 
     separator: str
     quoting: bool
@@ -79,13 +77,20 @@ class _Record:
     quoting_error: str = ""
 
 
-def _syntax(path: Path, options: ReadOptions, block: bytes) -> _Syntax:
-    """The syntax of a file, whose line ends are those of its first row."""
+def _begin(path: Path, options: ReadOptions, blocks: Iterable[bytes]) -> tuple[_Syntax, _Record]:
+    """The syntax of a file, and its first row, whose line end is that of all rows.
+
+    Rows that cannot be read are skipped. Without any row, the first one has no fields.
+    """
     suffix = file_format(path)
     quoting = suffix == ".csv" if options.quoting == "auto" else options.quoting
     syntax = _Syntax(options.separator or TEXT[suffix], quoting)
-    first = next(iter(_records(syntax, [block], 1)))
-    return _Syntax(syntax.separator, quoting, first.text.endswith("\r\n"))
+    rows = (each for each in _records(syntax, blocks, 1) if each.text.strip("\r\n"))
+    start = next((each for each in rows if not each.quoting_error), _Record(1, [], ""))
+    syntax = replace(syntax, crlf=start.text.endswith("\r\n"))
+    if start.fields and not quoting:
+        start.fields[-1] = start.fields[-1].removesuffix("\r" if syntax.crlf else "")
+    return syntax, start
 
 
 def _records(syntax: _Syntax, blocks: Iterable[bytes], line: int) -> Iterator[_Record]:
@@ -122,8 +127,8 @@ def _parse_block(
     block: bytes, syntax: _Syntax, layout: Layout, columns: tuple[str, ...]
 ) -> pl.DataFrame | None:
     """A block without quotes; None if any of its lines is not a row."""
-    returns = block.count(b"\r")
-    if returns and not (syntax.crlf and returns == block.count(b"\r\n")):
+    ends = block.count(b"\n") if syntax.crlf else 0
+    if not block.count(b"\r") == block.count(b"\r\n") == ends:
         return None
     # With a header of our own, neither the first line nor a byte order mark is special.
     names = [str(position) for position in range(layout.width)]
@@ -154,13 +159,14 @@ class _LineReader:
         report: Report,
         syntax: _Syntax,
         layout: Layout,
+        start: int,
     ):
         self.path, self.columns, self.report = path, columns, report
-        self.syntax, self.layout = syntax, layout
+        self.syntax, self.layout, self.start = syntax, layout, start
 
     def skipped(self, line: int) -> int:
         """How many rows to leave out of those that start on this line: the header, or none."""
-        return int(self.layout.header and line == 1)
+        return int(self.layout.header and line == self.start)
 
     def frames(self, records: Iterable[_Record]) -> Iterator[pl.DataFrame]:
         """All valid rows, in frames of moderate size."""
@@ -196,6 +202,8 @@ class _LineReader:
         if text.endswith("\r") or error.startswith("new-line") or self._ends_with_return(fields):
             hint = "delete it, or write all line ends alike; in .csv, it may be kept in quotes"
             return "carriage return at the end of a field", hint, shorten(text)
+        if self.syntax.crlf and record.text.endswith("\n") and not record.text.endswith("\r\n"):
+            return "another line end than in the first row", "write all line ends alike", value
         if error:
             hint = 'double each quote inside quotes, and close every quote ("a ""b"" c")'
             return f"bad quoting ({error})", hint, ""

@@ -1,4 +1,5 @@
 import json
+import sqlite3
 
 
 def test_graphs_that_can_be_named_are_listed(command):
@@ -52,3 +53,45 @@ def test_findings_are_told_as_json(command, tmp_path):
     for split in ("train", "valid", "test"):
         (tmp_path / f"{split}.tsv").write_text("a\tr\n")
     assert json.loads(command("data", "check", tmp_path, "--json").stdout)[0]["severity"] == "error"
+
+
+def test_files_are_read_with_the_options_of_the_command(command, circle, tmp_path):
+    rows = [line.split("\t") for line in (circle / "train.tsv").read_text().splitlines()]
+    path = tmp_path / "facts.txt"
+    path.write_text("".join(f"{t};x;{h};{r}\n" for h, r, t in rows))
+    words = ("--separator", ";", "--columns", "3,4,1", "--no-header")
+    result = json.loads(command("data", "describe", path, *words, "--json").stdout)
+    assert result["entities"] == 24 and len(result["relation"]) == 3
+    result = command("data", "check", path)
+    assert result.exit_code == 1 and "--separator" in result.stdout
+
+
+def test_defects_are_dropped_if_asked(command, circle, tmp_path):
+    path = tmp_path / "facts.tsv"
+    path.write_text((circle / "train.tsv").read_text() + "a\tr\n")
+    assert command("data", "check", path).exit_code == 1
+    assert command("data", "check", path, "--on-defect", "drop").exit_code == 0
+    assert command("data", "describe", path, "--on-defect", "drop").exit_code == 0
+    assert (tmp_path / "facts.tsv.dropped.tsv").exists()
+
+
+def test_a_graph_by_name_has_no_columns(command):
+    result = command("data", "describe", "atlas", "--columns", "1,2,3")
+    assert result.exit_code == 2 and "columns are for files" in result.stderr
+
+
+def test_an_experiment_file_keeps_how_files_are_read(command, circle, tmp_path):
+    rows = [line.split("\t") for line in (circle / "train.tsv").read_text().splitlines()]
+    with sqlite3.connect(tmp_path / "facts.db") as database:
+        database.execute("CREATE TABLE facts (a, b, c)")
+        database.executemany("INSERT INTO facts VALUES (?, ?, ?)", rows)
+    query = "SELECT a, b, c FROM facts"
+    done = command("init", f"sqlite:///{tmp_path}/facts.db", "circle.toml", "--query", query)
+    assert done.exit_code == 0, done.stderr
+    words = ("--set", "train.epochs=1", "--set", "evaluate.bootstrap=20", "-q")
+    done = command("run", "circle.toml", "--folder", "run", *words)
+    assert done.exit_code == 0, done.stderr
+    done = command(
+        "fit", tmp_path / "facts.db", "--query", query, "--epochs", 1, "--folder", "fit", "-q"
+    )
+    assert done.exit_code == 0, done.stderr
