@@ -74,7 +74,7 @@ def report_columns(parsed: ParsedGraph, options: ReadOptions, report: Report) ->
     rows = parsed.splits.get("train")
     if rows is None or not len(rows):
         return
-    sizes = [len(column.unique()) for column in rows.triples.unbind(1)]
+    sizes = [int(ids.bincount().count_nonzero()) for ids in rows.triples.unbind(1)]
     fewest = min(range(3), key=sizes.__getitem__)
     permuted = options.columns is None and sizes[fewest] * FEW < sizes[1]
     if sizes[1] > MANY and (permuted or sizes[1] > len(rows) / 10):
@@ -94,11 +94,13 @@ def report_columns(parsed: ParsedGraph, options: ReadOptions, report: Report) ->
 
 def _report_header(parsed: ParsedGraph, rows: SplitRows, report: Report) -> None:
     """Report a first line whose names occur nowhere else."""
+    if rows.line[0] != 1:
+        return
     triples = torch.cat([each.triples for each in parsed.splits.values()])
     ends, (head, relation, tail) = triples[:, [0, 2]], rows.triples[0]
     alone = [(ends == head).sum() == 1, (ends == tail).sum() == 1]
     alone.append((triples[:, 1] == relation).sum() == 1)
-    if rows.line[0] == 1 and all(alone):
+    if all(alone):
         hint = (
             "if it is, set columns to the names of head, relation and tail (--columns); if it is a "
             "fact, set header = false (--no-header)"
