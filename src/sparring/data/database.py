@@ -68,7 +68,7 @@ def _strings(values: Any) -> pl.Series:
 
 
 def _kind(path: Path) -> str:
-    """The kind of a database, which its first bytes tell."""
+    """The kind of a database, by its first bytes."""
     with path.open("rb") as file:
         start = file.read(16)
     if start == SQLITE_START:

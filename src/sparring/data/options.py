@@ -18,7 +18,7 @@ class ReadOptions:
         quoting: whether fields of text may be in double quotes, as in RFC 4180; "auto" for .csv
             only.
         header: whether the first line of text holds the names of the columns; "auto" to find out,
-            with an error when in doubt.
+            with an error when that is unsure.
         extra_columns: "refuse" rows with further columns, or "ignore" these columns.
         on_defect: what to do with a row that cannot be read: raise an "error", or "drop" and count
             it, and write it to `dropped_file`.

@@ -103,8 +103,8 @@ def _own_types(parsed: ParsedGraph) -> pl.DataFrame | None:
     """Types that come with the triples. Those that are facts are taken from train only."""
     if parsed.kind is not None:
         return pl.DataFrame({"name": parsed.entities, "type": parsed.kind})
-    tables = [parsed.annotations.type_table()]
-    tables[0] = tables[0].filter(tables[0]["name"].is_in(parsed.entities.implode()))
+    known = parsed.annotations.type_table()
+    tables = [known.filter(known["name"].is_in(parsed.entities.implode()))]
     train = parsed.splits.get("train")
     if train is not None and file_format(train.path) in RDF and TYPE in parsed.relations:
         head, relation, tail = train.triples.unbind(1)
@@ -165,7 +165,7 @@ def read_graph(
         options: columns, separator and so on.
 
     Returns:
-        The graph, with labels and types where there are such tables, or where RDF states them.
+        The graph, with labels and types where there are such tables, or in RDF.
 
     Raises:
         GraphError: for the first error, with file, line, value and a hint.
