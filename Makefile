@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 # one process per core; PyTorch keeps to one thread in each (tests/conftest.py)
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto
 
-.PHONY: run test check lint mutants test-hosts install clean
+.PHONY: run test check lint mutants campaign test-hosts install clean
 
 run: $(VENV)/installed
 	$(BIN)/sparring compare --folder runs/atlas
@@ -28,6 +28,10 @@ lint: $(VENV)/installed-dev
 # break the library on purpose, one change at a time, and see that a test notices
 mutants: $(VENV)/installed-dev
 	$(BIN)/python -m pytest -q -n auto -m mutant tests/mutants
+
+# break files, kill runs and fill disks on purpose: hours; goes on where it was stopped. SHARE=0.01 for some of it
+campaign: $(VENV)/installed-dev
+	OMP_NUM_THREADS=1 PYTHONPATH=tests $(BIN)/python -m campaign $(SHARE)
 
 # in environments of their own under .cache/hosts; HOSTS="pykeen torchkge" for some of them
 test-hosts:

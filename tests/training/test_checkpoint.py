@@ -1,6 +1,8 @@
 """Any state comes back as it was saved, and damaged files are refused."""
 
+import hashlib
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -254,3 +256,49 @@ def test_a_run_of_format_1_resumes_as_if_it_was_never_stopped(old_run):
         assert [row[name] for row in log if name in row] == pytest.approx(
             [row[name] for row in whole if name in row], rel=1e-5
         )
+
+
+def without(body, key):
+    body.pop(key)
+
+
+CRAFTED = {
+    "unknown kind": lambda body: body.update(state={"evil": []}),
+    "two kinds": lambda body: body.update(state={"a": 1, "b": 2}),
+    "no state": lambda body: without(body, "state"),
+    "no format": lambda body: without(body, "format"),
+    "format of words": lambda body: body.update(format="two"),
+    "tensors without a name": lambda body: body.update(tensors=3),
+    "tensors outside": lambda body: body.update(tensors="../../../../etc/hostname"),
+    "tensors in a folder": lambda body: body.update(tensors="."),
+    "pairs that are none": lambda body: body.update(state={"dict": [1, 2]}),
+    "keys that are none": lambda body: body.update(state={"dict": [[[], 1]]}),
+}
+
+
+@pytest.mark.parametrize("name", CRAFTED)
+def test_a_crafted_checkpoint_is_refused_in_one_line(tmp_path, name):
+    """With the right digest: whoever writes to a folder can make one."""
+    checkpoint.save(tmp_path, "last", {"step": torch.ones(2)})
+    path = tmp_path / "last.json"
+    body = json.loads(path.read_text())
+    del body["digest"]
+    CRAFTED[name](body)
+    body["digest"] = checkpoint._digest(body)
+    path.write_text(json.dumps(body))
+    with pytest.raises(CheckpointError, match=rf"{re.escape(str(path))} [^\n]*$"):
+        checkpoint.load(tmp_path, "last")
+
+
+@pytest.mark.parametrize("content", [b"", (2**60).to_bytes(8, "little") + b"{}", b"\0" * 100])
+def test_a_crafted_tensor_file_is_refused_in_one_line(tmp_path, content):
+    checkpoint.save(tmp_path, "last", {"step": torch.ones(2)})
+    path = tmp_path / "last.json"
+    body = json.loads(path.read_text())
+    del body["digest"]
+    (tmp_path / body["tensors"]).write_bytes(content)
+    body["sha256"] = hashlib.sha256(content).hexdigest()
+    body["digest"] = checkpoint._digest(body)
+    path.write_text(json.dumps(body))
+    with pytest.raises(CheckpointError, match=r"holds no tensors [^\n]*$"):
+        checkpoint.load(tmp_path, "last")

@@ -169,4 +169,4 @@ def _unpack(value: Any, tensors: Mapping[str, Any]) -> Any:
     if kind == "dict":
         return {key: _unpack(item, tensors) for key, item in content}
     items = [_unpack(item, tensors) for item in content]
-    return tuple(items) if kind == "tuple" else items
+    return {"list": list, "tuple": tuple}[kind](items)
