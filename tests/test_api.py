@@ -13,7 +13,7 @@ import torch
 import sparring
 from sparring.data.diagnostics import GraphError
 from sparring.data.split import SplitRule
-from sparring.experiments.run import RunError
+from sparring.experiments.run_folder import RunError
 from sparring.losses import SampledSoftmax
 from sparring.models import DistMult
 from sparring.registry import ConfigError

@@ -9,7 +9,7 @@ import torch
 
 import sparring
 from sparring.data.vocabulary import UnknownNameError
-from sparring.experiments.run import RunError
+from sparring.experiments.run_folder import RunError
 
 SETTINGS = {
     "model": {"name": "complex", "dim": 32},

@@ -23,7 +23,8 @@ from sparring.evaluation.audit import audit
 from sparring.experiments.config import read_config
 from sparring.experiments.environment import keep_freed_memory, provenance
 from sparring.experiments.graphs import load_graph
-from sparring.experiments.run import Run, run
+from sparring.experiments.run import run
+from sparring.experiments.run_folder import Run
 from sparring.registry import build
 from sparring.samplers import SAMPLERS, NSCaching
 from sparring.seeds import Seeds

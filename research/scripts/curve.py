@@ -24,7 +24,9 @@ from pathlib import Path
 from sparring.experiments.config import check_config, merged, override_value, read_tables
 from sparring.experiments.environment import provenance
 from sparring.experiments.graphs import load_graph
-from sparring.experiments.run import Run, run, write_json
+from sparring.experiments.run import run
+from sparring.experiments.run_folder import Run
+from sparring.files import write_json
 
 RESULTS = Path(__file__).parents[1] / "results" / "curve"
 KEPT = (

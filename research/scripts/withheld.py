@@ -27,7 +27,8 @@ from sparring.evaluation.audit import audit
 from sparring.experiments.config import Config, read_config
 from sparring.experiments.environment import keep_freed_memory, provenance
 from sparring.experiments.graphs import load_graph
-from sparring.experiments.run import Run, run
+from sparring.experiments.run import run
+from sparring.experiments.run_folder import Run
 from sparring.samplers import DynamicNegatives, UniformFiltered
 from sparring.training import TrainingStep
 

@@ -15,7 +15,7 @@ from sparring.data.split import SplitRule
 from sparring.data.validation import Unseen
 from sparring.experiments import graphs
 from sparring.experiments.fit import plan
-from sparring.experiments.run import Run
+from sparring.experiments.run_folder import Run
 from sparring.predictor import Predictor, fitted
 
 

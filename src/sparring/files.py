@@ -38,6 +38,11 @@ def write_atomically(path: Path, content: bytes) -> None:
     _sync(path.parent)
 
 
+def write_json(path: Path, content: Any) -> None:
+    """Write indented JSON atomically."""
+    write_atomically(path, (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode())
+
+
 def remove_drafts(folder: Path) -> None:
     """Remove what processes that were killed have left of `write_atomically` in a locked folder."""
     for draft in folder.rglob(".*.draft"):

@@ -29,7 +29,8 @@ from sparring.evaluation.ranking import evaluate
 from sparring.evaluation.triples import rate_triples, score_triples
 from sparring.experiments.audit_run import audit_sampler, step_device
 from sparring.experiments.fit import Plan, train_plan
-from sparring.experiments.run import Run, RunError, ensemble, metrics
+from sparring.experiments.run import ensemble, metrics
+from sparring.experiments.run_folder import Run, RunError
 from sparring.models.base import KGEModel
 from sparring.samplers.base import NegativeSampler
 from sparring.seeds import Seeds

@@ -15,7 +15,7 @@ from pathlib import Path
 from campaign.attacks import ATTACKS, World
 
 from sparring.experiments.environment import provenance
-from sparring.experiments.run import write_json
+from sparring.files import write_json
 
 ROOT = Path(__file__).parents[2]
 KEPT, RECORD = ROOT / ".cache" / "campaign.json", ROOT / "research" / "results" / "campaign.json"

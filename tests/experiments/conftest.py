@@ -10,7 +10,8 @@ from typer.testing import CliRunner
 from sparring.experiments.cli import app
 from sparring.experiments.config import check_config
 from sparring.experiments.graphs import GraphSource, load_graph
-from sparring.experiments.run import Run, run
+from sparring.experiments.run import run
+from sparring.experiments.run_folder import Run
 from sparring.registry import warn_renamed
 
 ENTITIES = 24

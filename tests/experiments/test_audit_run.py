@@ -2,9 +2,9 @@ import pytest
 import torch
 
 from sparring.corruption import tail_and_head_queries
+from sparring.experiments.assembly import assemble
 from sparring.experiments.audit_run import MARKS, audit_sampler, example_negatives, marks
 from sparring.experiments.config import check_config
-from sparring.experiments.run import assemble
 
 
 def negatives_of(tables, graph, **parts):

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from sparring.experiments.compare import check_comparison, compare, mean_over_seeds, read_comparison
-from sparring.experiments.run import Run, RunError
+from sparring.experiments.run_folder import Run, RunError
 from sparring.registry import ConfigError
 
 

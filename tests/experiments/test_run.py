@@ -6,18 +6,11 @@ import pytest
 import torch
 
 from sparring.data.vocabulary import Vocabulary
+from sparring.experiments.assembly import assemble
 from sparring.experiments.config import check_config
 from sparring.experiments.graphs import GraphSource, load_graph
-from sparring.experiments.run import (
-    RECORDED,
-    Run,
-    RunError,
-    as_record,
-    assemble,
-    evaluate_split,
-    prepare,
-    run,
-)
+from sparring.experiments.run import RECORDED, as_record, evaluate_split, prepare, run
+from sparring.experiments.run_folder import Run, RunError
 from sparring.files import DamagedFileError, FolderInUseError, locked
 from sparring.registry import ConfigError
 from sparring.training import CheckpointError, DivergedError, checkpoint

@@ -10,7 +10,8 @@ import pytest
 
 import sparring
 from sparring.experiments.config import check_config
-from sparring.experiments.run import Run, RunError, run
+from sparring.experiments.run import run
+from sparring.experiments.run_folder import Run, RunError
 from sparring.experiments.trust import UntrustedError
 from sparring.registry import ConfigError, build
 from sparring.samplers import SAMPLERS

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from sparring.evaluation.ranking import evaluate
 from sparring.experiments.graphs import load_graph
-from sparring.experiments.run import Run, run
+from sparring.experiments.run import run
+from sparring.experiments.run_folder import Run
 from sparring.training import CheckpointError, checkpoint
 from sparring.training.conversion import FormerNames, convert_modules
 

@@ -13,6 +13,7 @@ from typing import Any
 from sparring.data.graph import KnowledgeGraph
 from sparring.data.read import read_triples
 from sparring.evaluation.breakdown import paired_difference
+from sparring.experiments.assembly import assemble
 from sparring.experiments.audit_run import audit_sampler, example_negatives
 from sparring.experiments.callbacks import Callback
 from sparring.experiments.config import (
@@ -24,15 +25,9 @@ from sparring.experiments.config import (
     with_current_sections,
 )
 from sparring.experiments.graphs import load_graph
-from sparring.experiments.run import (
-    Run,
-    RunError,
-    assemble,
-    config_changes,
-    graph_changes,
-    run,
-    write_json,
-)
+from sparring.experiments.run import config_changes, run
+from sparring.experiments.run_folder import Run, RunError, graph_changes
+from sparring.files import write_json
 from sparring.registry import ConfigError, refuse_unknown, validate_type
 from sparring.seeds import Seeds
 from sparring.training import Trainer

@@ -113,7 +113,7 @@ def _expected(error: Exception) -> bool:
     from torch import OutOfMemoryError
 
     from sparring.data.vocabulary import UnknownNameError
-    from sparring.experiments.run import RunError
+    from sparring.experiments.run_folder import RunError
     from sparring.training import CheckpointError
 
     return isinstance(error, RunError | CheckpointError | UnknownNameError | OutOfMemoryError)

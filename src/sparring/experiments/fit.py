@@ -11,6 +11,7 @@ from torch import nn
 
 from sparring.data.diagnostics import GraphError
 from sparring.data.graph import KnowledgeGraph
+from sparring.experiments.assembly import build_part
 from sparring.experiments.callbacks import progress_callbacks
 from sparring.experiments.config import (
     OBJECT,
@@ -21,7 +22,8 @@ from sparring.experiments.config import (
     resolve_part,
 )
 from sparring.experiments.recipe import choose_recipe
-from sparring.experiments.run import GRAPH, Run, build_part, run
+from sparring.experiments.run import run
+from sparring.experiments.run_folder import GRAPH, Run
 from sparring.registry import ConfigError
 
 AUTO = "auto"

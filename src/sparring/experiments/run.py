@@ -2,31 +2,24 @@
 
 import json
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from sparring.data import store
-from sparring.data.graph import SPLITS, KnowledgeGraph, TrainGraph
-from sparring.data.hashes import HASH_VERSION
-from sparring.evaluation.breakdown import Breakdown, Row, breakdown
+from sparring.data.graph import KnowledgeGraph
+from sparring.evaluation.breakdown import Breakdown, breakdown
 from sparring.evaluation.ensemble import Ensemble, as_proposal
-from sparring.evaluation.probability import ProbabilityCalibration
 from sparring.evaluation.ranking import RankingResult, evaluate
+from sparring.experiments.assembly import assemble, device_of
 from sparring.experiments.callbacks import Callback, JsonLines
 from sparring.experiments.config import (
-    OBJECT,
     PARTS,
     Config,
-    check_config,
-    override_value,
-    with_current_sections,
 )
 from sparring.experiments.environment import (
     keep_freed_memory,
@@ -36,265 +29,24 @@ from sparring.experiments.environment import (
 )
 from sparring.experiments.graphs import load_graph
 from sparring.experiments.pretrained import digests
+from sparring.experiments.run_folder import GRAPH, Run, RunError, check_graph, graph_identity
 from sparring.experiments.trust import (
-    check_config_digest,
     config_digest,
     foreign_code,
-    refuse_foreign_code,
 )
 from sparring.experiments.warm_start import start_from
 from sparring.files import (
-    DamagedFileError,
     locked,
     read_object,
     remove_drafts,
-    write_atomically,
+    write_json,
 )
 from sparring.models.base import KGEModel
 from sparring.registry import ConfigError, build
 from sparring.seeds import Seeds
 from sparring.training import Trainer, TrainingStep, checkpoint
-from sparring.training.trainer import load_best, load_state
 
-CALIBRATION = "calibration.json"
 FILTERS = {"valid": "train + valid", "test": "train + valid + test"}  # facts left out of ranks
-GRAPH = "graph"  # the folder in that of a run where its graph is stored
-
-
-class RunError(RuntimeError):
-    """A run folder that cannot be used."""
-
-
-@dataclass(frozen=True)
-class Run:
-    """The folder of a run: configuration, graph, log, checkpoints, result and more.
-
-    All methods raise `RunError` if the file that they read is missing, and `DamagedFileError` if it
-    does not hold what it should.
-
-    Args:
-        trust: let the configuration name classes outside of sparring, whose code is run then.
-    """
-
-    folder: Path
-    trust: bool = False
-
-    def config(self, overrides: Sequence[str] = ()) -> Config:
-        """The resolved configuration that the run was started with, with `path=value` overrides.
-
-        Raises:
-            UntrustedError: if the run names code outside of sparring and is not trusted.
-        """
-        path = self.folder / "config.json"
-        kept = self._json(path.name)
-        try:
-            if not self.trust:
-                refuse_foreign_code(kept, path)
-            tables = check_config(kept).as_dict()  # with today's names
-        except ConfigError as error:
-            raise ConfigError(f"{path}: {error}") from error
-        except RecursionError:
-            raise DamagedFileError(f"{path} is damaged: its tables are nested too deep") from None
-        for override in overrides:
-            override_value(tables, override)
-        return check_config(tables)
-
-    def kept_config(self) -> dict[str, Any]:
-        """The tables in `config.json` as they are, under today's names of sections."""
-        return with_current_sections(self._json("config.json"))
-
-    def result(self) -> dict[str, Any]:
-        """The metrics and the summary of the finished run."""
-        return self._json("result.json")
-
-    def log(self) -> list[dict[str, Any]]:
-        """The records of training, in order."""
-        return read_log(self._path("log.jsonl"))
-
-    def ranks(self) -> RankingResult:
-        """The filtered ranks of the result."""
-        path = self._path("ranks.json")
-        with _damaged(path):
-            return RankingResult(**checkpoint.load(self.folder, "ranks"))
-
-    def breakdown(self) -> Breakdown:
-        """The result by side, cardinality, degree and relation."""
-        found = self._json("breakdown.json")
-        with _damaged(self.folder / "breakdown.json"):
-            return Breakdown(**{**found, "rows": tuple(Row(**row) for row in found["rows"])})
-
-    def calibration(self, guide: float = 0.0) -> ProbabilityCalibration | None:
-        """What `sparring calibrate` has written, if it was for scores with this guide weight."""
-        path = self.folder / CALIBRATION
-        with _damaged(path):
-            found = ProbabilityCalibration.load(path) if path.exists() else None
-        return found if found and found.guide == guide else None
-
-    def required_calibration(self, guide: float = 0.0) -> ProbabilityCalibration:
-        """The same, for those who cannot do without.
-
-        Raises:
-            RunError: if there is none for this guide weight.
-        """
-        if found := self.calibration(guide):
-            return found
-        raise RunError(
-            f"{self.folder} has no calibration for scores with guide={guide:g}; run "
-            f"`sparring calibrate {self.folder} --guide {guide:g}`, or `Predictor.calibrate`"
-        )
-
-    def save_calibration(self, calibration: ProbabilityCalibration) -> None:
-        """Keep a calibration, in place of an earlier one."""
-        calibration.save(self.folder / CALIBRATION)
-
-    def graph(self, config: Config | None = None) -> KnowledgeGraph:
-        """The graph of the run: the copy in its folder.
-
-        Runs of earlier versions have no copy. Their graph is read from where it was.
-
-        Args:
-            config: says where that is; the run's own if None.
-        """
-        if store.exists(self.folder / GRAPH):
-            return store.load(self.folder / GRAPH)
-        return load_graph((self.config() if config is None else config).graph)
-
-    def load_step(
-        self,
-        config: Config,
-        graph: KnowledgeGraph,
-        objects: Mapping[str, nn.Module] = MappingProxyType({}),
-    ) -> TrainingStep:
-        """Model and sampler as the best epoch left them, or the last one without validation.
-
-        Args:
-            config: the run's own, possibly with overrides.
-            objects: parts that were given as objects, by table; their state is replaced.
-
-        Raises:
-            RunError: if the run was trained on another graph.
-            CheckpointError: if the checkpoint is missing or altered, or does not fit.
-            UntrustedError: if the configuration was altered after training.
-        """
-        check_graph(self.folder, graph)
-        state = self._state()
-        step, _ = assemble(config, graph, objects)
-        load_state(step, state, self.folder)
-        return step.eval()
-
-    def model_state(self) -> dict[str, Tensor]:
-        """The state of the model as the best epoch left it, or the last one."""
-        lead = "model."
-        state = self._state()["step"].items()
-        return {name.removeprefix(lead): value for name, value in state if name.startswith(lead)}
-
-    def finished(self) -> bool:
-        """Whether there is a result."""
-        return (self.folder / "result.json").exists()
-
-    def _state(self) -> dict[str, Any]:
-        tables, state = self._json("config.json"), load_best(self.folder)
-        check_config_digest(state, tables, self.folder / "config.json")
-        return state
-
-    def _path(self, name: str) -> Path:
-        path = self.folder / name
-        if path.exists():
-            return path
-        if (self.folder / "config.json").exists():
-            raise RunError(f"{self.folder} has no {name}: the run is not finished")
-        raise RunError(f"{self.folder} is not the folder of a run: it has no config.json")
-
-    def _json(self, name: str) -> dict[str, Any]:
-        return read_object(self._path(name))
-
-
-def read_log(path: Path) -> list[dict[str, Any]]:
-    """The records in the log of a run.
-
-    Raises:
-        DamagedFileError: with the line that is none.
-    """
-    rows = []
-    for number, line in enumerate(path.read_bytes().splitlines(), 1):
-        with _damaged(path, f"line {number} is no record of training"):
-            row = json.loads(line)
-            rows.append({"kind": row["kind"], "step": row["step"], **row})
-    return rows
-
-
-@contextmanager
-def _damaged(path: Path, what: str = "it does not hold what a run writes") -> Iterator[None]:
-    """Report content of another shape in one line."""
-    try:
-        yield
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-        reason = " ".join(f"{type(error).__name__}: {error}".split())
-        raise DamagedFileError(f"{path} is damaged: {what} ({reason})") from error
-
-
-def assemble(
-    config: Config,
-    graph: KnowledgeGraph,
-    objects: Mapping[str, nn.Module] = MappingProxyType({}),
-) -> tuple[TrainingStep, Seeds]:
-    """Model, sampler, loss and corruption of an experiment, initialized under its seed.
-
-    They see only the training view of the graph.
-
-    Args:
-        objects: parts that were given as objects, by table.
-
-    Raises:
-        ConfigError: if a part refuses its options, or two parts cannot be combined.
-    """
-    device = device_of(config)
-    seeds = Seeds(config.general.seed)
-    torch.manual_seed(seeds.number("parameters"))
-    training = graph.training.to(device)
-    parts = {
-        name: build_part(name, config.parts[name], training, objects)
-        for name in ("model", "sampler", "loss", "corruption")
-    }
-    try:
-        step = TrainingStep(**parts)
-    except ValueError as error:
-        raise ConfigError(f"[loss] {error}") from error
-    return step.to(device), seeds
-
-
-def build_part(
-    name: str, table: Mapping[str, Any], graph: TrainGraph, objects: Mapping[str, nn.Module]
-) -> Any:
-    """One part of a training step, from its table or as the object that was given.
-
-    Raises:
-        ConfigError: for wrong options, or if the part was given as an object and is missing.
-    """
-    if name in objects:
-        return objects[name]
-    if table["name"] == OBJECT:
-        raise ConfigError(
-            f"[{name}] was given as an object of {table['class']}, which no file can hold; "
-            f"build it again and pass it: sparring.load(folder, {name}=...)"
-        )
-    return build(table, PARTS[name][0], name, graph=graph)
-
-
-def device_of(config: Config) -> torch.device:
-    """The device that an experiment runs on.
-
-    Raises:
-        ConfigError: if PyTorch does not know it, or this machine lacks it.
-    """
-    name = config.general.device
-    try:
-        device = torch.device(name)
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        raise ConfigError(f'[device] cannot use {name!r}: {reason}; try "cpu"') from error
-    return device
 
 
 def prepare(
@@ -499,11 +251,6 @@ def as_record(result: Mapping[str, Any], config: str, overrides: Sequence[str]) 
     }
 
 
-def write_json(path: Path, content: Any) -> None:
-    """Write indented JSON atomically."""
-    write_atomically(path, (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode())
-
-
 def check_folder(folder: Path, config: Config, resume: bool) -> None:
     """Check that a folder is empty, or holds the run to resume.
 
@@ -560,47 +307,3 @@ def warn_of_other_origin(folder: Path, now: Mapping[str, Any]) -> None:
                 "differ from that of an uninterrupted run",
                 stacklevel=2,
             )
-
-
-def graph_identity(graph: KnowledgeGraph, hash_version: int = HASH_VERSION) -> dict[str, Any]:
-    """Name, hashes and sizes by which a run recognizes its graph.
-
-    Args:
-        hash_version: of the hashes; that of the file that they are compared with.
-    """
-    sizes = {split: len(getattr(graph, split)) for split in SPLITS}
-    return {
-        "name": graph.name,
-        "hash_version": hash_version,
-        "content_hash": graph.hash(hash_version),
-        "training_hash": graph.training.hash(hash_version),
-        "entities": len(graph.entities),
-        "relations": len(graph.relations),
-        **sizes,
-    }
-
-
-def graph_changes(folder: Path, graph: KnowledgeGraph) -> list[str]:
-    """How a graph differs from the one that a folder's run was started on; empty if equal."""
-    path = folder / "graph.json"
-    if not path.exists():
-        return []
-    before = read_object(path)
-    now = graph_identity(graph, before.get("hash_version", 1))
-    if before.get("content_hash") == now["content_hash"]:
-        return []
-    del now["hash_version"]
-    return [f"{key} {before.get(key)} -> {now[key]}" for key in now if before.get(key) != now[key]]
-
-
-def check_graph(folder: Path, graph: KnowledgeGraph) -> None:
-    """Check that ids mean the same as when a folder's run was started.
-
-    Raises:
-        RunError: if the graph is another one.
-    """
-    if changed := graph_changes(folder, graph):
-        raise RunError(
-            f"{folder} was trained on another graph: {', '.join(changed)}; restore the old files, "
-            "or train again in another folder"
-        )

@@ -9,7 +9,7 @@ import tomllib
 import pytest
 
 from sparring.experiments.config import read_config
-from sparring.experiments.run import Run
+from sparring.experiments.run_folder import Run
 
 QUICK = ("--epochs", 1, "--set", "model.dim=8", "--set", "evaluate.bootstrap=20")
 

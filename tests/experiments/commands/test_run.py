@@ -10,7 +10,8 @@ import torch
 
 from sparring.experiments import run
 from sparring.experiments.config import check_config
-from sparring.experiments.run import RECORDED, Run
+from sparring.experiments.run import RECORDED
+from sparring.experiments.run_folder import Run
 from sparring.training import checkpoint
 
 INTERRUPTING = """

@@ -12,7 +12,9 @@ from sparring.data.vocabulary import Vocabulary
 from sparring.evaluation.breakdown import breakdown
 from sparring.evaluation.ranking import RankingResult
 from sparring.experiments.compare import Comparison, check_comparison
-from sparring.experiments.run import Run, metrics, write_json
+from sparring.experiments.run import metrics
+from sparring.experiments.run_folder import Run
+from sparring.files import write_json
 from sparring.training import checkpoint
 
 PLACES = (

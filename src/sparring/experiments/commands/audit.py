@@ -43,10 +43,11 @@ def audit(
     The uniform sampler, with as many negatives for the same queries, is shown for comparison.
     """
     from sparring.data.read import read_triples
+    from sparring.experiments.assembly import assemble
     from sparring.experiments.audit_run import audit_sampler
     from sparring.experiments.config import read_config
     from sparring.experiments.graphs import load_graph
-    from sparring.experiments.run import Run, assemble
+    from sparring.experiments.run_folder import Run
 
     run = Run(place, trust) if place.is_dir() else None
     config = run.config(overrides or []) if run else read_config(place, overrides or [])

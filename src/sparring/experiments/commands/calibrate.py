@@ -45,7 +45,8 @@ def calibrate(
     from dataclasses import asdict
 
     from sparring.evaluation.probability import fit_calibration
-    from sparring.experiments.run import Run, ensemble
+    from sparring.experiments.run import ensemble
+    from sparring.experiments.run_folder import Run
 
     place = Run(run, trust)
     config = place.config(overrides or [])

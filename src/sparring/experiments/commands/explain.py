@@ -24,7 +24,7 @@ def explain(
     Example: `sparring explain runs/atlas --head Iceland --relation currency --tail euro`
     """
     from sparring.evaluation.explain import explain as find
-    from sparring.experiments.run import Run
+    from sparring.experiments.run_folder import Run
 
     place = Run(run)
     config = place.config(overrides or [])

@@ -28,10 +28,11 @@ def export(
     import numpy as np
     import torch
 
+    from sparring.experiments.assembly import assemble
     from sparring.experiments.audit_run import step_device
     from sparring.experiments.config import read_config
     from sparring.experiments.graphs import load_graph
-    from sparring.experiments.run import Run, assemble
+    from sparring.experiments.run_folder import Run
     from sparring.integrations import export as arrays
     from sparring.seeds import Seeds
 

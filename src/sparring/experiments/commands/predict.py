@@ -70,7 +70,8 @@ def predict(
     from sparring.evaluation.ensemble import as_proposal
     from sparring.evaluation.predict import predict as answer
     from sparring.evaluation.queries import PredictionQuery, read_queries
-    from sparring.experiments.run import Run, ensemble
+    from sparring.experiments.run import ensemble
+    from sparring.experiments.run_folder import Run
 
     given = [word for word in (head, relation, tail) if word is not None]
     if queries and given:

@@ -59,6 +59,8 @@ def run(
     from sparring.experiments.callbacks import progress_callbacks
     from sparring.experiments.commands.ranks import show
     from sparring.experiments.config import read_config
+    from sparring.experiments.run_folder import Run
+    from sparring.files import write_json
 
     folder = folder or Path("runs") / config.stem
     experiment = read_config(config, overrides or [])
@@ -77,8 +79,8 @@ def run(
         line(f"stopped; to continue: {shlex.join(again)}", to=err)
         raise typer.Exit(STOPPED)
     if record:
-        runs.write_json(record, runs.as_record(result, os.path.relpath(config), overrides or []))
-    show(runs.Run(folder).breakdown(), f"{config.stem} on {result['dataset']} ({result['split']})")
+        write_json(record, runs.as_record(result, os.path.relpath(config), overrides or []))
+    show(Run(folder).breakdown(), f"{config.stem} on {result['dataset']} ({result['split']})")
     line(f"best epoch {result['best_epoch']}, {result['cpu_seconds']} CPU seconds, in {folder}")
 
 
@@ -102,7 +104,8 @@ def evaluate(
     answer, and relation. Intervals come from a bootstrap over triples.
     """
     from sparring.experiments.commands.ranks import show
-    from sparring.experiments.run import Run, breakdown_of, ensemble, evaluate_split, metrics
+    from sparring.experiments.run import breakdown_of, ensemble, evaluate_split, metrics
+    from sparring.experiments.run_folder import Run
 
     place = Run(run, trust)
     changed = [*(overrides or []), *([f"evaluate.split={split}"] if split else [])]

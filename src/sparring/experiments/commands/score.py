@@ -40,7 +40,7 @@ def score(
     from sparring.data.frames import triple_frame, triple_ids
     from sparring.data.tables import read_triple_frames
     from sparring.evaluation.triples import rate_triples
-    from sparring.experiments.run import Run
+    from sparring.experiments.run_folder import Run
     from sparring.printing import printable
 
     if triples == Path("-"):

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from sparring.evaluation.breakdown import Difference
 from sparring.experiments.compare import Comparison
-from sparring.experiments.run import Run
+from sparring.experiments.run_folder import Run
 
 THIN = "\N{NARROW NO-BREAK SPACE}"
 MINUS = "\N{MINUS SIGN}"
