@@ -203,6 +203,7 @@ class TestFit:
 
 
 class TestLoad:
+    @pytest.mark.slow
     def test_in_a_new_process_after_the_files_have_changed(self, folder, tmp_path):
         predictor = sparring.fit(str(folder), **QUICK, folder=tmp_path / "run")
         answers = predictor.predict(head="e003", relation="next", k=3).to_polars()

@@ -36,6 +36,7 @@ def test_every_estimator_is_shown_in_a_configuration():
     assert [name for name in ESTIMATORS if f'name = "{name}"' not in text] == []
 
 
+@pytest.mark.slow
 def test_tables_are_those_of_the_committed_results():
     command = [sys.executable, str(ROOT / "research" / "scripts" / "tables.py"), "--check"]
     done = subprocess.run(command, capture_output=True, text=True)

@@ -30,6 +30,7 @@ def test_a_package_that_is_installed_is_imported():
 def test_a_missing_package_is_named_with_the_command_that_installs_it(monkeypatch):
     installed_from(monkeypatch, None)
     monkeypatch.setitem(sys.modules, "plotly", None)
+    monkeypatch.delitem(sys.modules, "plotly.graph_objects", raising=False)
     wanted = r'the HTML report needs the package plotly; run pip install "sparring\[report\]"'
     with pytest.raises(MissingExtraError, match=wanted):
         optional("plotly.graph_objects", extra="report", purpose="the HTML report")

@@ -9,6 +9,7 @@ from zipfile import ZipFile
 
 import pytest
 
+pytestmark = pytest.mark.slow
 CODE = '''
 import torch
 from sparring.batch import Negatives

@@ -132,7 +132,8 @@ class Tags(html.parser.HTMLParser):
         self.text.append(data)
 
 
-def test_hostile_names_are_shown_as_they_are(predictor):
+def test_hostile_names_are_shown_as_they_are(predictor, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")  # so wide that no name is wrapped
     head, markup = rings.ODD[:2]
     answers = predictor.predict(queries=[(head, "next", None)], k=30, remove=())
     negatives = predictor.negatives([(head, "next", markup)])

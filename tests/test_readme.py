@@ -4,6 +4,8 @@ import re
 import tomllib
 from pathlib import Path
 
+import pytest
+
 README = (Path(__file__).parents[1] / "README.md").read_text()
 
 
@@ -18,6 +20,7 @@ def run(code: str) -> None:
     exec(compile(code, "README.md", "exec"), {})
 
 
+@pytest.mark.slow
 def test_a_fit_predicts_and_is_saved(capsys, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     run(shown("python")[0].replace("epochs=5", "epochs=1, progress=False"))
@@ -27,6 +30,7 @@ def test_a_fit_predicts_and_is_saved(capsys, monkeypatch, tmp_path):
     assert (tmp_path / "atlas-model" / "config.json").exists()
 
 
+@pytest.mark.slow
 def test_the_training_loop_trains(capsys):
     run(shown("python")[1].replace("range(5)", "range(1)"))
     assert 0 < float(capsys.readouterr().out) < 1

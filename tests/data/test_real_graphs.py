@@ -27,7 +27,10 @@ def rows_of(section: str) -> dict[str, list[str]]:
 
 SETS = {name: row for name, row in rows_of("Table").items() if (DATA / name).is_dir()}
 DEFECTS = {name: row[0] for name, row in rows_of("Known defects").items() if name in SETS}
-pytestmark = pytest.mark.skipif(not SETS, reason=f"no data sets in {DATA}")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not SETS, reason=f"no data sets in {DATA}"),
+]
 
 
 @cache

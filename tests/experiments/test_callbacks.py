@@ -60,6 +60,7 @@ def test_a_line_cut_short_is_dropped(tmp_path):
     assert steps(path) == [5]
 
 
+@pytest.mark.slow
 def test_the_log_is_safe_where_the_disk_is_full(tmp_path):
     """A resumed run rewrites no line that it keeps."""
     path = tmp_path / "log.jsonl"

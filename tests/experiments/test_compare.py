@@ -187,6 +187,7 @@ def test_finished_runs_are_kept(plan, compared):
     assert compare(plan, compared.folder, callbacks=trained).numbers() == compared.numbers()
 
 
+@pytest.mark.slow
 def test_a_stopped_comparison_goes_on_to_the_same_numbers(plan, compared, tmp_path):
     folder = tmp_path / "broken"
     assert compare(plan, folder, callbacks=lambda label, seed, trainer: [Stop(trainer)]) is None

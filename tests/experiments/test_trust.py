@@ -45,6 +45,7 @@ def renamed(folder, **parts):
     return Run(folder)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "words", [["-m", "sparring"], ["-P", "-c", "from sparring.experiments.cli import main; main()"]]
 )

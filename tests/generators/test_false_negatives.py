@@ -39,6 +39,7 @@ def trained(steps, **options):
     return drawn, true.contains(queries, drawn.ids)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("most", [1.0, 0.1])
 def test_estimates_are_calibrated(most):
     """Also for draws that do not count because they are above `max_p_false_negative`."""
@@ -55,6 +56,7 @@ def test_estimates_are_calibrated(most):
     assert size.gt(100).sum() >= 5  # and estimates differ
 
 
+@pytest.mark.slow
 def test_a_constant_estimate_settles_at_the_share_of_truth():
     """A tenth of what looks alike is held out; half of the true facts are."""
     graph = tiny_graph().hold_out(0.2)

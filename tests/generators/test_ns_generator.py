@@ -60,6 +60,7 @@ def false_negatives_of(queries, p_false):
     return tell
 
 
+@pytest.mark.slow
 def test_it_comes_to_draw_less_of_what_may_be_missing():
     """q in proportion to (1 - p_false) exp(score), property (g) of the ideal loss."""
     graph, queries, table = scored_queries()
@@ -80,6 +81,7 @@ def test_it_comes_to_draw_less_of_what_may_be_missing():
     assert distance(generator, queries, table + (1 - p_false).log()).max() < 0.01
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("temperature", [1.0, 2.0])
 def test_it_comes_to_draw_the_softmax_of_the_scores(temperature):
     graph, queries, table = scored_queries()
@@ -89,6 +91,7 @@ def test_it_comes_to_draw_the_softmax_of_the_scores(temperature):
     assert distance(generator, queries, table, temperature).max() < 0.01
 
 
+@pytest.mark.slow
 def test_it_does_not_collapse_in_ten_thousand_steps():
     graph, queries, table = scored_queries(queries=2)
     options = {"codes": 8 * N, "dim": 16, "schedule": every_step(assign_per_step=N)}
@@ -123,6 +126,7 @@ def test_it_has_nothing_to_learn_once_it_knows_the_scores():
     assert gradient_of(generator, queries, table_scorer(table), rng).abs().max() > 1e-3
 
 
+@pytest.mark.slow
 def test_known_answers_never_count_and_are_drawn_less_and_less():
     graph = tiny_graph()
     queries = tiny_queries(graph)
@@ -140,6 +144,7 @@ def test_known_answers_never_count_and_are_drawn_less_and_less():
     assert taken.any() and not drawn.mask[taken].any()
 
 
+@pytest.mark.slow
 def test_a_few_uniform_entities_teach_it_what_it_does_not_draw():
     graph, queries, table = scored_queries()
     far = {}

@@ -10,6 +10,7 @@ import pytest
 
 import sparring
 
+pytestmark = pytest.mark.slow
 PROGRAM = """
 import torch
 from sparring.kernels.ranking import count_greater

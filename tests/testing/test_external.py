@@ -211,6 +211,7 @@ def test_an_external_sampler_needs_a_number_of_candidates():
         ExternalSampler("it", uniform, widths=())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SAMPLERS)
 def test_samplers_of_the_library_have_no_errors(name):
     """Contract and density are checked elsewhere."""

@@ -99,10 +99,12 @@ def test_a_record_is_written_where_asked(command, write, tables, tmp_path):
     assert (result["config"], result["overrides"], result["seed"]) == ("small.toml", ["seed=5"], 5)
 
 
+@pytest.mark.slow
 def test_an_unbroken_run_ends_with_0(shell):
     assert shell("--quiet").returncode == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("by", ["SIGINT", "SIGTERM"])
 def test_an_interrupted_run_ends_with_130_and_tells_how_to_go_on(shell, by):
     result = shell("--quiet", "--set", "seed=4", at=6, by=by)
@@ -112,6 +114,7 @@ def test_an_interrupted_run_ends_with_130_and_tells_how_to_go_on(shell, by):
     )
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_goes_on_to_the_result_of_an_unbroken_one(shell, tmp_path):
     shell("--quiet", "--folder", "whole")
     shell("--quiet", "--folder", "broken", at=6)
