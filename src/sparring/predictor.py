@@ -228,13 +228,17 @@ class Predictor:
     def evaluate(self, triples: Any = "test") -> dict[str, float]:
         """Filtered metrics on triples.
 
+        Facts of all splits are filtered; for "valid" and "train" those of train and valid, as in
+        validation while training.
+
         Args:
             triples: of any kind, or the name of a split.
         """
-        split = isinstance(triples, str) and triples in SPLITS
-        ids = getattr(self.graph, triples) if split else triple_ids(self.graph, triples)
+        split = triples if isinstance(triples, str) and triples in SPLITS else None
+        ids = getattr(self.graph, split) if split else triple_ids(self.graph, triples)
+        known = self.graph.known_for_validation if split in ("train", "valid") else self.graph.known
         device = step_device(self.step)
-        return metrics(evaluate(self.model, ids.to(device), self.graph.known.to(device)))
+        return metrics(evaluate(self.model, ids.to(device), known.to(device)))
 
     def negatives(self, triples: Any, *, k: int | None = None) -> DrawnNegatives:
         """What the sampler draws in place of the tails and of the heads of triples.
