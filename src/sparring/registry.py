@@ -472,10 +472,14 @@ def _fits(value: Any, annotation: Any) -> bool:
         inner = typing.get_args(annotation)[0]
         return isinstance(value, list) and all(_fits(item, inner) for item in value)
     if annotation is float:
-        return isinstance(value, int | float) and not isinstance(value, bool)
+        return isinstance(value, float) or _is_int64(value)
     if annotation is int:
-        return isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**63
+        return _is_int64(value)
     return isinstance(value, annotation) if isinstance(annotation, type) else True
+
+
+def _is_int64(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**63
 
 
 def _suggestion(name: str, known: Iterable[str]) -> str:
