@@ -120,6 +120,7 @@ def test_an_answer_that_can_never_be_is_still_an_answer():
     assert names(CAPITAL, model=model, k=6) == ["fr", "lyon", "de", "berlin", "bonn"]
 
 
+@pytest.mark.slow
 @FEW
 @given(st.integers(0, 10_000), st.integers(1, 14), st.integers(1, 30), st.integers(1, 9))
 def test_answers_are_those_of_a_sorted_list(seed, k, max_scores, batch_size):
