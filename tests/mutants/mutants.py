@@ -382,12 +382,12 @@ def withheld_facts_pass_as_true_negatives(original):
     return broken
 
 
-@mutant("sparring.evaluation.audit:_restored", "tests/evaluation/test_audit.py")
+@mutant("sparring.evaluation.audit:restored", "tests/evaluation/test_audit.py")
 def a_sampler_learns_while_it_is_audited(original):
     return nullcontext
 
 
-@mutant("sparring.evaluation.predict:_facts", "tests/evaluation/test_predict.py")
+@mutant("sparring.evaluation.candidates:facts_of", "tests/evaluation/test_predict.py")
 def known_facts_are_predicted(original):
     return lambda graph, splits, device: original(graph, (), device)
 

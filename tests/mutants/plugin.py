@@ -28,14 +28,18 @@ class Mutant:
     make: Break
     tests: tuple[str, ...]
 
-    def apply(self) -> None:
-        """Replace the target, also in modules that have imported it by name."""
+    def find(self) -> tuple[Any, str, Any]:
+        """The class or module that holds the target, the target's name, and the target."""
         module, _, path = self.target.partition(":")
         *parents, name = path.split(".")
         owner = import_module(module)
         for parent in parents:
             owner = getattr(owner, parent)
-        found = inspect.getattr_static(owner, name)
+        return owner, name, inspect.getattr_static(owner, name)
+
+    def apply(self) -> None:
+        """Replace the target, also in modules that have imported it by name."""
+        owner, name, found = self.find()
         if isinstance(found, staticmethod | classmethod):
             setattr(owner, name, type(found)(self.make(found.__func__)))
         elif isinstance(found, property):

@@ -1,4 +1,4 @@
-"""Every mutant is noticed: the tests that it names fail."""
+"""Every mutant breaks something that is there, and is noticed: the tests that it names fail."""
 
 import os
 import re
@@ -14,6 +14,12 @@ ROOT = Path(__file__).parents[2]
 # stop at the first failure, and check no types
 OPTIONS = ["-x", "-q", "--tb=line", "-p", "mutants.plugin", "-p", "no:cacheprovider"]
 OPTIONS += ["-o", "addopts=--import-mode=importlib"]
+
+
+@pytest.mark.parametrize("mutant", MUTANTS.values(), ids=MUTANTS)
+def test_a_mutant_has_a_target_and_tests(mutant):
+    assert mutant.find()
+    assert (ROOT / mutant.tests[0]).exists()
 
 
 @pytest.mark.mutant
