@@ -1,7 +1,7 @@
 """Ways to break the library, and the tests that must notice each.
 
-The name of a mutant says what it does. Each takes the function, method or property that its target
-names, and returns a broken one.
+The name of a mutant says what it does. Each takes the function or method that its target names,
+and returns a broken one.
 """
 
 import inspect

@@ -19,7 +19,7 @@ class Mutant:
     """One way to break the library.
 
     Attributes:
-        target: "module:path" of the function, method or property that is replaced.
+        target: "module:path" of the function or method that is replaced.
         make: makes the broken function from the original.
         tests: arguments of pytest that select the tests which must notice.
     """
@@ -40,16 +40,11 @@ class Mutant:
     def apply(self) -> None:
         """Replace the target, also in modules that have imported it by name."""
         owner, name, found = self.find()
-        if isinstance(found, staticmethod | classmethod):
-            setattr(owner, name, type(found)(self.make(found.__func__)))
-        elif isinstance(found, property):
-            setattr(owner, name, property(self.make(found.fget)))
-        else:
-            broken = self.make(found)
-            setattr(owner, name, broken)
-            for other in list(sys.modules.values()):
-                if other.__name__.startswith("sparring") and vars(other).get(name) is found:
-                    setattr(other, name, broken)
+        broken = self.make(found)
+        setattr(owner, name, broken)
+        for other in list(sys.modules.values()):
+            if other.__name__.startswith("sparring") and vars(other).get(name) is found:
+                setattr(other, name, broken)
 
 
 MUTANTS: dict[str, Mutant] = {}
