@@ -335,16 +335,16 @@ def peak() -> float:
     return int(status.partition("VmHWM:")[2].split()[0]) * 1024 / 1e9
 
 
-class ExternalSampler(Process):
+class Contestant(Process):
     """A library in a process of its own."""
 
-    def __init__(self, python: Path, library: str, file: Path, threads: int):
-        words = [str(python), __file__, library, str(file), str(threads)]
+    def __init__(self, python: list[str], library: str, file: Path, threads: int, script=__file__):
+        words = [*python, str(script), library, str(file), str(threads)]
         super().__init__(words, threads=threads, quiet=True)
 
-    def make_queries(self, *words):
+    def ask(self, *words):
         """What the process answers; an error of its own is raised here."""
-        answer = super().make_queries(*words)
+        answer = super().ask(*words)
         if "wrong" in answer:
             raise RuntimeError(answer["wrong"])
         return answer["right"]

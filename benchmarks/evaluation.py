@@ -4,7 +4,7 @@
 
 FOLDER holds FB15k-237. Trains two small models for some epochs, so that ranks mean something, and
 ranks its test triples; nothing was tuned. Times are medians of interleaved rounds. Memory is what
-ranking adds at its peak, beside what `chunk_sizes` in evaluation.py says of it. Writes
+ranking adds at its peak, next to what `chunk_sizes` in evaluation.py says of it. Writes
 research/results/benchmarks/evaluation.json and the same as a table, evaluation.md.
 """
 

@@ -10,7 +10,7 @@ class Process:
     Args:
         words: of the command.
         threads: that its loops may take.
-        quiet: keep what it has to say besides to itself.
+        quiet: drop its standard error.
     """
 
     def __init__(self, words: list[str], *, threads: int = 1, quiet: bool = False):
@@ -20,7 +20,7 @@ class Process:
             env={"OMP_NUM_THREADS": str(threads), "PATH": "/usr/bin:/bin", "HOME": "/tmp"},
         )  # fmt: skip
 
-    def make_queries(self, *words):
+    def ask(self, *words):
         """What the process answers."""
         assert self.process.stdin and self.process.stdout
         self.process.stdin.write(json.dumps(words) + "\n")

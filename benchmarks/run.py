@@ -15,7 +15,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
-from contestants import BATCH, ExternalSampler, arrays_of
+from contestants import BATCH, Contestant, arrays_of
 from record import load, words, write
 from sampler_peers import environment
 
@@ -52,10 +52,10 @@ def in_turns(contestants: dict, what: str, given: tuple, left_out: list, case: s
         for name, one in contestants.items():
             try:
                 if not round_:
-                    one.make_queries("prepare", what, *given)
+                    one.ask("prepare", what, *given)
                     rates[name], walls[name] = [], []
                 if name in rates:
-                    (processor, wall), done = one.make_queries("timed")
+                    (processor, wall), done = one.ask("timed")
                     if round_:
                         rates[name].append(done / processor)
                         walls[name].append(done / wall)
@@ -82,12 +82,12 @@ def in_turns(contestants: dict, what: str, given: tuple, left_out: list, case: s
     return rows
 
 
-def whole_test(one: ExternalSampler, rows: int) -> list[dict]:
+def whole_test(one: Contestant, rows: int) -> list[dict]:
     """All of the test split, ours only."""
     found = []
     for case, (name, dim, _) in EVALUATION.items():
-        one.make_queries("prepare", "evaluate", name, dim, rows)
-        (processor, wall), done = one.make_queries("timed")
+        one.ask("prepare", "evaluate", name, dim, rows)
+        (processor, wall), done = one.ask("timed")
         found.append(
             {
                 "what": "evaluate all of test",
@@ -95,7 +95,7 @@ def whole_test(one: ExternalSampler, rows: int) -> list[dict]:
                 "triples": done,
                 "processor_seconds": round(processor, 2),
                 "seconds": round(wall, 2),
-                "peak_gb": round(one.make_queries("peak"), 2),
+                "peak_gb": round(one.ask("peak"), 2),
             }
         )
         print(found[-1], flush=True)
@@ -153,13 +153,13 @@ def main() -> None:
     np.savez(file, **arrays_of(graph))
 
     contestants, versions = (
-        {"sparring": ExternalSampler(Path(sys.executable), "sparring", file, options.threads)},
+        {"sparring": Contestant([sys.executable], "sparring", file, options.threads)},
         {},
     )
     for library in PEERS:
         try:
             python, versions[library] = environment(cache, library)
-            contestants[library] = ExternalSampler(python, library, file, options.threads)
+            contestants[library] = Contestant([str(python)], library, file, options.threads)
         except (OSError, RuntimeError) as error:
             left_out.append({"name": library, "why": f"cannot be installed: {error}"})
     rows = []

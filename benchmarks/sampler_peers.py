@@ -131,13 +131,13 @@ class Peer(Process):
 
     def prepare(self, name: str, filterer: str, k: int) -> str:
         """Build a sampler; what went wrong, or nothing."""
-        return self.make_queries("prepare", name, filterer, k)
+        return self.ask("prepare", name, filterer, k)
 
     def timed(self) -> float:
-        return self.make_queries("timed")
+        return self.ask("timed")
 
     def peak(self) -> float:
-        return self.make_queries("peak")
+        return self.ask("peak")
 
 
 class PyKEEN:

@@ -673,7 +673,7 @@ def asked(question: str, name: str, case: Case, where: Path) -> Any:
 
 
 def fingerprint(name: str, case: Case, where: Path, data: Path) -> dict[str, Any]:
-    """Train one case and hash everything; what failed is told instead."""
+    """Train one case and hash everything; a failure is recorded instead."""
     try:
         write_config(where / f"{name}.toml", case, data)
         train(name, case, where)
@@ -728,17 +728,17 @@ def difference(old: Any, new: Any) -> str:
 
 def compared(old: dict[str, dict[str, Any]], new: dict[str, dict[str, Any]]) -> list[str]:
     """Print a table of what is equal, and return the differences in words."""
-    told = []
+    lines = []
     width = max(map(len, new), default=0)
     for name, after in new.items():
         before = old.get(name, {})
         parts = {part: difference(before.get(part), after.get(part)) for part in before | after}
-        told += [f"{name}: {part}: {words}" for part, words in parts.items() if words]
+        lines += [f"{name}: {part}: {words}" for part, words in parts.items() if words]
         unequal = [part for part, words in parts.items() if words]
         equal = [part for part, words in parts.items() if not words]
         state = f"DIFFERENT {' '.join(unequal)}; " if unequal else ""
         print(f"{name:{width}}  {state}equal {' '.join(equal) or 'nothing'}")
-    return told
+    return lines
 
 
 # Command line
@@ -771,15 +771,15 @@ def main() -> None:
         "--data", type=Path, default=REPOSITORY.parent / "shared" / "data", help="folder of graphs"
     )
     parser.add_argument("--only", default="*", help="cases whose name fits, such as 'sparring*'")
-    told = parser.parse_args()
-    old = json.loads(told.file.read_text()) if told.action == "compare" else {}
+    args = parser.parse_args()
+    old = json.loads(args.file.read_text()) if args.action == "compare" else {}
 
-    found = fingerprints(chosen(told.only), told.data.resolve())
+    found = fingerprints(chosen(args.only), args.data.resolve())
     wrong = unlike_resumed(found)
     wrong += [f"{name}: {case['failed']}" for name, case in found.items() if "failed" in case]
-    if told.action == "record":
-        told.file.parent.mkdir(parents=True, exist_ok=True)
-        told.file.write_text(as_text(found))
+    if args.action == "record":
+        args.file.parent.mkdir(parents=True, exist_ok=True)
+        args.file.write_text(as_text(found))
     else:
         wrong += compared(old, found)
     print(f"\n{len(found)} runs, {len(wrong)} differences or failures", *wrong, sep="\n")

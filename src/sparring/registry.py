@@ -10,10 +10,7 @@ import difflib
 import importlib
 import inspect
 import os
-import re
 import sys
-import types
-import typing
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -22,15 +19,12 @@ from functools import cache
 from importlib.metadata import entry_points
 from typing import Any, TypeVar
 
+from sparring.option_types import ConfigError, in_words, is_plain, validate_type
+
 Maker = Callable[..., Any]
 Part = TypeVar("Part", bound=type)
 Made = TypeVar("Made", bound=Maker)
 ENTRY_POINTS = "sparring"
-PLAIN_TYPES = (bool, int, float, str, None, type(None))
-
-
-class ConfigError(ValueError):
-    """A configuration that cannot be built, with the place and the hint."""
 
 
 @dataclass(frozen=True)
@@ -271,7 +265,7 @@ def _filled_in(
     for key, option in options.items():
         place, family, group = f"{where}.{key}", registry.family_of(key), _group(option)
         value = given.get(key, {} if group else option.default)
-        takes_parts = family is not registry or not _is_plain(option.annotation)
+        takes_parts = family is not registry or not is_plain(option.annotation)
         if group and isinstance(value, Mapping):
             defaults = {} if _required(option) else vars(option.default)
             full[key] = _filled_in(group, {**defaults, **value}, registry, place, (), "this table")
@@ -401,30 +395,12 @@ def refuse_unknown(
             raise ConfigError(f"[{where}] {lead} {key!r}; {_suggestion(key, accepted)}")
 
 
-def validate_type(value: Any, annotation: Any, place: str) -> Any:
-    """`value`, if it fits the annotation; whole numbers pass as float.
-
-    Raises:
-        ConfigError: with the type that was expected.
-    """
-    if annotation is inspect.Parameter.empty or _fits(value, annotation):
-        return float(value) if annotation is float else value
-    raise ConfigError(f"[{place}] expects {in_words(annotation)}; got {value!r}")
-
-
 def options_of(maker: Callable[..., Any], supplied: Iterable[str] = ()) -> dict[str, str]:
     """Each option with its type and default in words, for listings."""
     return {
         key: in_words(option.annotation) + ("" if _required(option) else f" = {option.default!r}")
         for key, option in _options(maker, supplied).items()
     }
-
-
-def in_words(annotation: Any) -> str:
-    """A type as people write it, without the modules that its names live in."""
-    if typing.get_origin(annotation) is typing.Literal:
-        return "one of " + ", ".join(map(repr, typing.get_args(annotation)))
-    return re.sub(r"(\w+\.)+(?=\w)", "", inspect.formatannotation(annotation))
 
 
 def _options(
@@ -449,37 +425,8 @@ def _group(option: inspect.Parameter) -> type | None:
     return kind if isinstance(kind, type) and dataclasses.is_dataclass(kind) else None
 
 
-def _is_plain(annotation: Any) -> bool:
-    """Whether only numbers, words and lists of them fit an annotation."""
-    if typing.get_origin(annotation) is typing.Literal:
-        return True
-    inner = typing.get_args(annotation)
-    return all(map(_is_plain, inner)) if inner else annotation in PLAIN_TYPES
-
-
 def _has_tables(value: Any) -> bool:
     return isinstance(value, list) and any(isinstance(item, Mapping) for item in value)
-
-
-def _fits(value: Any, annotation: Any) -> bool:
-    if typing.get_origin(annotation) in (typing.Union, types.UnionType):
-        return any(_fits(value, part) for part in typing.get_args(annotation))
-    if annotation in (None, type(None)):
-        return value is None
-    if typing.get_origin(annotation) is typing.Literal:
-        return value in typing.get_args(annotation)
-    if typing.get_origin(annotation) is list:
-        inner = typing.get_args(annotation)[0]
-        return isinstance(value, list) and all(_fits(item, inner) for item in value)
-    if annotation is float:
-        return isinstance(value, float) or _is_int64(value)
-    if annotation is int:
-        return _is_int64(value)
-    return isinstance(value, annotation) if isinstance(annotation, type) else True
-
-
-def _is_int64(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**63
 
 
 def _suggestion(name: str, known: Iterable[str]) -> str:

@@ -113,6 +113,15 @@ def test_the_command_line_says_how_to_trust(spy, tables, tmp_path, command):
     assert command("evaluate", tmp_path / "run", "--trust").exit_code == 0
 
 
+def test_an_explanation_of_a_trusted_run(spy, tables, tmp_path, command):
+    tables["sampler"]["name"] = "spy:Mine"
+    run(check_config(tables), tmp_path / "run")
+    words = ("--head", "e1", "--relation", "next", "--tail", "e2")
+    refused = command("explain", tmp_path / "run", *words)
+    assert refused.exit_code == 1 and "add --trust" in refused.stderr
+    assert command("explain", tmp_path / "run", *words, "--trust").exit_code == 0
+
+
 def test_a_run_with_code_of_the_users_own_is_resumed_without_trust(spy, tables, tmp_path):
     tables["sampler"]["name"] = "spy:Mine"
     config = check_config(tables)

@@ -12,7 +12,7 @@ from sparring.files import read_object
 from sparring.models.base import MODELS, KGEModel
 from sparring.registry import Registry, build
 from sparring.training import checkpoint
-from sparring.training.trainer import load_best
+from sparring.training.trainer import load_best, model_state
 
 PRETRAINED = Registry("pretrained")
 
@@ -44,7 +44,7 @@ def trained_model(graph: TrainGraph, *, folder: str, trust: bool = False) -> KGE
         )
     path = place / "config.json"
     tables, checkpointed = read_object(path), load_best(place)
-    spec, state = tables.get("model"), checkpointed["step"]
+    spec = tables.get("model")
     check_config_digest(checkpointed, tables, path)
     if not isinstance(spec, Mapping):
         raise ValueError(f"{path} is damaged: it has no table of a model")
@@ -52,9 +52,7 @@ def trained_model(graph: TrainGraph, *, folder: str, trust: bool = False) -> KGE
         refuse_foreign_code({"model": spec}, path)
     with torch.random.fork_rng():  # the initial parameters are overwritten
         model = build(spec, MODELS, "model", graph=graph)
-    lead = "model."
-    own = {key.removeprefix(lead): state[key] for key in state if key.startswith(lead)}
-    model.load_state_dict(own)
+    model.load_state_dict(model_state(checkpointed))
     if broken := [name for name, value in model.named_parameters() if not value.isfinite().all()]:
         raise ValueError(f"the model in {folder} has values that are not finite: {broken[0]}")
     return model.to(graph.triples.device).eval().requires_grad_(False)

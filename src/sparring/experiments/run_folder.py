@@ -34,7 +34,7 @@ from sparring.files import (
 )
 from sparring.registry import ConfigError
 from sparring.training import TrainingStep, checkpoint
-from sparring.training.trainer import load_best, load_state
+from sparring.training.trainer import load_best, load_state, model_state
 
 CALIBRATION = "calibration.json"
 GRAPH = "graph"  # the folder in that of a run where its graph is stored
@@ -163,9 +163,7 @@ class Run:
 
     def model_state(self) -> dict[str, Tensor]:
         """The state of the model as the best epoch left it, or the last one."""
-        lead = "model."
-        state = self._state()["step"].items()
-        return {name.removeprefix(lead): value for name, value in state if name.startswith(lead)}
+        return model_state(self._state())
 
     def finished(self) -> bool:
         """Whether there is a result."""

@@ -23,8 +23,9 @@ from sparring.samplers.frequency import (
     UniformFiltered,
     WithoutReplacement,
 )
+from sparring.samplers.neighborhood import SANS, KHop, RandomWalk
 from sparring.samplers.pretrained import EANS, NearestNeighbor, TeacherNegatives, TeacherRankings
-from sparring.samplers.structural import SANS, KHop, RandomWalk, Relational, TypeConstrained
+from sparring.samplers.structural import Relational, TypeConstrained
 from sparring.samplers.wrappers import Curriculum, MaskKnown, Mixture, ResampleKnown, WithPositives
 
 __all__ = [

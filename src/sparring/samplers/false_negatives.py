@@ -16,7 +16,7 @@ from sparring.data.graph import TrainGraph, heads_per_tail, tails_per_head
 from sparring.data.index import Ragged
 from sparring.registry import Registry, register
 from sparring.samplers.base import NegativeSampler, SamplerWrapper
-from sparring.samplers.structural import neighborhoods
+from sparring.samplers.neighborhood import neighborhoods
 
 ESTIMATORS = Registry("estimator")
 FalseNegativeEstimator = Callable[[Queries, Int[Tensor, "G K"]], Float[Tensor, "B K"]]

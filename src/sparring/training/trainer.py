@@ -358,6 +358,12 @@ def load_best(folder: Path) -> dict[str, Any]:
     return _best_state(folder, progress)
 
 
+def model_state(state: Mapping[str, Any]) -> dict[str, Tensor]:
+    """The part of a checkpoint that is the state of the model."""
+    lead, entries = "model.", state["step"].items()
+    return {name.removeprefix(lead): value for name, value in entries if name.startswith(lead)}
+
+
 def load_state(step: TrainingStep, state: Mapping[str, Any], folder: Path) -> None:
     """Restore a training step from a checkpoint of a folder.
 

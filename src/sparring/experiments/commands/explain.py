@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from sparring.experiments.console import Json, Overrides, RunFolder, as_json, line
+from sparring.experiments.console import Json, Overrides, RunFolder, Trust, as_json, line
 
 
 def explain(
@@ -14,6 +14,7 @@ def explain(
     tail: Annotated[str, typer.Option(help="The tail of the triple.", show_default=False)],
     reasons: Annotated[int, typer.Option(min=1, help="Rules to show, at most.")] = 5,
     overrides: Overrides = None,
+    trust: Trust = False,
     json: Json = False,
 ) -> None:
     """Show which mined rules predict a triple, and the training facts they rest on.
@@ -26,7 +27,7 @@ def explain(
     from sparring.evaluation.explain import explain as find
     from sparring.experiments.run_folder import Run
 
-    place = Run(run)
+    place = Run(run, trust)
     config = place.config(overrides or [])
     graph = place.graph(config)
     model = place.load_step(config, graph).model
