@@ -5,6 +5,7 @@ import os
 import platform
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
@@ -26,16 +27,38 @@ class DamagedFileError(ValueError):
 
 def write_atomically(path: Path, content: bytes) -> None:
     """Replace a file in one step; a crash leaves the old content or the new one."""
-    draft = path.with_name(f".{path.name}.{os.getpid()}.draft")
+    with replaced_atomically(path) as draft:
+        draft.path.write_bytes(content)
+
+
+@dataclass
+class Draft:
+    """A file that is being written, and the one that it will replace.
+
+    Attributes:
+        path: of the draft.
+        target: of the file to replace; it may be changed while the draft is written.
+    """
+
+    path: Path
+    target: Path
+
+
+@contextmanager
+def replaced_atomically(path: Path) -> Iterator[Draft]:
+    """Write a draft that replaces a file in one step, unless an error is raised.
+
+    For content that memory should not hold as a whole.
+    """
+    draft = Draft(path.with_name(f".{path.name}.{os.getpid()}.draft"), path)
     try:
-        with draft.open("wb") as file:
-            file.write(content)
-            file.flush()
+        yield draft
+        with draft.path.open("rb+") as file:
             os.fsync(file.fileno())
-        draft.replace(path)
+        draft.path.replace(draft.target)
     finally:
-        draft.unlink(missing_ok=True)
-    _sync(path.parent)
+        draft.path.unlink(missing_ok=True)
+    _sync(draft.target.parent)
 
 
 def write_json(path: Path, content: Any) -> None:

@@ -70,13 +70,13 @@ class Arguments:
 
     def distillation(self):
         entity, relation, _ = self.student()
-        index = np.arange(ENTITIES, dtype=np.int32)
-        triples = (self.integers(number, QUERIES) for number in (ENTITIES, RELATIONS, ENTITIES))
+        triples = [self.integers(number, QUERIES) for number in (ENTITIES, RELATIONS, ENTITIES)]
+        places = [one.astype(np.int32) for one in (triples[0], triples[2], self.ids)]
         target, grads = (
             self.floats(QUERIES, self.many),
             (np.zeros_like(entity), np.zeros_like(relation)),
         )
-        return [entity, relation, index, *triples, self.ids, self.weight, target, *grads, 0.5]
+        return [entity, relation, *places, *triples, self.ids, self.weight, target, *grads, 0.5]
 
     def student(self):
         half = (self.width + 1) // 2

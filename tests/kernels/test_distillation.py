@@ -6,7 +6,7 @@ from kernels.switch import kernels_on
 
 from sparring.batch import Queries
 from sparring.generators.student import StudentModel, distillation_loss
-from sparring.kernels.distillation import transform_rows
+from sparring.kernels.distillation import distinct_rows, transform_rows
 from sparring.testing import tiny_graph
 
 BATCH, MANY = 6, 5
@@ -61,3 +61,14 @@ def test_queries_of_unknown_rows_are_refused(loops):
     entity, relation, some = torch.zeros(3, 5), torch.zeros(2, 8), torch.tensor([0, 1])
     with kernels_on(loops), pytest.raises(IndexError):
         transform_rows(entity, relation, some, some + 1)
+
+
+@pytest.mark.parametrize("rows", [1, 63, 64, 65, 5000])
+def test_rows_in_use_are_distinct_and_ascend(rows):
+    rng = torch.Generator().manual_seed(rows)
+    parts = [torch.randint(rows, (size,), generator=rng) for size in (40, 1, 300)]
+    parts[0][0] = rows - 1
+    found, places = distinct_rows(parts, rows)
+    assert torch.equal(found, torch.cat(parts).unique())
+    for part, place in zip(parts, places):
+        assert torch.equal(found[place], part)

@@ -8,9 +8,9 @@ from sparring.kernels.multi_index import (
     BELOW,
     Cells,
     draw_from_cells,
-    index_in_cells,
     probability_in_cells,
     remainder,
+    share_starts,
 )
 
 ROWS, COLUMNS, ENTITIES, BATCH = 5, 3, 40, 6
@@ -26,9 +26,7 @@ def cells_of():
     first = size.cumsum(0) - size
     mass = torch.zeros(ROWS * COLUMNS).index_add(0, cell, weight).view(ROWS, COLUMNS)
     cumulative = weight.double()[order].cumsum(0)
-    turn = torch.arange(ENTITIES) - first[cell[order]]
-    share = turn.double() / size[cell[order]]
-    hint = index_in_cells(first, size, cumulative, cell[order], share)
+    hint = share_starts(first, size, cumulative, cell[order])
     return Cells(mass, first, size, cumulative, order, hint), cell, weight
 
 
@@ -70,3 +68,12 @@ def test_what_rounding_did_to_a_fraction_is_undone():
     assert remainder(0.5, 2.0) == 0.25
     for u, weight in ((2.5, 2.0), (1.0, 0.0), (-1e-9, 2.0), (0.0, 0.0)):
         assert remainder(u, weight) == BELOW
+
+
+def test_shares_of_cells_start_at_the_same_entities_by_loops_and_twins():
+    cells, cell, _ = cells_of()
+    with kernels_on(False):
+        plain = share_starts(cells.first, cells.size, cells.cumulative, cell[cells.order])
+    with kernels_on(True):
+        loop = share_starts(cells.first, cells.size, cells.cumulative, cell[cells.order])
+    assert torch.equal(loop, plain)

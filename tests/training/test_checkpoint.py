@@ -78,6 +78,22 @@ def test_any_state_comes_back(tmp_path_factory, state):
     assert alike(checkpoint.load(folder, "last"), state)
 
 
+def test_tensors_that_share_memory_come_back(tmp_path):
+    table = torch.arange(12.0).view(4, 3)
+    state = {"whole": table, "again": table, "part": table[1:3], "turned": table.T}
+    checkpoint.save(tmp_path, "last", state)
+    assert alike(checkpoint.load(tmp_path, "last"), state)
+
+
+def test_what_was_read_stays_when_the_file_is_replaced(tmp_path):
+    checkpoint.save(tmp_path, "last", {"weight": torch.zeros(1000)})
+    former = checkpoint.load(tmp_path, "last")
+    former["weight"] += 1
+    checkpoint.save(tmp_path, "last", {"weight": torch.zeros(1000)})
+    assert former["weight"].eq(1).all()
+    assert checkpoint.load(tmp_path, "last")["weight"].eq(0).all()
+
+
 STATE = {"weight": torch.arange(6.0).view(2, 3), "step": 7, "rates": (0.1, None), 3: ["é", True]}
 
 

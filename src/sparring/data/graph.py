@@ -168,7 +168,8 @@ class KnowledgeGraph:
             digest.update(names.digest(version))
         for split in SPLITS:
             triples = getattr(self, split)
-            digest.update(f"{split}{len(triples)}".encode() + id_bytes(triples))
+            digest.update(f"{split}{len(triples)}".encode())
+            digest.update(id_bytes(triples))
         if version > 1:
             digest.update(digest_of_strings(self.types) + digest_of_ids(self.entity_type))
         return digest.hexdigest()

@@ -12,9 +12,9 @@ from sparring.data.index import ragged_arange
 from sparring.kernels.multi_index import (
     Cells,
     draw_from_cells,
-    index_in_cells,
     mix_with_uniform,
     probability_in_cells,
+    share_starts,
 )
 
 # every cell stays possible, and products of three such numbers stay above the smallest float
@@ -255,9 +255,7 @@ class InvertedMultiIndex(nn.Module):
         self.size.zero_().index_add_(0, self.cell, torch.ones_like(self.cell))
         self.first.copy_(self.size.cumsum(0) - self.size)
         cell = self.cell[self.order]
-        rank = torch.arange(self.num_entities, device=cell.device) - self.first[cell]
-        share = rank.double() / self.size[cell]
-        self.hint.copy_(index_in_cells(self.first, self.size, self.cumulative, cell, share))
+        self.hint.copy_(share_starts(self.first, self.size, self.cumulative, cell))
         self.position = 0
 
     def _evenly_spaced(self, number: int) -> Int[Tensor, "C"]:

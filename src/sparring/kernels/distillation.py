@@ -16,6 +16,9 @@ from torch.nn import functional as F
 from sparring.batch import group_rows
 from sparring.kernels.runtime import compiled, enabled_for
 
+WORD_BITS = 6
+WORD = 2**WORD_BITS  # bits
+
 
 def transform(
     anchor: Float[Tensor, "B d1"], relation: Float[Tensor, "B d2"]
@@ -111,14 +114,12 @@ class Distillation(Function):
     ) -> Tensor:
         entity_table, relation_table = entity_table.detach(), relation_table.detach()
         anchor, _, answer, ids, _, _ = given
-        index = torch.zeros(len(entity_table), dtype=torch.int32)
-        rows = torch.empty(len(entity_table), dtype=torch.long)
-        used = (index, rows, anchor, answer, ids)
-        rows = rows[: list_rows(*(tensor.numpy() for tensor in used))]
+        rows, places = distinct_rows([anchor, answer, ids.flatten()], len(entity_table))
         entity_grad = entity_table.new_zeros(len(rows), entity_table.shape[1])
         relation_grad = torch.zeros_like(relation_table)
         given = (
-            *(entity_table, relation_table, index),
+            *(entity_table, relation_table),
+            *(*places[:2], places[2].view(ids.shape)),
             *(tensor.contiguous() for tensor in given),
             *(entity_grad, relation_grad),
         )
@@ -161,30 +162,75 @@ def write_query(entity, relation, e, r, query):
         query[j + half] = real * sine + imaginary * cosine + relation[r, j + half + dim]
 
 
-@compiled
-def list_rows(index, rows, anchor, answer, ids):
-    """Write the entities in use, ascending, into `rows`, and where each is there into `index`.
+def distinct_rows(
+    parts: list[Int[Tensor, "_"]], num_rows: int
+) -> tuple[Int[Tensor, "U"], tuple[Int[Tensor, "_"], ...]]:
+    """The rows that these parts name, ascending, and where each part's rows are among them.
 
-    Returns their number. `index` must be 0 throughout.
+    Rows in use are marked by one bit each, so that little is read for rows that are not.
     """
-    for row in range(len(anchor)):
-        index[anchor[row]] = index[answer[row]] = 1
-    for group in range(len(ids)):
-        for k in range(ids.shape[1]):
-            index[ids[group, k]] = 1
-    count = 0
-    for entity in range(len(index)):
-        if index[entity]:
-            rows[count], index[entity] = entity, count
+    ids = torch.cat(parts)
+    words = num_rows // WORD + 1
+    mark, before = np.zeros(words, dtype=np.uint64), np.empty(words, dtype=np.int32)
+    rows, place = torch.empty_like(ids), torch.empty(len(ids), dtype=torch.int32)
+    mark_rows(ids.numpy(), mark)
+    found = list_rows(mark, before, rows.numpy())
+    find_places(ids.numpy(), mark, before, place.numpy())
+    return rows[:found], place.split([len(part) for part in parts])
+
+
+@compiled
+def mark_rows(ids, mark):
+    """Set the bit of each id."""
+    for index in range(len(ids)):
+        mark[ids[index] >> WORD_BITS] |= np.uint64(1) << np.uint64(ids[index] & (WORD - 1))
+
+
+@compiled
+def list_rows(mark, before, rows):
+    """Write the marked rows, ascending, and how many come before each word; returns their number.
+
+    `rows` may be longer.
+    """
+    count, one = 0, np.uint64(1)
+    for word in range(len(mark)):
+        before[word] = count
+        rest = mark[word]
+        while rest:
+            lowest = rest & (~rest + one)
+            rows[count] = word * WORD + ones_of(lowest - one)
             count += 1
+            rest ^= lowest
     return count
+
+
+@compiled
+def find_places(ids, mark, before, place):
+    """Write how many marked rows come before each id."""
+    one = np.uint64(1)
+    for index in range(len(ids)):
+        word = ids[index] >> WORD_BITS
+        below = (one << np.uint64(ids[index] & (WORD - 1))) - one
+        place[index] = before[word] + ones_of(mark[word] & below)
+
+
+@compiled
+def ones_of(word):
+    """The number of bits that are set, by adding neighbors (Warren, Hacker's Delight, 5-1)."""
+    word = word - ((word >> np.uint64(1)) & np.uint64(0x5555555555555555))
+    pairs = np.uint64(0x3333333333333333)
+    word = (word & pairs) + ((word >> np.uint64(2)) & pairs)
+    word = (word + (word >> np.uint64(4))) & np.uint64(0x0F0F0F0F0F0F0F0F)
+    return np.int64((word * np.uint64(0x0101010101010101)) >> np.uint64(56))
 
 
 @compiled
 def add_gradients(
     entity,
     relation,
-    index,
+    anchor_row,
+    answer_row,
+    ids_row,
     anchor,
     kind,
     answer,
@@ -198,7 +244,7 @@ def add_gradients(
     """Add the gradients of both tables to `entity_grad` and `relation_grad`; returns the loss.
 
     Args:
-        index: row of `entity_grad` for each entity in use.
+        anchor_row, answer_row, ids_row: rows of `entity_grad` for these entities.
     """
     batch, many = log_q.shape
     dim, share, loss = entity.shape[1] - 1, batch // len(ids), 0.0
@@ -234,7 +280,7 @@ def add_gradients(
         query_grad[:] = none
         for k in range(many):
             candidate = ids[group, k]
-            target_row = index[candidate]
+            target_row = ids_row[group, k]
             loss += target[row, k] * (log_total - logit[k])
             weight = (
                 exp_logit[k] / total_exp * (target_sum + answer_pull) - target[row, k]
@@ -243,12 +289,12 @@ def add_gradients(
                 query_grad[j] += weight * entity[candidate, j]
                 entity_grad[target_row, j] += weight * query[j]
             entity_grad[target_row, dim] += weight
-        weight, target_row = -answer_pull * scale, index[correct]
+        weight, target_row = -answer_pull * scale, answer_row[row]
         for j in range(dim):
             query_grad[j] += weight * entity[correct, j]
             entity_grad[target_row, j] += weight * query[j]
         entity_grad[target_row, dim] += weight
-        target_row = index[e]
+        target_row = anchor_row[row]
         for j in range(half):
             real, imaginary = entity[e, j], entity[e, j + half]
             cosine, sine = relation[r, j], relation[r, j + half]

@@ -132,11 +132,50 @@ def index_in_cells(
     u: Float[Tensor, "*shape"],
 ) -> Int[Tensor, "*shape"]:
     """The index in `order` that a fraction of each cell's mass leads to."""
+    target, last = targets_in_cells(first, size, cumulative, cell, u)
+    return torch.minimum(torch.searchsorted(cumulative, target, right=True), last)
+
+
+def targets_in_cells(
+    first: Int[Tensor, "AC"],
+    size: Int[Tensor, "AC"],
+    cumulative: Float[Tensor, "N"],
+    cell: Int[Tensor, "*shape"],
+    u: Float[Tensor, "*shape"],
+) -> tuple[Float[Tensor, "*shape"], Int[Tensor, "*shape"]]:
+    """The cumulative weight at a fraction of each cell's mass, and the cell's last entity."""
     start = first[cell]
     last = start + size[cell] - 1
     before = torch.where(start > 0, cumulative[(start - 1).clamp(min=0)], 0.0)
-    target = before + u * (cumulative[last] - before)
-    return torch.minimum(torch.searchsorted(cumulative, target, right=True), last)
+    return before + u * (cumulative[last] - before), last
+
+
+def share_starts(
+    first: Int[Tensor, "AC"], size: Int[Tensor, "AC"], cumulative: Float[Tensor, "N"], cell: Tensor
+) -> Int[Tensor, "N"]:
+    """Where in `order` the first, second, ... of a cell's `size` equal shares begin.
+
+    Args:
+        cell: of each entity of `order`, ascending.
+    """
+    rank = torch.arange(len(cell), device=cell.device) - first[cell]
+    share = rank.double() / size[cell]
+    if not enabled_for(cell):
+        return index_in_cells(first, size, cumulative, cell, share)
+    target, last = targets_in_cells(first, size, cumulative, cell, share)
+    found = torch.empty_like(cell)
+    find_ascending(cumulative.numpy(), target.numpy(), found.numpy())
+    return torch.minimum(found, last)
+
+
+@compiled
+def find_ascending(values, targets, found):
+    """As `searchsorted(values, targets, right=True)`, for targets that ascend too."""
+    place = 0
+    for index in range(len(targets)):
+        while place < len(values) and values[place] <= targets[index]:
+            place += 1
+        found[index] = place
 
 
 @compiled

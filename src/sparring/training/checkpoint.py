@@ -13,11 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load as load_tensors
-from safetensors.torch import save as save_tensors
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 
-from sparring.files import write_atomically
+from sparring.files import replaced_atomically, write_atomically
 from sparring.training.conversion import convert
 
 FORMAT = 2
@@ -36,11 +35,12 @@ def save(folder: Path, name: str, state: Any) -> str:
     """
     tensors: dict[str, torch.Tensor] = {}
     skeleton = _pack(state, tensors)
-    content = save_tensors(tensors)
-    digest = hashlib.sha256(content).hexdigest()
-    file = f"{name}.{digest[:16]}.safetensors"
     folder.mkdir(parents=True, exist_ok=True)
-    write_atomically(folder / file, content)
+    with replaced_atomically(folder / f"{name}.safetensors") as draft:
+        save_file(_without_overlaps(tensors), draft.path)
+        digest = _sha256(draft.path)
+        file = f"{name}.{digest[:16]}.safetensors"
+        draft.target = folder / file
     body = {"format": FORMAT, "tensors": file, "sha256": digest, "state": skeleton}
     body["digest"] = _digest(body)
     write_atomically(folder / f"{name}.json", json.dumps(body).encode())
@@ -107,13 +107,15 @@ def _tensors(folder: Path, name: str, body: Mapping[str, Any]) -> dict[str, torc
     if not isinstance(file, str) or Path(file).name != file:
         raise CheckpointError(f"{path} names no file of tensors; {REMEDY}")
     try:
-        content = (folder / file).read_bytes()
+        found = _sha256(folder / file)
     except FileNotFoundError:
         raise CheckpointError(f"{path} refers to {file}, which is missing; {REMEDY}") from None
-    if hashlib.sha256(content).hexdigest() != body.get("sha256"):
-        raise CheckpointError(f"{folder / file} is damaged ({len(content)} bytes); {REMEDY}")
+    if found != body.get("sha256"):
+        size = (folder / file).stat().st_size
+        raise CheckpointError(f"{folder / file} is damaged ({size} bytes); {REMEDY}")
     try:
-        return load_tensors(content)
+        with safe_open(folder / file, "pt") as opened:  # copied: the file may be replaced
+            return {key: opened.get_tensor(key).clone() for key in opened.keys()}  # noqa: SIM118
     except (SafetensorError, ValueError, RuntimeError) as error:
         raise CheckpointError(f"{folder / file} holds no tensors ({error}); {REMEDY}") from None
 
@@ -135,11 +137,33 @@ def _digest(body: dict) -> str:
     return hashlib.blake2b(json.dumps(body, sort_keys=True).encode(), digest_size=16).hexdigest()
 
 
+def _sha256(path: Path) -> str:
+    """The digest of a file, which is read a part at a time."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _without_overlaps(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """The same tensors, each in memory of its own, as safetensors wants them.
+
+    Only tensors that share their memory with others, or use a part of it, are copied.
+    """
+    alone: dict[str, torch.Tensor] = {}
+    seen: set[int] = set()
+    for name, tensor in tensors.items():
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() in seen or storage.nbytes() != tensor.nbytes:
+            tensor = tensor.clone()
+        seen.add(tensor.untyped_storage().data_ptr())
+        alone[name] = tensor
+    return alone
+
+
 def _pack(value: Any, tensors: dict[str, torch.Tensor]) -> Any:
     """JSON with numbered tensors; dicts as pairs, because JSON keys are strings only."""
     if isinstance(value, torch.Tensor):
         name = str(len(tensors))
-        tensors[name] = value.detach().cpu().clone().contiguous()
+        tensors[name] = value.detach().cpu().contiguous()
         return {"tensor": name}
     if isinstance(value, dict):
         return {"dict": [[_plain(key), _pack(item, tensors)] for key, item in value.items()]}
