@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from sparring.experiments.commands.compare import RunCount
 from sparring.experiments.compare import check_comparison, compare, mean_over_seeds, read_comparison
 from sparring.experiments.run_folder import Run, RunError
 from sparring.registry import ConfigError
@@ -243,14 +244,35 @@ def callbacks(command, both, write, compared):
 
 
 def test_the_command_writes_a_report(callbacks, compared):
-    assert callbacks.stdout.endswith("report: runs/report.html\n")
+    assert callbacks.stdout.endswith("in a browser: runs/report.html\n")
     assert (compared.folder / "report.html").read_text().lstrip().startswith("<!")
 
 
 def test_the_command_prints_a_row_per_variant(callbacks):
     assert "circle (test), 2 seeds" in callbacks.stdout
-    rows = [row.split()[0] for row in callbacks.stdout.splitlines() if "±" in row]
+    rows = [row.split()[0] for row in callbacks.stdout.splitlines() if " ± " in row]
     assert rows == ["uniform", "popularity"]
+
+
+def test_the_command_says_what_to_do_next(callbacks):
+    assert "  sparring predict runs/" in callbacks.stdout
+    assert "  sparring fit GRAPH" in callbacks.stdout
+
+
+def test_runs_are_counted_with_the_time_left_in_all(plan, monkeypatch, tmp_path):
+    clock = iter([0.0, 10.0, 40.0, 50.0])
+    monkeypatch.setattr("time.monotonic", lambda: next(clock))
+    count = RunCount(plan, tmp_path)
+    assert [count.announce(label, seed) for label, seed in count.runs] == [
+        "run 1 of 4: uniform, seed 0",
+        "run 2 of 4: popularity, seed 0; about 30 s left in all",
+        "run 3 of 4: uniform, seed 1; about 40 s left in all",
+        "run 4 of 4: popularity, seed 1; about 30 s left in all",
+    ]
+
+
+def test_finished_runs_take_no_time(plan, compared):
+    assert not RunCount(plan, compared.folder).left
 
 
 def test_the_command_tells_how_to_go_on(command, both, write, monkeypatch):

@@ -1,4 +1,9 @@
+import io
+
 import pytest
+from rich.console import Console
+
+from sparring.experiments import console
 
 
 def test_a_mistake_in_a_file_is_misuse_in_one_line(command, write, tables):
@@ -121,3 +126,16 @@ def test_an_absurd_number_of_hops_is_refused(command, write, tables, sampler):
 def test_many_hops_reach_what_can_be_reached(command, write, tables):
     tables["sampler"] = {"name": "k-hop", "k": 2, "hops": 1000}
     assert command("run", write(tables), "--quiet").exit_code == 0
+
+
+@pytest.mark.parametrize("columns", [1, 4, 7])
+def test_tables_fit_80_columns_and_numbers_stay_whole(monkeypatch, columns):
+    screen = io.StringIO()
+    monkeypatch.setattr(console, "out", Console(file=screen, width=80))
+    heading = ("", *(f"of column {place}" for place in range(columns)))
+    row = ("https://an.example/entity/with-a-long-name" * 3, *["0.1234567"] * columns)
+    console.table("a title", heading, [row])
+    lines = screen.getvalue().splitlines()
+    assert max(map(len, lines)) <= 80
+    assert screen.getvalue().count("0.1234567") == columns
+    assert row[0] in "".join(text.split()[0] for text in lines[4:] if text.strip())

@@ -46,6 +46,11 @@ class Calibration:
     error: float | None
     bins: tuple[Bin, ...]
 
+    @property
+    def has_estimates(self) -> bool:
+        """Whether the sampler estimates that any candidate may be a fact."""
+        return any(each.estimate for each in self.bins)
+
 
 class CalibrationAccumulator:
     """Running sums of estimates and outcomes, by bin."""

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from sparring.extras import MissingExtraError, optional
@@ -98,6 +99,9 @@ class TensorBoard:
         self.writer.close()
 
 
+WIDE, NAME = 100, 28  # columns of a terminal that has room for all; letters of a name
+
+
 class ProgressBar:
     """A progress bar with loss, last validation MRR, triples per second and time left.
 
@@ -119,20 +123,23 @@ class ProgressBar:
         keep: bool = True,
     ) -> None:
         self.batch = batch
-        self.progress = Progress(
+        columns = [
             TextColumn("[bold]{task.description}"),
             BarColumn(),
             TextColumn("{task.percentage:>3.0f}%"),
             TextColumn("loss {task.fields[loss]}  MRR {task.fields[mrr]}"),
             TextColumn("{task.fields[rate]}"),
             TimeElapsedColumn(),
-            TextColumn("left"),
             TimeRemainingColumn(),
-            console=console,
-            transient=not keep,
-        )
+            TextColumn("left"),
+        ]
+        if console.width < WIDE:
+            del columns[4:6]
+        hidden = not (keep or console.is_terminal)  # nothing would be left of it
+        self.progress = Progress(*columns, console=console, transient=not keep, disable=hidden)
+        short = name if len(name) <= NAME else f"{name[: NAME - 1]}…"
         self.task = self.progress.add_task(
-            name, total=steps, completed=done, loss="-", mrr="-", rate=""
+            escape(short), total=steps, completed=done, loss="-", mrr="-", rate=""
         )
         self.progress.start()
 

@@ -126,11 +126,7 @@ def compare(
     Raises:
         RunError: if the configuration or graph of a run has changed and `fresh` is not set.
     """
-    runs = {
-        (label, seed): Run(folder / label / f"seed-{seed}")
-        for seed in plan.seeds
-        for label in plan.variants
-    }
+    runs = run_folders(plan, folder)
     graph = load_graph(plan.variants[plan.baseline].graph)
     for (label, seed), place in runs.items():
         _check_run_folder(plan.config(label, seed), graph, place, fresh)
@@ -148,6 +144,15 @@ def compare(
     comparison = Comparison(folder, graph, plan, by_label)
     write_json(folder / "comparison.json", comparison.numbers())
     return comparison
+
+
+def run_folders(plan: ComparisonPlan, folder: Path) -> dict[tuple[str, int], Run]:
+    """The run of each label and seed, in the order of training."""
+    return {
+        (label, seed): Run(folder / label / f"seed-{seed}")
+        for seed in plan.seeds
+        for label in plan.variants
+    }
 
 
 def _write_audit(config: Config, graph: KnowledgeGraph, place: Run, extra: str) -> None:

@@ -9,10 +9,11 @@ import re
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
+from textwrap import wrap
 from typing import Annotated, Any
 
 import typer
-from rich.box import SIMPLE_HEAD
+from rich.box import Box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -21,23 +22,35 @@ from typer.core import TyperGroup
 from sparring.extras import MissingExtraError
 from sparring.printing import printable, to_json
 
+HEAD = Box("    \n    \n ── \n    \n    \n    \n    \n    \n")  # a line below the head
 out = Console()
 err = Console(stderr=True)
 
 
 def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]], left: int = 1) -> None:
-    """Print rows of text; all but the first `left` columns are numbers, flush right."""
+    """Print rows of text; all but the first `left` columns are numbers, flush right.
+
+    Where the terminal is too narrow, names and headings wrap, and numbers stay whole.
+    """
+    cells = [[printable(cell) for cell in row] for row in rows]
     printed = Table(
-        title=title or None,
-        title_justify="left",
-        title_style="bold",
-        box=SIMPLE_HEAD,
+        box=HEAD,
+        show_edge=False,
         pad_edge=False,
+        padding=(0, 0, 0, 1),
     )
     for place, column in enumerate(columns):
-        printed.add_column(column, justify="left" if place < left else "right", overflow="fold")
-    for row in rows:
-        printed.add_row(*(Text(printable(cell)) for cell in row))
+        if place < left:
+            printed.add_column(Text(column), overflow="fold")
+        else:
+            texts = [*(row[place] for row in cells), *column.split()]
+            width = max(min(len(column), 6), *map(len, texts), 1)
+            heading = Text("\n".join(wrap(column, width)))
+            printed.add_column(heading, justify="right", no_wrap=True)
+    for row in cells:
+        printed.add_row(*map(Text, row))
+    if title:
+        out.print(Text(f"\n{title}", style="bold"), soft_wrap=True)
     out.print(printed)
 
 

@@ -1,3 +1,6 @@
+import pytest
+
+
 def test_the_audit_of_a_run_judges_hardness(answer, finished):
     result = answer("audit", finished.folder, "--json")
     assert result["trained"] and result["overall"]["percentile"] is not None
@@ -25,6 +28,18 @@ def test_further_truths_count_as_withheld(answer, write, tables, tmp_path):
 
 def test_an_audit_is_shown_beside_the_uniform_sampler(command, finished):
     shown = command("audit", finished.folder).stdout
-    assert all(
-        word in shown for word in ("vs. Uniform", "withheld facts", "seventh", "Calibration")
-    )
+    assert all(word in shown for word in ("vs. Uniform", "withheld facts", "seventh"))
+
+
+@pytest.mark.parametrize("estimates", [False, True])
+def test_calibration_is_shown_of_samplers_that_estimate_false_negatives(
+    command, write, tables, estimates
+):
+    plain = {"name": "uniform", "k": 4}
+    estimating = {
+        "name": "false-negative-weighting",
+        "inner": plain,
+        "estimator": {"name": "cardinality"},
+    }
+    path = write({**tables, "sampler": estimating if estimates else plain})
+    assert ("Calibration" in command("audit", path).stdout) == estimates

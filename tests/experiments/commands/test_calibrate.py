@@ -14,7 +14,7 @@ def test_predictions_have_probabilities_afterwards(command, answer, finished):
 
 def test_the_errors_are_printed(command, finished):
     shown = command("calibrate", finished.folder).stdout
-    assert "expected calibration error" in shown and "candidates per query" in shown
+    assert "expected calibration error" in shown and "probability" in shown
 
 
 def test_the_file_is_what_is_printed_as_json(answer, finished):

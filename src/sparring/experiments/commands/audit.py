@@ -12,7 +12,7 @@ SHARES = {
     "known_counted": "training facts, counted",
     "withheld_counted": "withheld facts, counted",
     "withheld_weight": "withheld facts, by weight",
-    "percentile": "hardness: entities that score lower",
+    "percentile": "hardness: score lower",
     "above": "harder than the answer",
     "distinct": "distinct per query",
     "coverage": "entities reached",
@@ -86,12 +86,12 @@ def audit(
         ],
     )
     calibration = found.calibration
-    if calibration.brier is not None:
+    if calibration.has_estimates:
         table(
             "Calibration of the sampler's false-negative probabilities",
             ("", found.sampler, "uniform"),
             [
-                ("Brier score", f"{calibration.brier:.6f}", number(uniform.calibration.brier)),
+                ("Brier score", number(calibration.brier), number(uniform.calibration.brier)),
                 ("calibration error", number(calibration.error), number(uniform.calibration.error)),
             ],
         )

@@ -1,13 +1,21 @@
 """`sparring compare`: train variants of one experiment and write a report."""
 
+import math
 import shlex
+import statistics
+import time
+from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from sparring.experiments.commands.fit import example_query
 from sparring.experiments.console import STOPPED, Overrides, Quiet, err, line, table
+
+if TYPE_CHECKING:
+    from sparring.experiments.compare import ComparisonPlan
 
 
 def compare(
@@ -16,7 +24,7 @@ def compare(
         typer.Argument(
             metavar="CONFIG",
             help="Experiment file with a table `compare`; by default ten samplers on the graph "
-            "that comes with sparring, in about five minutes.",
+            "that comes with sparring, in about two minutes.",
             show_default=False,
         ),
     ] = None,
@@ -51,10 +59,14 @@ def compare(
     path = config or Path(str(files("sparring.experiments") / "atlas.toml"))
     plan = read_comparison(path, overrides or [])
     folder = folder or Path("runs") / plan.name
-    bar = None if quiet else err
-    callbacks = lambda label, seed, trainer: progress_callbacks(
-        trainer, bar, f"{label}, seed {seed}"
-    )
+    count = RunCount(plan, folder)
+
+    def callbacks(label: str, seed: int, trainer: Any) -> Sequence[Any]:
+        if quiet:
+            return progress_callbacks(trainer, None, label)
+        line(count.announce(label, seed), to=err)
+        return progress_callbacks(trainer, err, f"{label}, seed {seed}", keep=False)
+
     try:
         comparison = train_all(plan, folder, fresh=fresh, callbacks=callbacks)
     except KeyboardInterrupt:  # the second one while training, or the first one elsewhere
@@ -66,34 +78,92 @@ def compare(
         raise typer.Exit(STOPPED)
     report = folder / "report.html"
     write_report(comparison, report)
-    show(comparison.numbers())
-    line(f"report: {report}")
+    numbers = comparison.numbers()
+    show(numbers)
+    best = max(numbers["variants"], key=lambda label: numbers["variants"][label]["mrr"]["mean"])
+    query = example_query(comparison.graph)
+    run = comparison.runs[best][0].folder
+    line("next:")
+    line(f"  {shlex.join(['sparring', 'predict', str(run), *query])}")
+    line("  sparring fit GRAPH    # your own: a folder or a file of triples")
+    line(f"report, to open in a browser: {report}")
+
+
+class RunCount:
+    """Which run of a comparison begins, and about how long all others will take.
+
+    Args:
+        folder: of the comparison; its finished runs are not trained again.
+    """
+
+    def __init__(self, plan: "ComparisonPlan", folder: Path) -> None:
+        from sparring.experiments.compare import run_folders
+
+        places = run_folders(plan, folder)
+        self.runs = list(places)
+        self.left = [run for run in self.runs if not places[run].finished()]
+        self.seconds: dict[str, float] = {}
+        self.begun: tuple[str, float] | None = None
+
+    def announce(self, label: str, seed: int) -> str:
+        """A line that says so, when a run begins."""
+        now = time.monotonic()
+        if self.begun is not None:
+            self.seconds[self.begun[0]] = now - self.begun[1]
+        self.begun = label, now
+        self.left = self.left[self.left.index((label, seed)) :]
+        place = self.runs.index((label, seed)) + 1
+        return f"run {place} of {len(self.runs)}: {label}, seed {seed}{self._time_left()}"
+
+    def _time_left(self) -> str:
+        """By the time of the same variant under another seed, else the mean over variants."""
+        if not self.seconds:
+            return ""
+        mean = statistics.fmean(self.seconds.values())
+        left = math.fsum(self.seconds.get(label, mean) for label, _ in self.left)
+        return f"; about {in_words(left)} left in all"
+
+
+def in_words(seconds: float) -> str:
+    """A time with one unit, such as "3 min"."""
+    if seconds < 90:
+        return f"{max(1, round(seconds))} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 def show(numbers: dict) -> None:
     """Print one row per variant."""
-    seeds = len(numbers["seeds"])
-    columns = ("", "MRR", "H@1", "H@10", f"MRR - {numbers['baseline']}", "scored", "CPU s")
+    seeds, baseline = len(numbers["seeds"]), numbers["baseline"]
+    columns = ("", "MRR", "H@1", "H@10", f"vs. {shortened(baseline)}", "scores", "CPU s")
     rows = []
     for label, found in numbers["variants"].items():
         gap = found["difference"]
         rows.append(
             (
                 label,
-                mean(found["mrr"], 4),
-                mean(found["hits@1"], 3),
-                mean(found["hits@10"], 3),
-                f"{gap['difference']:+.4f} ({gap['low']:+.3f} to {gap['high']:+.3f})"
-                if gap
-                else "",
+                mean(found["mrr"]),
+                f"{found['hits@1']['mean']:.3f}",
+                f"{found['hits@10']['mean']:.3f}",
+                f"{gap['low']:+.3f} to {gap['high']:+.3f}" if gap else "",
                 f"{found['scored_per_query']:,}",
                 f"{found['cpu_seconds']['mean']:.1f}",
             )
         )
-    table(f"{numbers['dataset']} ({numbers['split']}), {seeds} seeds", columns, rows)
+    table(
+        f"{numbers['dataset']} ({numbers['split']}), {seeds} seed{'s' * (seeds > 1)}", columns, rows
+    )
+    spread = "±: standard deviation over seeds; " if seeds > 1 else ""
+    line(f"{spread}scores: per query, those without a gradient too")
+    if len(rows) > 1:
+        line(f"vs. {baseline}: 95 % interval of the difference in MRR")
 
 
-def mean(found: dict, digits: int) -> str:
-    """Mean and standard deviation over seeds, such as "0.412 ± 0.003"."""
-    spread = "" if found["spread"] is None else f" ± {found['spread']:.{digits - 1}f}"
-    return f"{found['mean']:.{digits}f}{spread}"
+def shortened(label: str, most: int = 12) -> str:
+    """A label that fits above a column of numbers."""
+    return label if len(label) <= most else f"{label[: most - 1].rstrip()}…"
+
+
+def mean(found: dict) -> str:
+    """Mean and standard deviation over seeds, such as "0.4123 ± 0.0031"."""
+    spread = "" if found["spread"] is None else f" ± {found['spread']:.4f}"
+    return f"{found['mean']:.4f}{spread}"

@@ -2,12 +2,15 @@
 
 import shlex
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from sparring.experiments.commands.reading import reads_files
 from sparring.experiments.console import STOPPED, GraphName, Overrides, Quiet, err, line
+
+if TYPE_CHECKING:
+    from sparring.data.graph import KnowledgeGraph
 
 
 @reads_files
@@ -91,8 +94,12 @@ def fit(
     result = run.result()
     show(run.breakdown(), f"{facts.name} ({result['split']})")
     line(f"best epoch {result['best_epoch']}, {result['cpu_seconds']} CPU seconds, in {folder}")
-    head, relation, _ = facts.train[len(facts.train) // 2].tolist()
-    query = ["--head", facts.entities[head], "--relation", facts.relations[relation]]
     line("next:")
-    line(f"  {shlex.join(['sparring', 'predict', str(folder), *query])}")
+    line(f"  {shlex.join(['sparring', 'predict', str(folder), *example_query(facts)])}")
     line(f"  {shlex.join(['sparring', 'audit', str(folder)])}")
+
+
+def example_query(graph: "KnowledgeGraph") -> list[str]:
+    """Words for `sparring predict`: head and relation of a training fact."""
+    head, relation, _ = graph.train[len(graph.train) // 2].tolist()
+    return ["--head", graph.entities[head], "--relation", graph.relations[relation]]

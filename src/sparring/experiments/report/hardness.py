@@ -1,6 +1,7 @@
 """A scatter plot of the hardness of negatives against their rate of withheld facts."""
 
 from collections.abc import Sequence
+from itertools import combinations
 from typing import NamedTuple
 
 from sparring.experiments.report.figures import (
@@ -137,6 +138,31 @@ def hardness(variants: Sequence[Variant]) -> list[View]:
     figure.update_xaxes(tickformat="~%", **across.layout())
     figure.update_yaxes(tickformat=".0%", **upward.layout())
     return [view("", figure)]
+
+
+def hardness_in_words(variants: Sequence[Variant]) -> str:
+    """What the plot shows, and where the variant with the highest MRR lies; empty for no points."""
+    points = _points(variants)
+    if not points:
+        return ""
+    hardest = max(points, key=lambda point: point.harder)
+    if len(points) == 1:
+        return (
+            f"Negatives of {hardest.variant.label} score higher than {percent(hardest.harder)} of "
+            f"the entities, and {percent(hardest.withheld)} of them are withheld facts."
+        )
+    least, most = (end(points, key=lambda point: point.withheld) for end in (min, max))
+    best = max(points, key=lambda point: point.variant.mean("mrr"))
+    pairs = list(combinations(points, 2))
+    along = sum((a.harder - b.harder) * (a.withheld - b.withheld) > 0 for a, b in pairs)
+    return (
+        f"The hardest negatives are those of {hardest.variant.label}: "
+        f"{percent(hardest.harder)} of the entities score lower. Withheld facts range from "
+        f"{percent(least.withheld)} ({least.variant.label}) to {percent(most.withheld)} "
+        f"({most.variant.label}); in {along} of {len(pairs)} pairs of variants, the one with the "
+        f"harder negatives draws more of them. The highest MRR is that of {best.variant.label}, "
+        f"at {percent(best.harder)} and {percent(best.withheld)}."
+    )
 
 
 def _points(variants: Sequence[Variant]) -> list[Point]:

@@ -19,7 +19,7 @@ from sparring.data.graph import KnowledgeGraph
 from sparring.evaluation.breakdown import Difference, paired_difference
 from sparring.experiments.compare import Comparison, ComparisonPlan, read_comparison
 from sparring.experiments.report import figures
-from sparring.experiments.report.hardness import hardness
+from sparring.experiments.report.hardness import hardness, hardness_in_words
 from sparring.experiments.report.records import (
     DASH,
     MEASURES,
@@ -29,6 +29,7 @@ from sparring.experiments.report.records import (
     Variant,
     between,
     count,
+    cpu_time,
     duration,
     headline,
     percent,
@@ -123,7 +124,7 @@ def _result_row(variant: Variant, scale: Scale, best: Mapping[str, float]) -> di
         "difference_interval": gap and between(gap.low, gap.high),
         "k": count(variant.numbers["k"]),
         "scored": count(variant.numbers["scored_per_query"]),
-        "cpu": count(variant.mean("cpu_seconds")),
+        "cpu": cpu_time(variant.mean("cpu_seconds")),
         "best_epoch": span([result["best_epoch"] for result in variant.results]),
     }
 
@@ -294,6 +295,7 @@ def page(comparison: Comparison) -> str:
         scale=scale,
         rows=result_rows(found, scale),
         figures=_figures(found, labels),
+        hardness_in_words=hardness_in_words(found),
         relation_rows=relation_rows(found, labels),
         shown_relations=figures.FREQUENT,
         audit_columns=AUDITED,

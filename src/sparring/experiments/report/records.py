@@ -39,6 +39,11 @@ def percent(share: float) -> str:
     return f"{value:.{places}f}{THIN}%"
 
 
+def cpu_time(value: float) -> str:
+    """CPU seconds without their unit, with a decimal where it matters."""
+    return f"{value:.1f}" if value < 100 else count(value)
+
+
 def duration(seconds: int | float) -> str:
     """Processor time in its two largest units, such as 1 h 12 min."""
     if seconds < 59.5:
@@ -100,7 +105,7 @@ class SampleStats(NamedTuple):
     coverage: float | None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Variant:
     """Everything that the report shows about one variant.
 
@@ -127,6 +132,11 @@ class Variant:
     def mean(self, name: str) -> float:
         """Mean over seeds of a compared metric."""
         return self.numbers[name]["mean"]
+
+    @property
+    def scored(self) -> int:
+        """Scores per query, those without a gradient too."""
+        return self.numbers["scored_per_query"]
 
     @property
     def mrr(self) -> Metric:
@@ -228,6 +238,7 @@ def _sample_stats(audits: Sequence[Mapping[str, Any]]) -> Mapping[str, SampleSta
 
 Gap = Callable[[Variant, Variant], Difference]
 LEVEL = "95\N{NO-BREAK SPACE}% interval"
+EQUAL = 1.15  # numbers of scores per query within this ratio are one budget
 
 
 class Headline(NamedTuple):
@@ -238,7 +249,9 @@ class Headline(NamedTuple):
 
 
 def headline(variants: Sequence[Variant], dataset: str, gap: Gap) -> Headline:
-    """The best variant and its lead, or that there is no clear one.
+    """The best variant vs. its strongest rival with as many scores per query, or more.
+
+    Scores per query are all that a variant computes, those without a gradient too.
 
     Args:
         gap: MRR of one variant minus that of another, with its interval.
@@ -247,27 +260,44 @@ def headline(variants: Sequence[Variant], dataset: str, gap: Gap) -> Headline:
     return Headline(*(text[:1].upper() + text[1:] for text in found))
 
 
+def strongest_rival(variant: Variant, variants: Sequence[Variant]) -> Variant | None:
+    """The best other variant whose budget of scores per query is at least as large."""
+    rivals = [
+        other
+        for other in variants
+        if other is not variant and other.scored * EQUAL >= variant.scored
+    ]
+    return max(rivals, key=lambda other: other.mean("mrr"), default=None)
+
+
 def _headline(variants: Sequence[Variant], dataset: str, gap: Gap) -> Headline:
-    baseline, *others = variants
-    if not others:
-        return _alone(baseline, dataset)
+    if len(variants) == 1:
+        return _alone(variants[0], dataset)
+    baseline = variants[0]
     best, runner_up = sorted(variants, key=lambda variant: -variant.mean("mrr"))[:2]
-    if best is baseline:
-        return _unbeaten(baseline, runner_up, gap(runner_up, baseline), dataset)
-    lead = gap(best, baseline)
+    rival = strongest_rival(best, variants)
+    others = [other for other in (runner_up, baseline) if other not in (best, rival)]
+    rest = f"{_behind(best, others, gap)}{_other_budgets(variants, best, gap)}{_seeds(best)}"
+    if rival is None:
+        return Headline(
+            f"{best.label} is best on {dataset}, with more scores than any other",
+            f"It reaches {score(best.mean('mrr'))} MRR with {_budget(best)}; no other variant "
+            f"has as many, so how it compares at an equal budget is unknown.{rest}",
+        )
+    lead = gap(best, rival)
+    at = _at(best, rival)
     if lead.low <= 0:
         return Headline(
             f"No clear winner on {dataset}",
-            f"{best.label} is {score(lead.difference)} MRR ahead of {baseline.label}, but "
-            f"that may be chance: the {LEVEL}, {between(lead.low, lead.high)}, includes zero."
-            f"{_seeds(best)}",
+            f"{best.label} is {score(lead.difference)} MRR ahead of {rival.label}, its strongest "
+            f"rival {at}, but that may be chance: the {LEVEL}, {between(lead.low, lead.high)}, "
+            f"includes zero.{_price(best, rival)}{rest}",
         )
     return Headline(
-        f"{best.label} beats {baseline.label} by {score(lead.difference)} MRR on {dataset}",
-        f"{score(best.mean('mrr'))} vs. {score(baseline.mean('mrr'))}; the {LEVEL} of the "
-        f"lead is {score(lead.low)} to {score(lead.high)}.{_price(best, baseline)}"
-        f"{'' if runner_up is baseline else _over(runner_up, gap(best, runner_up))}"
-        f"{_seeds(best)}",
+        f"{best.label} beats {rival.label} by {score(lead.difference)} MRR on {dataset}",
+        f"{score(best.mean('mrr'))} vs. {score(rival.mean('mrr'))} for its strongest rival {at}; "
+        f"the {LEVEL} of the lead is {score(lead.low)} to {score(lead.high)}."
+        f"{_price(best, rival)}{rest}",
     )
 
 
@@ -281,30 +311,67 @@ def _alone(variant: Variant, dataset: str) -> Headline:
     )
 
 
-def _unbeaten(baseline: Variant, second: Variant, gap: Difference, dataset: str) -> Headline:
-    verdict = "" if gap.high < 0 else ", too close to tell them apart"
-    return Headline(
-        f"No other variant beats {baseline.label} on {dataset}",
-        f"{baseline.label} reaches {score(baseline.mean('mrr'))} MRR. {second.label} is "
-        f"closest, at {signed(gap.difference)} ({LEVEL} {between(gap.low, gap.high)}){verdict}."
-        f"{_seeds(baseline)}",
-    )
+def _budget(variant: Variant) -> str:
+    return f"{count(variant.scored)} scores per query"
 
 
-def _price(best: Variant, baseline: Variant) -> str:
-    ours, theirs = best.mean("cpu_seconds"), baseline.mean("cpu_seconds")
+def _at(best: Variant, rival: Variant) -> str:
+    """The budgets of two variants, in words."""
+    if best.scored == rival.scored:
+        return f"at an equal budget of {_budget(best)}"
+    size = "about as many" if rival.scored <= best.scored * EQUAL else "more"
+    return f"with {size} scores per query ({count(rival.scored)} vs. {count(best.scored)})"
+
+
+def _price(best: Variant, rival: Variant) -> str:
+    ours, theirs = best.mean("cpu_seconds"), rival.mean("cpu_seconds")
     if not ours or not theirs:
         return ""
     times = ours / theirs
     if 0.95 <= times <= 1.05:
-        return f" It takes as much CPU time as {baseline.label}."
-    return f" It takes {times:.{1 if times < 10 else 0}f} times the CPU time of {baseline.label}."
+        return f" It takes as much CPU time as {rival.label}."
+    return f" It takes {times:.{1 if times < 10 else 0}f} times the CPU time of {rival.label}."
 
 
-def _over(second: Variant, gap: Difference) -> str:
-    if gap.low > 0:
-        return f" The next best, {second.label}, is {score(gap.difference)} behind."
-    return f" Its lead over {second.label}, {score(gap.difference)}, may be chance."
+def _behind(best: Variant, others: Sequence[Variant], gap: Gap) -> str:
+    """How far other variants, with other budgets, are behind the best one."""
+    text = ""
+    for other in dict.fromkeys(others):
+        lead = gap(best, other)
+        verdict = "" if lead.low > 0 else ", which may be chance"
+        text += (
+            f" It is {score(lead.difference)} ahead of {other.label} with "
+            f"{_budget(other)}{verdict}."
+        )
+    return text
+
+
+def _other_budgets(variants: Sequence[Variant], best: Variant, gap: Gap) -> str:
+    """Who leads at each other budget that several variants have."""
+    sentences = []
+    for group in _by_budget(variants):
+        if best in group or len(group) == 1:
+            continue
+        first, second = sorted(group, key=lambda variant: -variant.mean("mrr"))[:2]
+        lead = gap(first, second)
+        verdict = "" if lead.low > 0 else ", which may be chance"
+        sentences.append(
+            f" At {span([variant.scored for variant in group])} scores per query, {first.label} "
+            f"({score(first.mean('mrr'))}) is {score(lead.difference)} ahead of {second.label}"
+            f"{verdict}."
+        )
+    return "".join(sentences)
+
+
+def _by_budget(variants: Sequence[Variant]) -> list[list[Variant]]:
+    """Variants in groups of about equal scores per query, the smallest first."""
+    groups: list[list[Variant]] = []
+    for variant in sorted(variants, key=lambda variant: variant.scored):
+        if groups and variant.scored <= EQUAL * groups[-1][0].scored:
+            groups[-1].append(variant)
+        else:
+            groups.append([variant])
+    return groups
 
 
 def _seeds(variant: Variant) -> str:
