@@ -85,7 +85,7 @@ def corruption_of(name, graph):
 
 EMBEDDING_MODELS = {
     name: partial(model, name)
-    for name in ("complex", "distmult", "rescal", "rotate", "transd", "transe", "transh")
+    for name in ("complex", "distmult", "rescal", "rotate", "rote", "transd", "transe", "transh")
 } | {
     "rotate-2": lambda graph, **options: RotatE(graph, dim=8, norm=2, **options),
     "transe-2": lambda graph, **options: TransE(graph, dim=8, norm=2, **options),

@@ -30,6 +30,8 @@ class RowwiseAdagrad(torch.optim.Optimizer):
         ValueError: for a learning rate that is not above 0.
     """
 
+    moves_only_rows_of_gradient = True
+
     def __init__(self, params: Iterable[nn.Parameter], lr: float = 0.1, eps: float = 1e-8):
         if lr <= 0:
             raise ValueError(f"the learning rate must be above 0; got {lr}")
@@ -129,6 +131,7 @@ class TableAdagrad(RowOptimizer, torch.optim.Adagrad):
     """
 
     takes_sparse = True
+    moves_only_rows_of_gradient = True
 
     def __init__(self, params: list[nn.Parameter], *, lr: float = 0.1):
         # PyTorch warns of sparse gradients unless the default is set

@@ -12,6 +12,8 @@ OPTIONS = {
     "regularized": {"l2": 0.1, "n3": 0.1},
     "sparse": {"sparse": True},
     "with-dropout": {"dropout": 0.2},
+    "with-dropout-of-vectors": {"entity_dropout": 0.2, "relation_dropout": 0.2},
+    "uniform-init": {"init_range": 0.3},
 }
 CONTRACTS = [
     *((name, option) for name in DERIVING_MODELS for option in OPTIONS),
@@ -92,9 +94,10 @@ def test_regularization_grows_with_its_weight(name, kind):
     assert small > 0
 
 
+@pytest.mark.parametrize("kind", ["dropout", "entity_dropout", "relation_dropout"])
 @pytest.mark.parametrize("name", DERIVING_MODELS)
-def test_dropout_is_for_training(name):
-    graph, model = tiny_graph(), made(name, dropout=0.5)
+def test_dropout_is_for_training(name, kind):
+    graph, model = tiny_graph(), made(name, **{kind: 0.5})
     queries = tiny_queries(graph)
     scores = lambda: model(queries)(queries.answer.unsqueeze(1))
     model.eval()
@@ -107,7 +110,23 @@ def test_dropout_is_for_training(name):
 def test_init_sets_the_spread_of_entity_vectors(name):
     torch.manual_seed(0)
     model = MODELS[name](tiny_graph(num_entities=2000), init=0.3)
-    assert abs(model.entity.weight.std().item() - 0.3) < 0.01
+    assert abs(model.entity.weight[:, :8].std().item() - 0.3) < 0.01
+
+
+@pytest.mark.parametrize("name", DERIVING_MODELS)
+def test_init_range_bounds_entity_vectors(name):
+    torch.manual_seed(0)
+    model = MODELS[name](tiny_graph(num_entities=2000), init_range=0.3)
+    vectors = model.entity.weight[:, :8]
+    assert vectors.abs().max() <= 0.3
+    assert abs(vectors.std().item() - 0.3 / 3**0.5) < 0.01
+
+
+def test_an_initial_distribution_is_normal_or_uniform():
+    with pytest.raises(ValueError, match=r"got init=0\.1, init_range=0\.3"):
+        DistMult(tiny_graph(), dim=4, init=0.1, init_range=0.3)
+    with pytest.raises(ValueError, match="got init=None, init_range=-1"):
+        DistMult(tiny_graph(), dim=4, init_range=-1.0)
 
 
 @pytest.mark.parametrize("cls", [ComplEx, RotatE])

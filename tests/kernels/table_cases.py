@@ -3,11 +3,18 @@
 import torch
 
 from sparring.embedding import EmbeddingTable
-from sparring.models.scorers import ComplexL1Scorer, DotScorer, L1Scorer, L2Scorer
+from sparring.models.scorers import (
+    BiasedSquaredL2Scorer,
+    ComplexL1Scorer,
+    DotScorer,
+    L1Scorer,
+    L2Scorer,
+)
 
 SCORERS = {
     "product": DotScorer,
     "distance": L2Scorer,
+    "biased": BiasedSquaredL2Scorer,
     "city-block": L1Scorer,
     "moduli": ComplexL1Scorer,
 }

@@ -11,7 +11,7 @@ from zoo import labelled
 from sparring.batch import Queries
 from sparring.corruption import make_queries
 from sparring.models import MODELS as REGISTERED
-from sparring.models import RESCAL, ComplEx, DistMult, RotatE, TransD, TransE, TransH
+from sparring.models import RESCAL, ComplEx, DistMult, RotatE, RotE, TransD, TransE, TransH
 from sparring.registry import build
 from sparring.testing import tiny_graph, tiny_queries
 
@@ -67,6 +67,14 @@ def rotate(norm):
     return score
 
 
+def rote(h, r, t):
+    turns = [complex(math.cos(phase), math.sin(phase)) for phase in r[: DIM // 2]]
+    turned = [a * turn for a, turn in zip(complex_numbers(h["entity"][:DIM]), turns)]
+    moved = [z.real for z in turned] + [z.imag for z in turned]
+    gaps = [a + b - c for a, b, c in zip(moved, r[DIM // 2 :], t["entity"])]
+    return -sum(gap**2 for gap in gaps) + h["entity"][DIM] + t["entity"][DIM]
+
+
 def distmult(h, r, t):
     return sum(a * b * c for a, b, c in zip(h["entity"], r, t["entity"]))
 
@@ -88,6 +96,7 @@ MODELS = {
     "rescal": (RESCAL, {}, rescal),
     "rotate": (RotatE, {}, rotate(1)),
     "rotate-2": (RotatE, {"norm": 2}, rotate(2)),
+    "rote": (RotE, {}, rote),
     "transd": (TransD, {}, transd),
     "transe": (TransE, {}, transe(1)),
     "transe-2": (TransE, {"norm": 2}, transe(2)),
@@ -99,6 +108,7 @@ def made(name, **options):
     torch.manual_seed(0)
     cls, settings, formula = MODELS[name]
     model = cls(GRAPH, dim=DIM, init=1.0, **settings, **options).double().eval()
+    torch.nn.init.normal_(model.entity.weight)  # biases too
     return model, formula
 
 
@@ -205,6 +215,15 @@ def test_regularization_sums_powers_of_magnitudes(name, size, kind, power, recip
     model, queries = regularized(name, **{kind: 0.3}, reciprocal_relations=reciprocal_relations)
     want = 0.3 * penalty_by_hand(model, queries, size, power)
     assert_equal(model.regularization(queries), want)
+
+
+@pytest.mark.parametrize("kind, power", [("l2", 2), ("n3", 3)])
+def test_biases_are_not_regularized(kind, power):
+    model, queries = regularized("rote", **{kind: 0.3})
+    anchor, answer = (model.entity.weight[ids, :DIM] for ids in (queries.anchor, queries.answer))
+    shift = model.relation.weight[queries.relation % GRAPH.num_relations, DIM // 2 :]
+    sizes = torch.cat([anchor, answer, shift], 1).abs()
+    assert_equal(model.regularization(queries), 0.3 * (sizes**power).sum().item() / len(queries))
 
 
 @pytest.mark.parametrize("kind, power", [("l2", 2), ("n3", 3)])

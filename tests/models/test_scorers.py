@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from sparring.models import ComplEx, DistMult, RotatE, TransE, scorers
+from sparring.models import ComplEx, DistMult, RotatE, RotE, TransE, scorers
 from sparring.models.scorers import BroadcastScorer, PrecomputedScorer, negative_modulus_sum
 from sparring.testing import tiny_graph, tiny_queries
 
@@ -12,7 +12,7 @@ QUERIES = tiny_queries(GRAPH)
 IDS = torch.randint(11, (24, 6), generator=torch.Generator().manual_seed(4))
 
 
-@pytest.mark.parametrize("model", [DistMult, ComplEx, TransE, RotatE])
+@pytest.mark.parametrize("model", [DistMult, ComplEx, TransE, RotatE, RotE])
 def test_a_scorer_scores_an_entitys_vector_as_the_entity(model):
     torch.manual_seed(0)
     score = model(GRAPH, dim=8)(QUERIES)

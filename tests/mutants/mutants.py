@@ -333,6 +333,18 @@ def every_epoch_has_the_same_order(original):
     return lambda self, epoch: original(self, 0)
 
 
+@mutant(
+    "sparring.training.averaging:WeightAverage._before_step", "tests/training/test_averaging.py"
+)
+def rows_that_rested_have_their_new_value_in_the_average_of_the_past(original):
+    return lambda self, *_: None
+
+
+@mutant("sparring.models.bilinear:RESCAL.compose", "tests/models/test_bilinear.py")
+def the_inverse_of_a_matrix_is_the_matrix(original):
+    return lambda self, anchor, relation, sign: original(self, anchor, relation, sign.abs())
+
+
 @mutant("sparring.training.trainer:Trainer.resume", "tests/training/test_checkpoint.py -k resumes")
 def the_optimizer_starts_anew_after_a_restart(original):
     def broken(self):

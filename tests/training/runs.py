@@ -27,17 +27,28 @@ def step_of(graph, **options):
     )
 
 
-def trainer_of(folder, *, optimizer="adam", init=0, valid=VALID, lr=0.05, step=None, **options):
+def trainer_of(
+    folder,
+    *,
+    optimizer="adam",
+    init=0,
+    valid=VALID,
+    lr=0.05,
+    step=None,
+    schedule=None,
+    sparse=None,
+    **options,
+):
     """A trainer with five steps per epoch; a resumed run must not depend on the seed `init`."""
     graph = tiny_graph()
     torch.manual_seed(init)
-    sparse = {"rowwise-adagrad": True}.get(optimizer, False)
+    sparse = optimizer == "rowwise-adagrad" if sparse is None else sparse
     step = step or step_of(graph, sparse=sparse, dropout=0.3)
     settings = {"epochs": 4, "batch_size": 8, "validate_every": 2, "log_every": 1} | options
     return Trainer(
         step,
         OPTIMIZERS[optimizer](step.trainable_parameters(), lr=lr),
-        Cosine(warmup=0.1),
+        schedule or Cosine(warmup=0.1),
         Seeds(5),
         FitOptions(**settings),
         triples=graph.triples,

@@ -1,9 +1,12 @@
 import math
 
 import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from sparring.training import SCHEDULES
-from sparring.training.schedules import Constant, Cosine, Linear, StepDecay
+from sparring.training.schedules import Constant, Cosine, Linear, Plateau, StepDecay
 
 
 def factors(schedule, steps=8):
@@ -56,3 +59,43 @@ def test_a_warm_up_is_a_fraction(name, warmup):
 def test_a_floor_is_a_fraction(make):
     with pytest.raises(ValueError, match="floor must lie between 0 and 1; got 2"):
         make(floor=2.0)
+
+
+def test_a_plateau_reduces_after_more_than_its_patience():
+    plateau = Plateau(factor=0.5, patience=1)
+    scores = [0.1, 0.2, 0.2, 0.2, 0.3, 0.1, 0.1, 0.1, 0.1]
+    got = [plateau.reduction(scores[:seen]) for seen in range(len(scores) + 1)]
+    assert got == [1, 1, 1, 1, 0.5, 0.5, 0.5, 0.25, 0.25, 0.125]
+
+
+def test_a_plateau_ends_at_its_floor():
+    assert Plateau(factor=0.1, patience=0, floor=0.05).reduction([0.2] * 9) == 0.05
+
+
+@given(
+    scores=st.lists(st.sampled_from([0.0, 0.1, 0.2, 0.20001, 0.2001, 0.3, 0.5]), max_size=40),
+    factor=st.sampled_from([0.1, 0.5, 0.95]),
+    patience=st.integers(0, 3),
+    threshold=st.sampled_from([0.0, 1e-4, 0.1]),
+    floor=st.sampled_from([0.0, 0.3]),
+)
+def test_a_plateau_is_that_of_pytorch(scores, factor, patience, threshold, floor):
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
+    theirs = torch.optim.lr_scheduler.ReduceLROnPlateau(
+        optimizer, mode="max", factor=factor, patience=patience, threshold=threshold, min_lr=floor
+    )
+    ours = Plateau(factor=factor, patience=patience, threshold=threshold, floor=floor)
+    for seen in range(1, len(scores) + 1):
+        theirs.step(scores[seen - 1])
+        assert ours.reduction(scores[:seen]) == pytest.approx(optimizer.param_groups[0]["lr"])
+
+
+@pytest.mark.parametrize("name", ["factor", "threshold", "floor"])
+def test_the_fractions_of_a_plateau_are_fractions(name):
+    with pytest.raises(ValueError, match=f"{name} must lie between 0 and 1; got 1.5"):
+        Plateau(**{name: 1.5})
+
+
+def test_the_patience_of_a_plateau_is_not_negative():
+    with pytest.raises(ValueError, match="patience must not be negative; got -1"):
+        Plateau(patience=-1)

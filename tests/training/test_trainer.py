@@ -12,6 +12,7 @@ from training.runs import VALID, assert_resumes, logged, numbers, state, step_of
 from sparring.corruption import CorruptBoth
 from sparring.losses import Loss, NSSALoss
 from sparring.models import DistMult
+from sparring.registry import ConfigError
 from sparring.samplers import Uniform
 from sparring.seeds import Seeds
 from sparring.testing import tiny_graph
@@ -24,7 +25,7 @@ from sparring.training import (
     TrainingStep,
     checkpoint,
 )
-from sparring.training.schedules import Constant
+from sparring.training.schedules import Constant, Plateau
 from sparring.training.trainer import load_best
 
 
@@ -41,6 +42,35 @@ def resumed(folder, **options):
 def test_a_stopped_run_goes_on_bit_for_bit(tmp_path, optimizer, stop):
     """With dropout, a learned temperature, a schedule and a choice of sides; 5 steps an epoch."""
     assert_resumes(partial(trainer_of, optimizer=optimizer), tmp_path, stop)
+
+
+@pytest.mark.parametrize("stop", [3, 5, 12])
+@pytest.mark.parametrize("sparse", [False, True], ids=["dense", "sparse"])
+@pytest.mark.parametrize("optimizer", ["adam", "adagrad"])
+def test_a_stopped_run_with_averaged_weights_goes_on_bit_for_bit(tmp_path, optimizer, sparse, stop):
+    make = partial(trainer_of, optimizer=optimizer, sparse=sparse, average=0.9)
+    assert_resumes(make, tmp_path, stop)
+
+
+@pytest.mark.parametrize("stop", [3, 12, 17])
+def test_a_stopped_run_knows_how_far_its_rate_was_reduced(tmp_path, stop):
+    optimizers = {}
+
+    def make(folder, **options):
+        schedule = Plateau(patience=0, threshold=1.0)
+        trainer = trainer_of(folder, schedule=schedule, validate_every=1, **options)
+        optimizers[folder.name] = trainer.optimizer
+        return trainer
+
+    assert_resumes(make, tmp_path, stop)
+    rate, unbroken = (optimizers[name].param_groups[0]["lr"] for name in ("broken", "unbroken"))
+    assert rate == unbroken < 0.05
+
+
+def test_a_plateau_without_validations_is_refused(tmp_path):
+    for options in ({"validate_every": 0}, {"valid": VALID[:0]}):
+        with pytest.raises(ConfigError, match="Plateau follows the validation MRR, but nothing is"):
+            trainer_of(tmp_path, schedule=Plateau(), **options)
 
 
 def test_a_killed_run_goes_on_from_its_last_epoch(tmp_path):

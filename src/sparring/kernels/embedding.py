@@ -121,6 +121,57 @@ def row_grad_l2(start, stop, order, first, rows, targets, query, table, ids, wei
 
 
 @compiled
+def score_squared_l2(start, stop, query, table, ids, score):
+    """Sums of both biases minus squared L2 distances; returns how many ids are no rows."""
+    share, width, wrong = len(query) // len(ids), query.shape[1] - 1, 0
+    for row in range(start, stop):
+        group = row // share
+        for k in range(ids.shape[1]):
+            entity = ids[group, k]
+            if entity < 0 or entity >= len(table):
+                wrong += 1
+                continue
+            total = score.dtype.type(0)
+            for j in range(width):
+                gap = query[row, j] - table[entity, j]
+                total += gap * gap
+            score[row, k] = query[row, width] + table[entity, width] - total
+    return wrong
+
+
+@compiled
+def query_grad_squared_l2(start, stop, query, table, ids, weight, out):
+    """Gradient of biased squared L2 distances for the query."""
+    share, width = len(query) // len(ids), query.shape[1] - 1
+    for row in range(start, stop):
+        group = row // share
+        for j in range(width + 1):
+            out[row, j] = 0
+        for k in range(ids.shape[1]):
+            entity, factor = ids[group, k], weight[row, k]
+            for j in range(width):
+                out[row, j] -= 2 * factor * (query[row, j] - table[entity, j])
+            out[row, width] += factor
+    return 0
+
+
+@compiled
+def row_grad_squared_l2(start, stop, order, first, rows, targets, query, table, ids, weight, out):
+    """Gradient of biased squared L2 distances for rows of the table, added to `out`."""
+    share, many, width = len(query) // len(ids), ids.shape[1], query.shape[1] - 1
+    for run in range(start, stop):
+        target, entity = targets[run], rows[run]
+        for index in range(first[run], first[run + 1]):
+            group, k = order[index] // many, order[index] % many
+            for row in range(group * share, group * share + share):
+                factor = weight[row, k]
+                for j in range(width):
+                    out[target, j] -= 2 * factor * (table[entity, j] - query[row, j])
+                out[target, width] += factor
+    return 0
+
+
+@compiled
 def score_l1(start, stop, query, table, ids, score):
     """Minus L1 distances; returns how many ids are no rows of the table."""
     share, width, wrong = len(query) // len(ids), query.shape[1], 0
@@ -266,6 +317,7 @@ class ScoreKernel:
 
 DOT = ScoreKernel(score_dot, query_grad_dot, row_grad_dot)
 L2 = ScoreKernel(score_l2, query_grad_l2, row_grad_l2, by_score=True)
+SQUARED_L2 = ScoreKernel(score_squared_l2, query_grad_squared_l2, row_grad_squared_l2)
 L1 = ScoreKernel(score_l1, query_grad_l1, row_grad_l1, shared=True)
 COMPLEX_L1 = ScoreKernel(score_complex_l1, query_grad_complex_l1, row_grad_complex_l1, shared=True)
 

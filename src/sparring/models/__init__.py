@@ -8,6 +8,7 @@ return are in `sparring.models.scorers`. R-GCN and CompGCN need the extra `graph
 """
 
 from sparring.models.base import MODELS, EmbeddingModel, KGEModel
+from sparring.models.biased import MuRE, RotE
 from sparring.models.bilinear import RESCAL, ComplEx, DistMult, TuckER
 from sparring.models.decoders import (
     DECODERS,
@@ -57,9 +58,11 @@ __all__ = [
     "HardMixup",
     "KGEModel",
     "MiniLM",
+    "MuRE",
     "Mutated",
     "NBFNet",
     "PositiveMixup",
+    "RotE",
     "RotatE",
     "RuleModel",
     "RulePredictor",

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from sparring.batch import Queries, Scorer
 from sparring.data.graph import TrainGraph
 from sparring.embedding import EmbeddingTable
+from sparring.models.scorers import Lookup
 from sparring.registry import Registry
 
 MODELS = Registry(
@@ -68,14 +69,20 @@ class EmbeddingModel(KGEModel):
         reciprocal_relations: learn a vector for each inverse relation (Lacroix et al., 2018,
             "Canonical Tensor Decomposition for Knowledge Base Completion") instead of deriving it
             from the relation's own.
-        init: standard deviation of the initial entity vectors; None for 1 / sqrt(dim).
+        init: standard deviation of the initial vectors; None for 1 / sqrt(dim).
+        init_range: draw the initial vectors uniformly between -init_range and init_range instead;
+            0 for a normal distribution.
         dropout: probability of setting a number of the query vector to 0 while training.
+        entity_dropout: the same for the vectors of anchors and candidates, each looked-up vector by
+            itself, the answer's included.
+        relation_dropout: the same for the vectors of relations.
         l2, n3: weight of the mean squared or cubed magnitude of the vectors of the batch, summed
             over dimensions and over anchor, relation and answer (Lacroix et al., 2018).
         sparse: give sparse gradients, for tables so large that no step should touch all rows.
 
     Raises:
-        ValueError: if `dim` is not a positive multiple of `components`.
+        ValueError: if `dim` is not a positive multiple of `components`, a probability lies outside
+            [0, 1], `init_range` is negative, or both `init` and `init_range` are given.
     """
 
     components = 1  # real numbers per coordinate: 2 for complex models
@@ -87,7 +94,10 @@ class EmbeddingModel(KGEModel):
         dim: int = 200,
         reciprocal_relations: bool = False,
         init: float | None = None,
+        init_range: float = 0.0,
         dropout: float = 0.0,
+        entity_dropout: float = 0.0,
+        relation_dropout: float = 0.0,
         l2: float = 0.0,
         n3: float = 0.0,
         sparse: bool = False,
@@ -98,15 +108,27 @@ class EmbeddingModel(KGEModel):
                 f"{type(self).__name__} needs a positive dim in multiples of {self.components}; "
                 f"got {dim}"
             )
+        if init_range < 0 or (init_range and init is not None):
+            raise ValueError(
+                "init is for normally distributed vectors and init_range, above 0, for uniform "
+                f"ones; give one of them; got init={init}, init_range={init_range}"
+            )
         self.num_entities, self.num_relations = graph.num_entities, graph.num_relations
         self.dim = dim
         self.init = dim**-0.5 if init is None else init
+        self.init_range = init_range
         self.reciprocal_relations, self.l2, self.n3 = reciprocal_relations, l2, n3
         self.dropout = nn.Dropout(dropout)
+        self.entity_dropout = nn.Dropout(entity_dropout)
+        self.relation_dropout = nn.Dropout(relation_dropout)
         self.sparse = sparse
-        self.entity = self.new_table(graph.num_entities, dim)
+        self.entity = self.new_table(graph.num_entities, self.entity_dim())
         self.relation = self.new_relation_table(self.relation_dim())
         self.add_parameters()
+
+    def entity_dim(self) -> int:
+        """Numbers per row of the entity table."""
+        return self.dim
 
     def relation_dim(self) -> int:
         """Numbers per relation vector."""
@@ -116,9 +138,12 @@ class EmbeddingModel(KGEModel):
         """Create the parameters that a model has besides its entity and relation vectors."""
 
     def new_table(self, rows: int, dim: int) -> EmbeddingTable:
-        """An embedding table with normally distributed entries."""
+        """An embedding table with random entries."""
         table = EmbeddingTable(rows, dim, sparse=self.sparse)
-        nn.init.normal_(table.weight, std=self.init)
+        if self.init_range:
+            nn.init.uniform_(table.weight, -self.init_range, self.init_range)
+        else:
+            nn.init.normal_(table.weight, std=self.init)
         return table
 
     def new_relation_table(self, dim: int) -> EmbeddingTable:
@@ -133,9 +158,28 @@ class EmbeddingModel(KGEModel):
         """-1 where an inverse is derived from the relation's own vector, else 1."""
         return (1 - 2 * (relation // self.relation.num_embeddings)).unsqueeze(1).float()
 
+    def anchor_vectors(self, queries: Queries) -> Float[Tensor, "B d"]:
+        """The vectors of the anchors, after dropout."""
+        return self.entity_dropout(self.entity(queries.anchor))
+
+    def relation_vectors(self, queries: Queries) -> Float[Tensor, "B c"]:
+        """The vectors of the relations, after dropout."""
+        return self.relation_dropout(self.relation(self.relation_row(queries.relation)))
+
+    @property
+    def candidates(self) -> Lookup:
+        """Looks up the vectors of candidates, after dropout; the table itself if there is none."""
+        if self.training and self.entity_dropout.p:
+            return lambda ids: self.entity_dropout(self.entity(ids))
+        return self.entity
+
     def magnitude(self, vectors: Float[Tensor, "B d"]) -> Float[Tensor, "B c"]:
-        """Absolute value of each coordinate, for regularization."""
+        """Absolute value of each coordinate of entity vectors, for regularization."""
         return vectors.abs()
+
+    def relation_magnitude(self, vectors: Float[Tensor, "B d"]) -> Float[Tensor, "B c"]:
+        """Absolute value of each coordinate of relation vectors, for regularization."""
+        return self.magnitude(vectors)
 
     def regularization(self, queries: Queries) -> Float[Tensor, ""]:
         if not (self.l2 or self.n3):
@@ -143,7 +187,7 @@ class EmbeddingModel(KGEModel):
         sizes = torch.cat(
             [
                 self.magnitude(self.entity(queries.anchor)),
-                self.magnitude(self.relation(self.relation_row(queries.relation))),
+                self.relation_magnitude(self.relation(self.relation_row(queries.relation))),
                 self.magnitude(self.entity(queries.answer)),
             ],
             dim=1,

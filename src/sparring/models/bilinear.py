@@ -1,5 +1,7 @@
 """Models whose score is linear in the anchor's vector and in the candidate's."""
 
+from abc import abstractmethod
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -12,21 +14,96 @@ from sparring.models.scorers import DotScorer
 from sparring.registry import register
 
 
+class BilinearModel(EmbeddingModel):
+    """An embedding model whose score is an inner product of a query vector and the candidate's.
+
+    Args:
+        dura: weight of DURA (Zhang et al., 2020, "Duality-Induced Regularizer for Tensor
+            Factorization Based Knowledge Graph Completion"): the mean over the batch of
+            |h|^2 + |t|^2 + |h R|^2 + |t R'|^2.
+        dim, reciprocal_relations, init, init_range, dropout, entity_dropout, relation_dropout, l2,
+            n3, sparse: as for `EmbeddingModel`.
+
+    Raises:
+        ValueError: as `EmbeddingModel` does.
+    """
+
+    def __init__(
+        self,
+        graph: TrainGraph,
+        *,
+        dim: int = 200,
+        reciprocal_relations: bool = False,
+        init: float | None = None,
+        init_range: float = 0.0,
+        dropout: float = 0.0,
+        entity_dropout: float = 0.0,
+        relation_dropout: float = 0.0,
+        l2: float = 0.0,
+        n3: float = 0.0,
+        dura: float = 0.0,
+        sparse: bool = False,
+    ):
+        super().__init__(
+            graph,
+            dim=dim,
+            reciprocal_relations=reciprocal_relations,
+            init=init,
+            init_range=init_range,
+            dropout=dropout,
+            entity_dropout=entity_dropout,
+            relation_dropout=relation_dropout,
+            l2=l2,
+            n3=n3,
+            sparse=sparse,
+        )
+        self.dura = dura
+
+    @abstractmethod
+    def compose(
+        self,
+        anchor: Float[Tensor, "B d"],
+        relation: Float[Tensor, "B c"],
+        sign: Float[Tensor, "B 1"],
+    ) -> Float[Tensor, "B d"]:
+        """The query vector: anchor times R, or times its transpose where the sign is -1."""
+
+    def forward(self, queries: Queries) -> Scorer:
+        relation, sign = self.relation_vectors(queries), self.inverse_sign(queries.relation)
+        query = self.compose(self.anchor_vectors(queries), relation, sign)
+        return DotScorer(self.dropout(query), self.candidates)
+
+    def regularization(self, queries: Queries) -> Float[Tensor, ""]:
+        other = super().regularization(queries)
+        if not self.dura:
+            return other
+        anchor, answer = self.entity(queries.anchor), self.entity(queries.answer)
+        relation = self.relation(self.relation_row(queries.relation))
+        sign = self.inverse_sign(queries.relation)
+        products = self.compose(anchor, relation, sign), self.compose(answer, relation, -sign)
+        squares = torch.cat([anchor, answer, *products], dim=1) ** 2
+        return other + self.dura * squares.sum() / len(queries)
+
+
 @register("distmult", example={"dim": 8})
-class DistMult(EmbeddingModel):
+class DistMult(BilinearModel):
     """<anchor, relation, candidate>; without reciprocal relations, every relation is symmetric.
 
     Yang et al., 2015, "Embedding Entities and Relations for Learning and Inference in
     Knowledge Bases".
     """
 
-    def forward(self, queries: Queries) -> Scorer:
-        relation = self.relation(self.relation_row(queries.relation))
-        return DotScorer(self.dropout(self.entity(queries.anchor) * relation), self.entity)
+    def compose(
+        self,
+        anchor: Float[Tensor, "B d"],
+        relation: Float[Tensor, "B d"],
+        sign: Float[Tensor, "B 1"],
+    ) -> Float[Tensor, "B d"]:
+        return anchor * relation
 
 
 @register("complex", example={"dim": 8})
-class ComplEx(EmbeddingModel):
+class ComplEx(BilinearModel):
     """Re<anchor, relation, conj(candidate)>; the inverse of a relation is its conjugate.
 
     Trouillon et al., 2016, "Complex Embeddings for Simple Link Prediction".
@@ -40,16 +117,20 @@ class ComplEx(EmbeddingModel):
     def magnitude(self, vectors: Float[Tensor, "B d"]) -> Float[Tensor, "B c"]:
         return complex_magnitude(vectors)
 
-    def forward(self, queries: Queries) -> Scorer:
-        a, b = self.entity(queries.anchor).chunk(2, dim=1)
-        c, d = self.relation(self.relation_row(queries.relation)).chunk(2, dim=1)
-        d = d * self.inverse_sign(queries.relation)
-        query = torch.cat([a * c - b * d, a * d + b * c], dim=1)
-        return DotScorer(self.dropout(query), self.entity)
+    def compose(
+        self,
+        anchor: Float[Tensor, "B d"],
+        relation: Float[Tensor, "B d"],
+        sign: Float[Tensor, "B 1"],
+    ) -> Float[Tensor, "B d"]:
+        a, b = anchor.chunk(2, dim=1)
+        c, d = relation.chunk(2, dim=1)
+        d = d * sign
+        return torch.cat([a * c - b * d, a * d + b * c], dim=1)
 
 
 @register("rescal", example={"dim": 4})
-class RESCAL(EmbeddingModel):
+class RESCAL(BilinearModel):
     """anchor' W candidate with a full matrix W per relation; the inverse transposes it.
 
     Nickel et al., 2011, "A Three-Way Model for Collective Learning on Multi-Relational Data".
@@ -58,12 +139,15 @@ class RESCAL(EmbeddingModel):
     def relation_dim(self) -> int:
         return self.dim**2
 
-    def forward(self, queries: Queries) -> Scorer:
-        matrix = self.relation(self.relation_row(queries.relation)).unflatten(1, (self.dim, -1))
-        inverse = (self.inverse_sign(queries.relation) < 0).unsqueeze(2)
-        matrix = torch.where(inverse, matrix.mT, matrix)
-        query = torch.einsum("bi,bij->bj", self.entity(queries.anchor), matrix)
-        return DotScorer(self.dropout(query), self.entity)
+    def compose(
+        self,
+        anchor: Float[Tensor, "B d"],
+        relation: Float[Tensor, "B dd"],
+        sign: Float[Tensor, "B 1"],
+    ) -> Float[Tensor, "B d"]:
+        matrix = relation.unflatten(1, (self.dim, -1))
+        matrix = torch.where((sign < 0).unsqueeze(2), matrix.mT, matrix)
+        return torch.einsum("bi,bij->bj", anchor, matrix)
 
 
 @register("tucker", example={"dim": 8})
@@ -77,7 +161,8 @@ class TuckER(EmbeddingModel):
         relation_dim: numbers per relation vector; 0 for `dim`.
         input_dropout, matrix_dropout, dropout: probability of setting a number of the anchor
             vector, of the relation matrix and of the query vector to 0 while training.
-        dim, init, l2, n3, sparse: as for `EmbeddingModel`.
+        dim, init, init_range, entity_dropout, relation_dropout, l2, n3, sparse: as for
+            `EmbeddingModel`.
 
     Raises:
         ValueError: for a width that is not positive.
@@ -90,6 +175,9 @@ class TuckER(EmbeddingModel):
         dim: int = 200,
         relation_dim: int = 0,
         init: float | None = None,
+        init_range: float = 0.0,
+        entity_dropout: float = 0.0,
+        relation_dropout: float = 0.0,
         input_dropout: float = 0.3,
         matrix_dropout: float = 0.4,
         dropout: float = 0.5,
@@ -105,7 +193,10 @@ class TuckER(EmbeddingModel):
             dim=dim,
             reciprocal_relations=True,
             init=init,
+            init_range=init_range,
             dropout=dropout,
+            entity_dropout=entity_dropout,
+            relation_dropout=relation_dropout,
             l2=l2,
             n3=n3,
             sparse=sparse,
@@ -123,8 +214,8 @@ class TuckER(EmbeddingModel):
 
     def forward(self, queries: Queries) -> Scorer:
         require_batch(self, len(queries))
-        anchor = self.input_dropout(self.input_norm(self.entity(queries.anchor)))
-        matrix = self.relation(queries.relation) @ self.core.flatten(1)
+        anchor = self.input_dropout(self.input_norm(self.anchor_vectors(queries)))
+        matrix = self.relation_vectors(queries) @ self.core.flatten(1)
         matrix = self.matrix_dropout(matrix).unflatten(1, (self.dim, self.dim))
         query = torch.bmm(anchor.unsqueeze(1), matrix).squeeze(1)
-        return DotScorer(self.dropout(self.query_norm(query)), self.entity)
+        return DotScorer(self.dropout(self.query_norm(query)), self.candidates)

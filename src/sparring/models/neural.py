@@ -23,7 +23,8 @@ class ConvE(EmbeddingModel):
     Args:
         height, filters, kernel_size, input_dropout, feature_dropout, dropout: as for
             `ConvEDecoder`.
-        dim, init, l2, n3, sparse: as for `EmbeddingModel`.
+        dim, init, init_range, entity_dropout, relation_dropout, l2, n3, sparse: as for
+            `EmbeddingModel`.
 
     Raises:
         ValueError: if `height` does not divide `dim`, or a filter does not fit on the image.
@@ -38,6 +39,9 @@ class ConvE(EmbeddingModel):
         filters: int = 32,
         kernel_size: int = 3,
         init: float | None = None,
+        init_range: float = 0.0,
+        entity_dropout: float = 0.0,
+        relation_dropout: float = 0.0,
         input_dropout: float = 0.2,
         feature_dropout: float = 0.2,
         dropout: float = 0.3,
@@ -46,7 +50,16 @@ class ConvE(EmbeddingModel):
         sparse: bool = False,
     ):
         super().__init__(
-            graph, dim=dim, reciprocal_relations=True, init=init, l2=l2, n3=n3, sparse=sparse
+            graph,
+            dim=dim,
+            reciprocal_relations=True,
+            init=init,
+            init_range=init_range,
+            entity_dropout=entity_dropout,
+            relation_dropout=relation_dropout,
+            l2=l2,
+            n3=n3,
+            sparse=sparse,
         )
         self.bias = nn.Embedding(graph.num_entities, 1, sparse=sparse)
         nn.init.zeros_(self.bias.weight)
@@ -62,9 +75,8 @@ class ConvE(EmbeddingModel):
 
     def candidate(self, ids: Int[Tensor, "G K"]) -> Float[Tensor, "G K d1"]:
         """Vectors of entities, with their biases as one more coordinate."""
-        return torch.cat([self.entity(ids), self.bias(ids)], -1)
+        return torch.cat([self.entity_dropout(self.entity(ids)), self.bias(ids)], -1)
 
     def forward(self, queries: Queries) -> Scorer:
-        anchor, relation = self.entity(queries.anchor), self.relation(queries.relation)
-        query = self.decoder.query(anchor, relation)
+        query = self.decoder.query(self.anchor_vectors(queries), self.relation_vectors(queries))
         return DotScorer(F.pad(query, (0, 1), value=1.0), self.candidate)

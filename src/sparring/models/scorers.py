@@ -18,7 +18,15 @@ from torch import Tensor
 
 from sparring.batch import Scorer, expand_lists, group_rows
 from sparring.embedding import EmbeddingTable
-from sparring.kernels.embedding import COMPLEX_L1, DOT, L1, L2, TINY, ScoreKernel
+from sparring.kernels.embedding import (
+    COMPLEX_L1,
+    DOT,
+    L1,
+    L2,
+    SQUARED_L2,
+    TINY,
+    ScoreKernel,
+)
 
 Lookup = Callable[[Tensor], Tensor]  # from ids [...] to vectors [..., d]
 Distance = Callable[[Tensor, Lookup], Scorer]  # from query vectors and a lookup to a scorer
@@ -99,6 +107,26 @@ class L2Scorer(LookupScorer):
         if query.shape[1] == 1:  # one query per list: differences are cheaper than products
             return -torch.linalg.vector_norm(query - candidate, dim=2)
         return -_safe_sqrt(_squared_distance(query, candidate)).flatten(0, 1)
+
+
+@dataclass(frozen=True, eq=False)
+class BiasedSquaredL2Scorer(LookupScorer):
+    """Biases of query and candidate, their last numbers, minus the squared L2 distance of the rest.
+
+    Shared lists are scored by inner products, without a [B, K, d] tensor.
+    """
+
+    kernel = SQUARED_L2
+
+    def score_in_pytorch(self, ids: Int[Tensor, "G K"]) -> Float[Tensor, "B K"]:
+        query, candidate = group_rows(self.query, len(ids)), self.entity(ids)
+        query, query_bias = query[..., :-1], query[..., -1:]
+        candidate, bias = candidate[..., :-1], candidate[..., -1]
+        if query.shape[1] == 1:  # one query per list: differences are cheaper than products
+            squared = ((query - candidate) ** 2).sum(2, keepdim=True).mT
+        else:
+            squared = _squared_distance(query, candidate)
+        return (query_bias + bias.unsqueeze(1) - squared).flatten(0, 1)
 
 
 @dataclass(frozen=True, eq=False)

@@ -28,7 +28,8 @@ class DistanceModel(EmbeddingModel):
     Args:
         norm: 1 or 2, the norm of the distance. With 2 it is computed by inner products, which makes
             shared candidate lists cheap.
-        dim, reciprocal_relations, init, dropout, l2, n3, sparse: as for `EmbeddingModel`.
+        dim, reciprocal_relations, init, init_range, dropout, entity_dropout, relation_dropout, l2,
+            n3, sparse: as for `EmbeddingModel`.
 
     Raises:
         ValueError: for any other norm, or as `EmbeddingModel` does.
@@ -45,7 +46,10 @@ class DistanceModel(EmbeddingModel):
         norm: int = 1,
         reciprocal_relations: bool = False,
         init: float | None = None,
+        init_range: float = 0.0,
         dropout: float = 0.0,
+        entity_dropout: float = 0.0,
+        relation_dropout: float = 0.0,
         l2: float = 0.0,
         n3: float = 0.0,
         sparse: bool = False,
@@ -55,7 +59,10 @@ class DistanceModel(EmbeddingModel):
             dim=dim,
             reciprocal_relations=reciprocal_relations,
             init=init,
+            init_range=init_range,
             dropout=dropout,
+            entity_dropout=entity_dropout,
+            relation_dropout=relation_dropout,
             l2=l2,
             n3=n3,
             sparse=sparse,
@@ -74,9 +81,8 @@ class TransE(DistanceModel):
     """
 
     def forward(self, queries: Queries) -> Scorer:
-        relation = self.relation(self.relation_row(queries.relation))
-        shift = relation * self.inverse_sign(queries.relation)
-        return self.distance(self.dropout(self.entity(queries.anchor) + shift), self.entity)
+        shift = self.relation_vectors(queries) * self.inverse_sign(queries.relation)
+        return self.distance(self.dropout(self.anchor_vectors(queries) + shift), self.candidates)
 
 
 @register("transh", example={"dim": 8})
@@ -91,13 +97,12 @@ class TransH(EmbeddingModel):
         return 2 * self.dim
 
     def forward(self, queries: Queries) -> Scorer:
-        both = self.relation(self.relation_row(queries.relation))
-        shift, normal = both.chunk(2, dim=1)
+        shift, normal = self.relation_vectors(queries).chunk(2, dim=1)
         normal = F.normalize(normal, dim=1)
-        anchor = self.entity(queries.anchor)
+        anchor = self.anchor_vectors(queries)
         projected = anchor - (anchor * normal).sum(1, keepdim=True) * normal
         query = self.dropout(projected + shift * self.inverse_sign(queries.relation))
-        return ProjectedL2Scorer(query, normal, self.entity, lambda ids, product: -product)
+        return ProjectedL2Scorer(query, normal, self.candidates, lambda ids, product: -product)
 
 
 @register("transd", example={"dim": 8})
@@ -122,13 +127,12 @@ class TransD(EmbeddingModel):
         return (self.projection(ids) * self.entity(ids)).sum(2).unsqueeze(1)
 
     def forward(self, queries: Queries) -> Scorer:
-        both = self.relation(self.relation_row(queries.relation))
-        shift, direction = both.chunk(2, dim=1)
-        anchor = self.entity(queries.anchor)
+        shift, direction = self.relation_vectors(queries).chunk(2, dim=1)
+        anchor = self.anchor_vectors(queries)
         coefficient = (self.projection(queries.anchor) * anchor).sum(1, keepdim=True)
         projected = anchor + coefficient * direction
         query = self.dropout(projected + shift * self.inverse_sign(queries.relation))
-        return ProjectedL2Scorer(query, direction, self.entity, self.coefficient)
+        return ProjectedL2Scorer(query, direction, self.candidates, self.coefficient)
 
 
 @register("rotate", example={"dim": 8})
@@ -155,14 +159,19 @@ class RotatE(DistanceModel):
         return table
 
     def magnitude(self, vectors: Float[Tensor, "B d"]) -> Float[Tensor, "B c"]:
-        if vectors.shape[1] < self.dim:  # a rotation has no magnitude
-            return vectors.new_zeros(vectors.shape)
         return complex_magnitude(vectors)
 
+    def relation_magnitude(self, vectors: Float[Tensor, "B d"]) -> Float[Tensor, "B c"]:
+        return vectors.new_zeros(vectors.shape)  # a rotation has no magnitude
+
     def forward(self, queries: Queries) -> Scorer:
-        relation = self.relation(self.relation_row(queries.relation))
-        phase = relation * self.inverse_sign(queries.relation)
-        a, b = self.entity(queries.anchor).chunk(2, dim=1)
-        c, d = phase.cos(), phase.sin()
-        rotated = torch.cat([a * c - b * d, a * d + b * c], dim=1)
-        return self.distance(self.dropout(rotated), self.entity)
+        phase = self.relation_vectors(queries) * self.inverse_sign(queries.relation)
+        rotated = rotate(self.anchor_vectors(queries), phase)
+        return self.distance(self.dropout(rotated), self.candidates)
+
+
+def rotate(vectors: Float[Tensor, "B d"], phase: Float[Tensor, "B c"]) -> Float[Tensor, "B d"]:
+    """Complex vectors, stored as [real, imaginary], turned by an angle per coordinate."""
+    a, b = vectors.chunk(2, dim=1)
+    c, d = phase.cos(), phase.sin()
+    return torch.cat([a * c - b * d, a * d + b * c], dim=1)

@@ -2,6 +2,8 @@
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import ClassVar
 
 from sparring.registry import Registry, register
 
@@ -20,12 +22,18 @@ class Schedule(ABC):
 
     registry = SCHEDULES
 
+    needs_validation: ClassVar[bool] = False  # whether `reduction` is ever below 1
+
     def __init__(self, *, warmup: float = 0.0) -> None:
         self.warmup = _fraction("warmup", warmup)
 
     @abstractmethod
     def decay(self, done: float) -> float:
         """Factor after a fraction `done` of all steps."""
+
+    def reduction(self, scores: Sequence[float]) -> float:
+        """Further factor after validations with these scores; higher scores are better."""
+        return 1.0
 
     def __call__(self, step: int, steps: int) -> float:
         """Factor on the learning rate of one step, counted from 0."""
@@ -78,6 +86,53 @@ class StepDecay(Schedule):
 
     def decay(self, done: float) -> float:
         return self.factor if done >= self.at else 1.0
+
+
+@register("plateau")
+class Plateau(Schedule):
+    """Multiplies the learning rate by `factor` whenever the validation MRR no longer rises.
+
+    As `torch.optim.lr_scheduler.ReduceLROnPlateau` does, by validations instead of epochs.
+
+    Args:
+        warmup: as for all schedules.
+        factor: of each reduction.
+        patience: validations without a better score before a reduction, which the next one brings.
+        threshold: a better score is above the best one times 1 + threshold.
+        floor: lowest product of all reductions.
+
+    Raises:
+        ValueError: if a fraction lies outside [0, 1], or the patience is negative.
+    """
+
+    needs_validation = True
+
+    def __init__(
+        self,
+        *,
+        warmup: float = 0.0,
+        factor: float = 0.5,
+        patience: int = 3,
+        threshold: float = 1e-4,
+        floor: float = 0.0,
+    ) -> None:
+        super().__init__(warmup=warmup)
+        self.factor, self.floor = _fraction("factor", factor), _fraction("floor", floor)
+        self.threshold, self.patience = _fraction("threshold", threshold), patience
+        if patience < 0:
+            raise ValueError(f"patience must not be negative; got {patience}")
+
+    def decay(self, done: float) -> float:
+        return 1.0
+
+    def reduction(self, scores: Sequence[float]) -> float:
+        best, bad, factor = -math.inf, 0, 1.0
+        for score in scores:
+            better = score > best * (1 + self.threshold)
+            best, bad = (score, 0) if better else (best, bad + 1)
+            if bad > self.patience:
+                factor, bad = max(self.floor, factor * self.factor), 0
+        return factor
 
 
 def _fraction(name: str, value: float) -> float:

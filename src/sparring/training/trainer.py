@@ -14,8 +14,10 @@ from torch import Tensor
 
 from sparring.data.index import TripleIndex
 from sparring.evaluation.ranking import evaluate
+from sparring.registry import ConfigError
 from sparring.seeds import Seeds
 from sparring.training import checkpoint
+from sparring.training.averaging import WeightAverage
 from sparring.training.schedules import Schedule
 from sparring.training.step import TrainingStep
 
@@ -37,6 +39,12 @@ class FitOptions:
         save_every: epochs between checkpoints.
         log_every: steps between progress records, and between checks of the loss.
         max_scores: scores held in memory at once while validating.
+        average: decay per step of an exponential moving average of the model's weights, such as
+            0.999; validation, the best epoch and the end result are those of the average. 0 for
+            none. See `WeightAverage`.
+
+    Raises:
+        ValueError: for a number out of range.
     """
 
     renamed: ClassVar[dict[str, str]] = {"batch": "batch_size"}
@@ -49,6 +57,7 @@ class FitOptions:
     save_every: int = 1
     log_every: int = 50
     max_scores: int = 2**25
+    average: float = 0.0
 
     def __post_init__(self) -> None:
         for name in ("batch_size", "save_every", "log_every", "max_scores"):
@@ -57,6 +66,8 @@ class FitOptions:
         for name in ("epochs", "validate_every", "validate_on", "patience"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must not be negative; got {getattr(self, name)}")
+        if not 0 <= self.average < 1:
+            raise ValueError(f"average is at least 0 and below 1; got {self.average}")
 
 
 @dataclass(frozen=True)
@@ -120,6 +131,7 @@ class Trainer:
 
     Raises:
         ValueError: if there are no training triples.
+        ConfigError: if the schedule needs validations and there are none.
     """
 
     def __init__(
@@ -146,6 +158,12 @@ class Trainer:
         self.steps_per_epoch = -(-len(triples) // self.batch_size)
         self.learning_rates = [group["lr"] for group in optimizer.param_groups]
         self.valid = self._validation_subset(valid)
+        if schedule.needs_validation and not (len(valid) and options.validate_every):
+            raise ConfigError(
+                f"[schedule] {type(schedule).__name__} follows the validation MRR, but nothing is "
+                "validated; set train.validate_every, or choose another schedule"
+            )
+        self.average = WeightAverage(step.model, optimizer, options.average)
         self.progress = Progress()
         self.stopping = False
 
@@ -180,6 +198,7 @@ class Trainer:
             self._set_learning_rates()
             rows = order[position * self.batch_size : (position + 1) * self.batch_size]
             metrics.append(self.step(self.triples[rows], self.optimizer, rng))
+            self.average.update()
             self.progress.step += 1
 
             done = self.progress.step
@@ -205,9 +224,13 @@ class Trainer:
         last = epoch == self.options.epochs
         every = self.options.validate_every
         if every and len(self.valid) and (epoch % every == 0 or last):
-            yield self._validate(epoch)
+            with self.average.in_place():
+                record = self._validate(epoch)
+            yield record
         patience = self.options.patience
         self.progress.finished = last or bool(patience and self.progress.since_best >= patience)
+        if self.progress.finished:
+            self.average.apply()
         if epoch % self.options.save_every == 0 or self.progress.finished:
             self.save()
 
@@ -240,6 +263,7 @@ class Trainer:
             "optimizer": self.optimizer.state_dict(),
             "seeds": self.seeds.state_dict(),
             "global": _global_random_state(self.device),
+            "average": self.average.state_dict(),
             "progress": vars(self.progress),
             "batch_size": self.batch_size,
             "triples": len(self.triples),
@@ -267,6 +291,8 @@ class Trainer:
         load_state(self.step, state, self.folder)
         with _of_another_model(self.folder):
             self.optimizer.load_state_dict(state["optimizer"])
+            if "average" in state:
+                self.average.load_state_dict(state["average"])
             self.seeds.stream("train", self.device)
             self.seeds.load_state_dict(state["seeds"])
             _set_global_random_state(state["global"], self.device)
@@ -306,6 +332,7 @@ class Trainer:
 
     def _set_learning_rates(self) -> None:
         factor = self.schedule(self.progress.step, self.steps)
+        factor *= self.schedule.reduction([row["mrr"] for row in self.progress.validations])
         for group, rate in zip(self.optimizer.param_groups, self.learning_rates):
             group["lr"] = rate * factor
 
