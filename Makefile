@@ -1,5 +1,6 @@
 # make run: a comparison with a report, from nothing.
 # make test: all tests.  make check: lint and the fast tests, in under two minutes.
+# make docs: the site, in docs/_build/html.
 PYTHON ?= python3
 VENV := .venv
 # the CPU build, where the package index has it under this version; any torch>=2.9,<2.14 will do
@@ -8,7 +9,7 @@ BIN := $(VENV)/bin
 # one process per core; PyTorch keeps to one thread in each (tests/conftest.py)
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto --dist worksteal
 
-.PHONY: run test check lint mutants campaign test-hosts install clean
+.PHONY: run test check lint docs mutants campaign test-hosts install clean
 
 run: $(VENV)/installed
 	$(BIN)/sparring compare --folder runs/atlas
@@ -24,6 +25,10 @@ lint: $(VENV)/installed-dev
 	$(BIN)/ruff format --check
 	$(BIN)/lint-imports
 	$(BIN)/pyright
+
+# without a network; warnings are errors, links between pages are checked. GALLERY=0 leaves the tutorials out
+docs: $(VENV)/installed-docs
+	OMP_NUM_THREADS=1 $(BIN)/python -m sphinx -b html -W --keep-going -q -D plot_gallery=$(or $(GALLERY),1) docs docs/_build/html
 
 # break the library on purpose, one change at a time, and see that a test notices
 mutants: $(VENV)/installed-dev
@@ -52,5 +57,10 @@ $(VENV)/installed-dev: pyproject.toml | $(VENV)/bin/python
 	$(BIN)/python -m pip install --quiet --editable ".[dev]"
 	touch $@ $(VENV)/installed
 
+$(VENV)/installed-docs: pyproject.toml | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet "$(TORCH)"
+	$(BIN)/python -m pip install --quiet --editable ".[docs]"
+	touch $@
+
 clean:
-	rm -rf $(VENV) runs
+	rm -rf $(VENV) runs docs/_build docs/_generated docs/gallery docs/reference/api

@@ -1,38 +1,45 @@
-"""The documentation is in step with the code and with the committed results."""
+"""The documentation is in step with the code, and every block of code in it runs as printed."""
 
+import os
 import re
 import subprocess
 import sys
+import tomllib
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
 import sparring.generators  # noqa: F401  (registers its parts)
+from sparring.experiments.config import check_config
 from sparring.losses import LOSSES
 from sparring.samplers import ESTIMATORS, SAMPLERS
 
 ROOT = Path(__file__).parents[1]
-PAGE = ROOT / "docs" / "samplers.md"
-NAMED = [*SAMPLERS, *LOSSES]
+DOCS = ROOT / "docs"
+BUILT = ("_build", "_generated", "gallery", "api")
+PAGES = sorted(
+    path for path in DOCS.rglob("*.md") if not set(path.relative_to(DOCS).parts) & set(BUILT)
+)
+BLOCK = re.compile(
+    r"(<!-- not run: [^\n]+ -->\n)?^```(python|sh|toml)\n(?!# examples/)(.*?)^```", re.DOTALL | re.M
+)
+HOSTS = {"pykeen": "pykeen", "pyg": "torch_geometric", "torchkge": "torchkge", "libkge": "kge"}
 
 
-def sections():
-    """What stands under each heading that is a name."""
-    parts = re.split(r"^### `([a-z-]+)`\n", PAGE.read_text(), flags=re.MULTILINE)
-    return dict(zip(parts[1::2], parts[2::2]))
+def name_of(page: Path) -> str:
+    return str(page.relative_to(DOCS).with_suffix(""))
 
 
-def test_every_sampler_generator_and_loss_has_its_section_and_nothing_else_has():
-    assert sorted(sections()) == sorted(NAMED)
-
-
-def test_a_section_shows_the_figures_of_its_own_sampler():
-    without = [name for name, text in sections().items() if f"<!-- figures: {name} -->" not in text]
-    assert without == []
+@pytest.mark.parametrize(("registry", "folder"), [(SAMPLERS, "samplers"), (LOSSES, "losses")])
+def test_every_part_has_its_page_and_nothing_else_has(registry, folder):
+    pages = {path.stem: path.read_text() for path in (DOCS / "reference" / folder).glob("*.md")}
+    assert sorted(pages) == sorted(registry)
+    assert [name for name, text in pages.items() if f"```{{part}} {name}\n" not in text] == []
 
 
 def test_every_estimator_is_shown_in_a_configuration():
-    text = PAGE.read_text()
+    text = (DOCS / "reference" / "samplers" / "false-negative-weighting.md").read_text()
     assert [name for name in ESTIMATORS if f'name = "{name}"' not in text] == []
 
 
@@ -43,10 +50,57 @@ def test_tables_are_those_of_the_committed_results():
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
-
-
-@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", sorted((ROOT / "examples").glob("*.py")), ids=lambda p: p.stem)
 def test_an_example_is_shown_as_it_is(path):
-    code = path.read_text()
-    assert code in (ROOT / "docs" / "hosts.md").read_text()
+    host = path.stem.partition("_")[0]
+    assert path.read_text() in (DOCS / "howto" / f"{host}.md").read_text()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_links_lead_to_pages(page):
+    text = re.sub(r"^```.*?^```", "", page.read_text(), flags=re.DOTALL | re.MULTILINE)
+    links = re.findall(r"\]\(([^):#]+)(?:#[^)]*)?\)", text)
+    built = [link for link in links if not set(Path(link).parts) & set(BUILT)]
+    assert [link for link in built if not (page.parent / link).exists()] == []
+
+
+def blocks(page: Path) -> list[tuple[str, str]]:
+    """Language and text of each block that is to run."""
+    return [(kind, code) for skip, kind, code in BLOCK.findall(page.read_text()) if not skip]
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("page", [page for page in PAGES if blocks(page)], ids=name_of)
+def test_code_runs_as_printed(page, tmp_path, monkeypatch):
+    host = HOSTS.get(page.stem)
+    if host and not find_spec(host):
+        pytest.skip(f"needs {host}; see make test-hosts")
+    monkeypatch.chdir(tmp_path)
+    names: dict = {"__name__": "__main__"}
+    for kind, code in blocks(page):
+        {"python": run_python, "sh": run_shell, "toml": run_toml}[kind](code, names)
+
+
+def run_python(code: str, names: dict) -> None:
+    exec(compile(code, "block", "exec"), names)
+
+
+def run_shell(code: str, names: dict) -> None:
+    del names
+    commands = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    done = subprocess.run(
+        ["bash", "-euc", code],
+        env={**os.environ, "PATH": commands},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, f"{code}\n{done.stdout}\n{done.stderr}"
+
+
+def run_toml(code: str, names: dict) -> None:
+    """An experiment, or tables of one."""
+    del names
+    rest = {"graph": {"name": "atlas"}, "model": {"name": "complex"}}
+    rest |= {"sampler": {"name": "uniform", "k": 8}, "loss": {"name": "sampled-softmax"}}
+    check_config({**rest, **tomllib.loads(code)})

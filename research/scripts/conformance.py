@@ -6,7 +6,7 @@
 
 `INSTALL_ONLY=1 make test-hosts` makes the environments under .cache/hosts. Writes
 research/results/conformance/<host>.json, of which `research/scripts/tables.py` makes the table of
-docs/conformance.md.
+research/tables/conformance.md.
 """
 
 import importlib

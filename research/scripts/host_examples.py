@@ -5,7 +5,7 @@
 
 `INSTALL_ONLY=1 make test-hosts` makes the environments. Writes
 research/results/hosts/<library>.json, which
-docs/hosts.md shows next to the example (`research/scripts/tables.py`).
+docs/howto shows next to the example (`research/scripts/tables.py`).
 """
 
 import json

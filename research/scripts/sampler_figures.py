@@ -1,4 +1,4 @@
-"""The committed results about one sampler as Markdown: options, cost and audit."""
+"""The committed results about samplers as Markdown: cost and audits."""
 
 import json
 import re
@@ -6,8 +6,7 @@ from functools import cache
 from pathlib import Path
 
 import sparring.generators  # noqa: F401  (registers its parts)
-from sparring.losses import LOSSES
-from sparring.registry import Registry, options_of
+from sparring.registry import Registry
 from sparring.samplers import SAMPLERS
 
 RESULTS = Path(__file__).parents[1] / "results"
@@ -48,20 +47,9 @@ def audits(dataset: str) -> dict[str, dict]:
     return json.loads(path.read_text())["samplers"] if path.exists() else {}
 
 
-def options(name: str) -> str:
-    """Options with types and defaults, as in `sparring list`."""
-    found = options_of((SAMPLERS if name in SAMPLERS else LOSSES)[name])
-    listed = ", ".join(f"`{option}: {words}`" for option, words in found.items())
-    return f"Options: {listed or 'none'}.\n"
-
-
-def cost(name: str) -> str:
+def cost() -> str:
     """Time as a multiple of a uniform draw's, and memory, by N and K."""
-    own = {
-        key: row for key, row in costs().items() if current_name(key[0].partition(", ")[0]) == name
-    }
-    if not own:
-        return ""
+    own = costs()
     kinds, sizes, widths = (sorted({key[i] for key in own}, key=len_then(i)) for i in (0, 1, 2))
     rows = [["time, in uniform draws (and MiB)", *(f"K = {k}" for k in widths)]]
     for kind in kinds:
@@ -69,7 +57,7 @@ def cost(name: str) -> str:
             cells = [_cell(own, kind, size, k) for k in widths]
             if any(cells):
                 rows.append([f"{kind}, N = {size}", *cells])
-    return "\n" + markdown(rows)
+    return markdown(rows)
 
 
 def len_then(place: int):
@@ -93,17 +81,6 @@ def _audited(row: str, dataset: str, stats: dict) -> list[str]:
     return [row, dataset, *shares, f"{stats['percentile']:.3f}", f"{stats['above']:.1%}"]
 
 
-def audited(name: str) -> str:
-    """Audit figures of every row of the study that is this sampler."""
-    rows = [
-        _audited(row, dataset, stats)
-        for dataset in DATASETS
-        for row, stats in audits(dataset).items()
-        if current_name(stats["sampler"]["name"]) == name
-    ]
-    return "\n" + markdown([HEADER, *rows]) if rows else ""
-
-
 def current_name(name: str, registry: Registry = SAMPLERS) -> str:
     """Today's name of a part in a record."""
     return registry.aliases[name][0] if name in registry.aliases else name
@@ -119,11 +96,8 @@ def overview() -> str:
 
 
 def figures(name: str) -> str:
-    """Everything about one sampler, generator or loss; "all" and "peers" for all together."""
-    if name in ("all", "peers"):
-        return {"all": overview, "peers": peers}[name]()
-    name = current_name(name)
-    return options(name) + cost(name) + audited(name)
+    """All audits, all costs, or those of other libraries' samplers."""
+    return {"all": overview, "costs": cost, "peers": peers}[name]()
 
 
 def markdown(rows: list[list[str]]) -> str:

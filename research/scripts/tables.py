@@ -1,4 +1,4 @@
-"""Fill the tables of README and docs from the committed results.
+"""Fill the tables of README, docs and research/tables from the committed results.
 
     python research/scripts/tables.py            rewrite what stands between the markers
     python research/scripts/tables.py --check    fail if that would change anything
@@ -6,7 +6,7 @@
 The kind of a table is in its marker, which ends with `<!-- end of KIND -->`:
 
 - `<!-- table: research/results/<study> -->`: one row per record;
-- `<!-- figures: <name> -->`: options, cost and audit of a sampler or loss;
+- `<!-- figures: all -->`, `costs` or `peers`: audits of samplers, their cost, that of others';
 - `<!-- conformance: <library> -->`: violations by the samplers of a library;
 - `<!-- curve: <study> -->`: a study of `research/scripts/curve.py`, by K;
 - `<!-- methods: <K> <study> ... -->`: models by methods at one K;
@@ -185,7 +185,10 @@ def filled(text: str) -> str:
 
 def main(check: bool) -> int:
     stale = 0
-    for path in [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]:
+    pages = [
+        page for folder in ("docs", "research/tables") for page in (ROOT / folder).rglob("*.md")
+    ]
+    for path in [ROOT / "README.md", *sorted(pages)]:
         before = path.read_text()
         after = filled(before)
         if after != before:

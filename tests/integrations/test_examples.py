@@ -1,4 +1,4 @@
-"""The examples run as they are copied from the page, on a smaller graph."""
+"""The examples run as they are copied from their pages, on a smaller graph."""
 
 import re
 from pathlib import Path
@@ -10,9 +10,11 @@ from sparring.data.graph import KnowledgeGraph
 from sparring.data.vocabulary import Vocabulary
 from sparring.testing import tiny_graph
 
-PAGE = Path(__file__).parents[2] / "docs" / "hosts.md"
+PAGES = (Path(__file__).parents[2] / "docs" / "howto").glob("*.md")
 EXAMPLE = re.compile(r"```python\n# examples/(([a-z]+)_[a-z]+)\.py\n(.*?)```", re.DOTALL)
-FOUND = {name: (host, code) for name, host, code in EXAMPLE.findall(PAGE.read_text())}
+FOUND = {
+    name: (host, code) for page in PAGES for name, host, code in EXAMPLE.findall(page.read_text())
+}
 PACKAGES = {"pyg": "torch_geometric", "libkge": "kge"}
 SHORTER = {'"num_epochs": 10': '"num_epochs": 1'}
 

@@ -22,17 +22,15 @@ class Loss(nn.Module, ABC):
     """Compares the scores of answers with those of their negatives.
 
     To write one, implement `forward` and register the class. It is then known to configurations,
-    to `sparring list losses` and to the contract tests:
+    to `sparring list losses` and to the contract tests::
 
-    ```python
-    @register("squared")
-    class Squared(Loss):
-        def forward(self, positive, negative, negatives, weight):
-            positive, negative = to_float32(positive), to_float32(negative)
-            share = adversarial_weights(negative, negatives, 0.0)
-            rows = (1 - positive).relu() ** 2 + (share * negative.relu() ** 2).sum(1)
-            return weighted_mean(rows, weight)
-    ```
+        @register("squared")
+        class Squared(Loss):
+            def forward(self, positive, negative, negatives, weight):
+                positive, negative = to_float32(positive), to_float32(negative)
+                share = adversarial_weights(negative, negatives, 0.0)
+                rows = (1 - positive).relu() ** 2 + (share * negative.relu() ** 2).sum(1)
+                return weighted_mean(rows, weight)
 
     A loss keeps these rules, which `sparring.testing.check_loss` checks:
 

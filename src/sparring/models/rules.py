@@ -47,8 +47,8 @@ class RuleModel(KGEModel):
         graph: the training graph.
         aggregation: how the confidences of all rules that predict a candidate are combined: "max"
             for their maximum, "noisy-or" for 1 - product of (1 - confidence).
-        anchors_per_relation, min_support, min_confidence, unseen_negatives, rules_per_relation,
-            seed: as for `mine_rules`.
+        anchors_per_relation, min_support, min_confidence: as for `mine_rules`.
+        unseen_negatives, rules_per_relation, seed: as for `mine_rules`.
     """
 
     def __init__(

@@ -1,0 +1,8 @@
+"""
+compare_samplers
+====================
+
+To come.
+"""
+
+print("to come")

@@ -1,0 +1,8 @@
+"""
+missing_facts
+====================
+
+To come.
+"""
+
+print("to come")

@@ -1,0 +1,8 @@
+"""
+own_sampler
+====================
+
+To come.
+"""
+
+print("to come")

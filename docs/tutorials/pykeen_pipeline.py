@@ -1,0 +1,8 @@
+"""
+pykeen_pipeline
+====================
+
+To come.
+"""
+
+print("to come")
