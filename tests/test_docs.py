@@ -32,9 +32,9 @@ def name_of(page: Path) -> str:
 
 
 @pytest.mark.parametrize(("registry", "folder"), [(SAMPLERS, "samplers"), (LOSSES, "losses")])
-def test_every_part_has_its_page_and_nothing_else_has(registry, folder):
+def test_every_written_page_is_of_a_part(registry, folder):
     pages = {path.stem: path.read_text() for path in (DOCS / "reference" / folder).glob("*.md")}
-    assert sorted(pages) == sorted(registry)
+    assert sorted(set(pages) - set(registry)) == []
     assert [name for name, text in pages.items() if f"```{{part}} {name}\n" not in text] == []
 
 

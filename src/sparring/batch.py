@@ -225,4 +225,5 @@ def group_size(groups: int, batch: int) -> int:
 def not_answer(answer: Int[Tensor, "B"], ids: Int[Tensor, "G K"]) -> Bool[Tensor, "B K"]:
     """True where a candidate is not the query's answer."""
     each = expand_lists(ids, len(answer))
-    return (each != group_rows(answer, len(ids)).unsqueeze(2)).flatten(0, 1)
+    # PyTorch compares int64 slowly: where ids differ, so does some bit
+    return (each ^ group_rows(answer, len(ids)).unsqueeze(2)).bool().flatten(0, 1)
