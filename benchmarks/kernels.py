@@ -50,7 +50,6 @@ LOOPS = [
     (UNKNOWN, ("missing_between",)),
     (GENERATOR, ("draw_from_cells",)),
     (GENERATOR, ("probability_in_cells",)),
-    (GENERATOR, ("transform_rows",)),
     (GENERATOR, ("distill",)),
     (GENERATOR, ("fits", "forward")),
     (UNIFORM, ("fits", "forward")),

@@ -224,6 +224,6 @@ def group_size(groups: int, batch: int) -> int:
 
 def not_answer(answer: Int[Tensor, "B"], ids: Int[Tensor, "G K"]) -> Bool[Tensor, "B K"]:
     """True where a candidate is not the query's answer."""
-    each = expand_lists(ids, len(answer))
-    # PyTorch compares int64 slowly: where ids differ, so does some bit
-    return (each ^ group_rows(answer, len(ids)).unsqueeze(2)).bool().flatten(0, 1)
+    each, one = expand_lists(ids.int(), len(answer)), group_rows(answer.int(), len(ids))
+    # comparing is three times as slow in PyTorch; entities are fewer than 2^31
+    return (each ^ one.unsqueeze(2)).bool().flatten(0, 1)

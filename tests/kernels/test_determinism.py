@@ -63,11 +63,6 @@ class Arguments:
         out = self.zeros(ENTITIES, self.width)
         return [*self.groups(self.ids), self.floats(self.ids.size, self.width), out]
 
-    def queries(self):
-        entity, relation, half = self.student()
-        ids = self.integers(ENTITIES, QUERIES), self.integers(RELATIONS, QUERIES)
-        return [entity, relation, *ids, self.zeros(QUERIES, 2 * half)]
-
     def distillation(self):
         entity, relation, _ = self.student()
         triples = [self.integers(number, QUERIES) for number in (ENTITIES, RELATIONS, ENTITIES)]
@@ -150,7 +145,6 @@ LOOPS = {
     embedding.row_grad_l1: Arguments.row_grad,
     embedding.row_grad_complex_l1: Arguments.row_grad,
     embedding.add_vectors: Arguments.vectors,
-    distillation.write_queries: Arguments.queries,
     distillation.add_gradients: Arguments.distillation,
     losses.mean_above: Arguments.hinge_mean,
     losses.grad_above: Arguments.hinge_grad,

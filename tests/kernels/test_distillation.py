@@ -6,7 +6,7 @@ from kernels.switch import kernels_on
 
 from sparring.batch import Queries
 from sparring.generators.student import StudentModel, distillation_loss
-from sparring.kernels.distillation import distinct_rows, transform_rows
+from sparring.kernels.distillation import distinct_rows
 from sparring.testing import tiny_graph
 
 BATCH, MANY = 6, 5
@@ -54,13 +54,6 @@ def test_far_apart_logits_do_no_harm():
     loss.backward()
     assert loss.isfinite()
     assert student.entity.weight.grad.to_dense().isfinite().all()
-
-
-@pytest.mark.parametrize("loops", [True, False], ids=["loops", "twins"])
-def test_queries_of_unknown_rows_are_refused(loops):
-    entity, relation, some = torch.zeros(3, 5), torch.zeros(2, 8), torch.tensor([0, 1])
-    with kernels_on(loops), pytest.raises(IndexError):
-        transform_rows(entity, relation, some, some + 1)
 
 
 @pytest.mark.parametrize("rows", [1, 63, 64, 65, 5000])

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from sparring.batch import Queries
 from sparring.data.graph import TrainGraph
 from sparring.embedding import EmbeddingTable
-from sparring.kernels.distillation import distill, transform, transform_rows
+from sparring.kernels.distillation import distill, transform
 from sparring.models.scorers import DotScorer
 
 
@@ -53,10 +53,7 @@ class StudentModel(nn.Module):
 
     def context(self, queries: Queries) -> Float[Tensor, "B d"]:
         """The vector of each query."""
-        if torch.is_grad_enabled():
-            return transform(self.entity(queries.anchor), self.relation(queries.relation))
-        tables = (self.entity.weight, self.relation.weight)
-        return transform_rows(*tables, queries.anchor, queries.relation)
+        return transform(self.entity(queries.anchor), self.relation(queries.relation))
 
     def forward(self, queries: Queries) -> DotScorer:
         """A scorer of candidates, whose logits hold up to a constant per query."""

@@ -36,26 +36,6 @@ def transform(
     return torch.cat(product, 1) + shift
 
 
-def transform_rows(
-    entity_table: Float[Tensor, "N d1"],
-    relation_table: Float[Tensor, "R2 d2"],
-    anchor: Int[Tensor, "B"],
-    relation: Int[Tensor, "B"],
-) -> Float[Tensor, "B d"]:
-    """`transform` of rows of two tables, without gradients.
-
-    Raises:
-        IndexError: for ids that are no rows.
-    """
-    entity_table, relation_table = entity_table.detach(), relation_table.detach()
-    if enabled_for(entity_table):
-        query = entity_table.new_empty(len(anchor), entity_table.shape[1] - 1)
-        given = (entity_table, relation_table, anchor, relation, query)
-        if write_queries(*(tensor.numpy() for tensor in given)) == 0:
-            return query
-    return transform(F.embedding(anchor, entity_table), F.embedding(relation, relation_table))
-
-
 def distill(
     entity_table: Float[Tensor, "N d1"],
     relation_table: Float[Tensor, "R2 d2"],
@@ -136,19 +116,6 @@ class Distillation(Function):
             rows.unsqueeze(0), entity_grad.mul_(grad), ctx.shape, check_invariants=False
         )
         return entity_grad, relation_grad.mul_(grad), None, None
-
-
-@compiled
-def write_queries(entity, relation, anchor, kind, query):
-    """`transform` for all queries; returns how many of them name no row of these tables."""
-    wrong = 0
-    for row in range(len(query)):
-        e, r = anchor[row], kind[row]
-        if e < 0 or e >= len(entity) or r < 0 or r >= len(relation):
-            wrong += 1
-        else:
-            write_query(entity, relation, e, r, query[row])
-    return wrong
 
 
 @compiled
