@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
@@ -34,6 +34,7 @@ from sparring.kernels.embedding import (
     group_by_row,
     merge_rows,
 )
+from sparring.kernels.matrices import add_products, multiply
 from sparring.kernels.runtime import (
     enabled_for,
     in_huge_pages,
@@ -82,6 +83,27 @@ class EmbeddingTable(nn.Embedding):
         """
         sink = self.accumulator.sink(self.weight)
         return Score.apply(sink, query, self.weight.detach(), ids, kernel, self.accumulator)
+
+    def multiply(
+        self, vectors: Float[Tensor, "B n"], ids: Int[Tensor, "B"], transposed: Bool[Tensor, "B"]
+    ) -> Float[Tensor, "B n"]:
+        """Vectors times matrices, of n * n numbers, that these rows hold.
+
+        Args:
+            vectors: row vectors.
+            ids: the row of each vector's matrix.
+            transposed: where the matrix is transposed.
+
+        Raises:
+            IndexError: for ids that are no rows of the table.
+        """
+        if enabled_for(self.weight) and vectors.dtype == self.weight.dtype:
+            sink = self.accumulator.sink(self.weight)
+            given = (self.weight.detach(), ids, transposed.long(), self.accumulator)
+            return Multiply.apply(sink, vectors, *given)
+        matrix = self(ids).unflatten(1, (vectors.shape[1], -1))
+        matrix = torch.where(transposed.view(-1, 1, 1), matrix.mT, matrix)
+        return torch.einsum("bi,bij->bj", vectors, matrix)
 
 
 class GradientAccumulator:
@@ -193,6 +215,57 @@ class LookUp(Function):
         vectors = grad.reshape(-1, grad.shape[-1]).contiguous()
         ctx.accumulator.add(ids, add_vectors, vectors)
         return grad.new_zeros(()), None, None, None
+
+
+class Multiply(Function):
+    """Vectors times matrices that rows of a table hold; the matrices are not copied."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        sink: Tensor | None,
+        vectors: Tensor,
+        table: Tensor,
+        ids: Tensor,
+        transposed: Tensor,
+        accumulator: GradientAccumulator,
+    ) -> Tensor:
+        vectors, ids = vectors.contiguous(), ids.contiguous()
+        ctx.save_for_backward(vectors, table, ids, transposed)
+        ctx.accumulator = accumulator
+        return products(vectors, table, ids, transposed, backward=False)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        vectors, table, ids, transposed = ctx.saved_tensors
+        grad = grad.contiguous()
+        vectors_grad = None
+        if ctx.needs_input_grad[1]:
+            vectors_grad = products(grad, table, ids, transposed, backward=True)
+        if not ctx.needs_input_grad[0]:
+            return None, vectors_grad, None, None, None, None
+        ctx.accumulator.add(ids, add_products, vectors, transposed, grad)
+        return grad.new_zeros(()), vectors_grad, None, None, None, None
+
+
+def products(
+    vectors: Float[Tensor, "B n"],
+    table: Float[Tensor, "R nn"],
+    ids: Int[Tensor, "B"],
+    transposed: Int[Tensor, "B"],
+    *,
+    backward: bool,
+) -> Float[Tensor, "B n"]:
+    """Vectors times matrices, or their gradients times the transposed matrices."""
+    groups, out = group_by_row(ids, len(table)), torch.empty_like(vectors)
+    if len(ids) and not 0 <= int(groups.rows[0]) <= int(groups.rows[-1]) < len(table):
+        raise IndexError(f"ids of matrices run from 0 to {len(table) - 1}")
+    numbers = len(vectors) * table.shape[1]
+    given = (vectors, table, transposed, torch.tensor([int(backward)]), out)
+    where = (groups.order, groups.first, groups.rows)
+    run_in_threads(multiply, len(groups.rows), numbers, *where, *given)
+    return out
 
 
 class Score(Function):

@@ -12,7 +12,15 @@ from training.runs import state, train, trainer_of
 
 from sparring.corruption import CorruptBoth
 from sparring.generators import NSGenerator, UpdateSchedule
-from sparring.kernels import distillation, embedding, losses, multi_index, optim, runtime
+from sparring.kernels import (
+    distillation,
+    embedding,
+    losses,
+    matrices,
+    multi_index,
+    optim,
+    runtime,
+)
 from sparring.losses import SampledSoftmax
 from sparring.models import ComplEx
 from sparring.testing import tiny_graph
@@ -62,6 +70,20 @@ class Arguments:
     def vectors(self):
         out = self.zeros(ENTITIES, self.width)
         return [*self.groups(self.ids), self.floats(self.ids.size, self.width), out]
+
+    def matrices(self):
+        found = self.groups(self.integers(RELATIONS, QUERIES))
+        return found[:5], found[5], self.integers(2, QUERIES), self.floats(QUERIES, self.width)
+
+    def products(self):
+        groups, _, transposed, vectors = self.matrices()
+        table = self.floats(RELATIONS, self.width**2)
+        return [*groups, vectors, table, transposed, np.zeros(1, int), np.zeros_like(vectors)]
+
+    def product_grad(self):
+        groups, targets, transposed, vectors = self.matrices()
+        out = self.zeros(RELATIONS, self.width**2)
+        return [*groups, targets, vectors, transposed, self.floats(QUERIES, self.width), out]
 
     def distillation(self):
         entity, relation, _ = self.student()
@@ -134,17 +156,22 @@ class Arguments:
 LOOPS = {
     embedding.score_dot: Arguments.score,
     embedding.score_l2: Arguments.score,
+    embedding.score_squared_l2: Arguments.score,
     embedding.score_l1: Arguments.score,
     embedding.score_complex_l1: Arguments.score,
     embedding.query_grad_dot: Arguments.query_grad,
     embedding.query_grad_l2: Arguments.query_grad,
+    embedding.query_grad_squared_l2: Arguments.query_grad,
     embedding.query_grad_l1: Arguments.query_grad,
     embedding.query_grad_complex_l1: Arguments.query_grad,
     embedding.row_grad_dot: Arguments.row_grad,
     embedding.row_grad_l2: Arguments.row_grad,
+    embedding.row_grad_squared_l2: Arguments.row_grad,
     embedding.row_grad_l1: Arguments.row_grad,
     embedding.row_grad_complex_l1: Arguments.row_grad,
     embedding.add_vectors: Arguments.vectors,
+    matrices.multiply: Arguments.products,
+    matrices.add_products: Arguments.product_grad,
     distillation.add_gradients: Arguments.distillation,
     losses.mean_above: Arguments.hinge_mean,
     losses.grad_above: Arguments.hinge_grad,

@@ -68,9 +68,18 @@ class BilinearModel(EmbeddingModel):
     ) -> Float[Tensor, "B d"]:
         """The query vector: anchor times R, or times its transpose where the sign is -1."""
 
+    def multiply(
+        self, vectors: Float[Tensor, "B d"], queries: Queries, sign: Float[Tensor, "B 1"]
+    ) -> Float[Tensor, "B d"]:
+        """`compose` with the relations of queries, without dropout."""
+        return self.compose(vectors, self.relation(self.relation_row(queries.relation)), sign)
+
     def forward(self, queries: Queries) -> Scorer:
-        relation, sign = self.relation_vectors(queries), self.inverse_sign(queries.relation)
-        query = self.compose(self.anchor_vectors(queries), relation, sign)
+        anchor, sign = self.anchor_vectors(queries), self.inverse_sign(queries.relation)
+        if self.training and self.relation_dropout.p:
+            query = self.compose(anchor, self.relation_vectors(queries), sign)
+        else:
+            query = self.multiply(anchor, queries, sign)
         return DotScorer(self.dropout(query), self.candidates)
 
     def regularization(self, queries: Queries) -> Float[Tensor, ""]:
@@ -78,9 +87,8 @@ class BilinearModel(EmbeddingModel):
         if not self.dura:
             return other
         anchor, answer = self.entity(queries.anchor), self.entity(queries.answer)
-        relation = self.relation(self.relation_row(queries.relation))
         sign = self.inverse_sign(queries.relation)
-        products = self.compose(anchor, relation, sign), self.compose(answer, relation, -sign)
+        products = self.multiply(anchor, queries, sign), self.multiply(answer, queries, -sign)
         squares = torch.cat([anchor, answer, *products], dim=1) ** 2
         return other + self.dura * squares.sum() / len(queries)
 
@@ -148,6 +156,12 @@ class RESCAL(BilinearModel):
         matrix = relation.unflatten(1, (self.dim, -1))
         matrix = torch.where((sign < 0).unsqueeze(2), matrix.mT, matrix)
         return torch.einsum("bi,bij->bj", anchor, matrix)
+
+    def multiply(
+        self, vectors: Float[Tensor, "B d"], queries: Queries, sign: Float[Tensor, "B 1"]
+    ) -> Float[Tensor, "B d"]:
+        rows = self.relation_row(queries.relation)
+        return self.relation.multiply(vectors, rows, sign.squeeze(1) < 0)
 
 
 @register("tucker", example={"dim": 8})
