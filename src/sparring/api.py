@@ -92,6 +92,7 @@ def fit(
     device: str = "cpu",
     threads: int | None = None,
     progress: bool = True,
+    log: Mapping[str, Any] | Sequence[str] | str | None = None,
     start: "Predictor | str | Path | None" = None,
     **train_options: Any,
 ) -> Predictor:
@@ -112,6 +113,9 @@ def fit(
         resume: continue the run in the folder where it was stopped.
         device: "cpu", "cuda" or another device that PyTorch knows.
         threads: CPU threads; PyTorch's default if None.
+        log: where the numbers of the training go too: "mlflow", "wandb", "tensorboard", several of
+            them, or a table such as {"to": ["mlflow"], "project": "mine"}; by default to
+            TensorBoard, if it is installed.
         progress: print what was chosen, and show a progress bar.
         start: a predictor or the folder of a run; entities and relations start from its vectors, by
             name.
@@ -137,6 +141,7 @@ def fit(
         "device": device,
         "threads": threads,
         "start": _folder(start),
+        "log": _log_table(log),
     }
     train = train_options if epochs is None else {**train_options, "epochs": epochs}
     wanted = plan(
@@ -184,3 +189,10 @@ def _from_place(
     if rule is not None:
         place = replace(place, valid=rule.valid, test=rule.test, split_seed=rule.seed)
     return graphs.load_graph(place)
+
+
+def _log_table(log: Mapping[str, Any] | Sequence[str] | str | None) -> dict[str, Any] | None:
+    """The table `log` of an experiment."""
+    if log is None or isinstance(log, Mapping):
+        return None if log is None else dict(log)
+    return {"to": [log] if isinstance(log, str) else list(log)}

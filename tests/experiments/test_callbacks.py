@@ -5,11 +5,9 @@ import sys
 
 import pytest
 from rich.console import Console
-from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from sparring.experiments.callbacks import JsonLines, ProgressBar, TensorBoard, progress_callbacks
+from sparring.experiments.callbacks import JsonLines, ProgressBar, progress_callbacks
 from sparring.experiments.run import prepare
-from sparring.extras import MissingExtraError
 from sparring.training import Record
 
 
@@ -95,20 +93,6 @@ def test_the_end_of_a_stopped_training_is_no_end(tmp_path):
     assert steps(path) == [5]
 
 
-def test_tensorboard_receives_training_and_validation(tmp_path):
-    logged(TensorBoard(tmp_path), progress(5, loss=0.25), validation(5, mrr=0.5))
-    read = EventAccumulator(str(tmp_path)).Reload()
-    values = {tag: read.Scalars(tag)[0].value for tag in read.Tags()["scalars"]}
-    assert values == {"training/loss": 0.25, "validation/mrr": 0.5}
-
-
-def test_tensorboard_forgets_what_came_after_the_checkpoint(tmp_path):
-    logged(TensorBoard(tmp_path), progress(5), progress(10))
-    logged(TensorBoard(tmp_path, after=5), progress(6))
-    read = EventAccumulator(str(tmp_path)).Reload()
-    assert [event.step for event in read.Scalars("training/loss")] == [5, 6]
-
-
 def test_the_bar_shows_loss_and_mrr():
     screen = io.StringIO()
     console = Console(file=screen, width=120)
@@ -127,20 +111,17 @@ def test_a_resumed_bar_begins_where_training_stopped():
     assert bar.progress.tasks[0].percentage == 50
 
 
-@pytest.fixture
-def no_tensorboard(monkeypatch):
-    monkeypatch.setitem(sys.modules, "tensorboard", None)
-
-
-@pytest.mark.usefixtures("no_tensorboard")
-def test_a_missing_tensorboard_is_named_with_its_extra(tmp_path):
-    with pytest.raises(MissingExtraError, match=r"needs the package tensorboard; run .*\[tensor"):
-        TensorBoard(tmp_path)
-
-
-@pytest.mark.usefixtures("no_tensorboard")
-def test_without_tensorboard_a_run_has_its_other_callbacks(config, graph, tmp_path):
+def test_without_a_console_there_is_no_bar(config, graph, tmp_path):
     trainer = prepare(config, graph, tmp_path)
     assert progress_callbacks(trainer, None, "small") == []
     (bar,) = progress_callbacks(trainer, Console(file=io.StringIO()), "small")
     bar.close()
+
+
+def test_the_bar_fits_80_columns(config, graph, tmp_path):
+    screen = io.StringIO()
+    console = Console(file=screen, width=80)
+    bar = ProgressBar(console, "a name that is too long for the bar [red]", steps=10, batch=4)
+    logged(bar, progress(10, loss=0.25), validation(10, 0.5))
+    (text,) = screen.getvalue().splitlines()
+    assert text.startswith("a name that is too long") and "loss 0.2500  MRR 0.5000" in text

@@ -1,7 +1,6 @@
-"""Callbacks for the progress of a training: a log file, TensorBoard, a progress bar."""
+"""Callbacks for the progress of a training: a log file, a progress bar. See also `loggers`."""
 
 import json
-from contextlib import suppress
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
@@ -9,7 +8,6 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from sparring.extras import MissingExtraError, optional
 from sparring.training import Record, Trainer
 
 
@@ -70,33 +68,6 @@ def _before(line: bytes, step: int) -> bool:
         return line.endswith(b"\n") and row["kind"] != "end" and row["step"] <= step
     except (ValueError, TypeError, KeyError, RecursionError):  # cut short by a crash, or damaged
         return False
-
-
-class TensorBoard:
-    """The same numbers for TensorBoard, under "training" and "validation".
-
-    Args:
-        after: as in `JsonLines`.
-
-    Raises:
-        MissingExtraError: if TensorBoard is not installed.
-    """
-
-    def __init__(self, folder: Path, after: int = 0) -> None:
-        optional("tensorboard", extra="tensorboard", purpose="the log for TensorBoard")
-        # imported here: it takes a second, and most commands do not need it
-        from torch.utils.tensorboard.writer import SummaryWriter
-
-        self.writer = SummaryWriter(str(folder), purge_step=after + 1 if after else None)
-
-    def __call__(self, record: Record) -> None:
-        group = {"progress": "training", "validation": "validation"}.get(record.kind)
-        for name, value in record.values.items() if group else ():
-            self.writer.add_scalar(f"{group}/{name}", value, record.step)
-
-    def close(self) -> None:
-        """Close the event file."""
-        self.writer.close()
 
 
 WIDE, NAME = 100, 28  # columns of a terminal that has room for all; letters of a name
@@ -162,12 +133,8 @@ class ProgressBar:
 def progress_callbacks(
     trainer: Trainer, console: Console | None, name: str, *, keep: bool = True
 ) -> list[Callback]:
-    """A log for TensorBoard if it is installed and, given a console, a progress bar there."""
-    done = trainer.progress.step
-    callbacks: list[Callback] = []
-    with suppress(MissingExtraError):
-        callbacks.append(TensorBoard(trainer.folder / "tensorboard", after=done))
-    if console is not None:
-        sizes = {"steps": trainer.steps, "batch": trainer.batch_size, "done": done}
-        callbacks.append(ProgressBar(console, name, **sizes, keep=keep))
-    return callbacks
+    """A progress bar, given a console."""
+    if console is None:
+        return []
+    sizes = {"steps": trainer.steps, "batch": trainer.batch_size, "done": trainer.progress.step}
+    return [ProgressBar(console, name, **sizes, keep=keep)]

@@ -11,6 +11,7 @@ import sparring.experiments.pretrained  # noqa: F401  (registers models of finis
 import sparring.generators  # noqa: F401  (registers generators)
 from sparring.corruption import CORRUPTIONS
 from sparring.experiments.graphs import GraphSource, source_of
+from sparring.experiments.loggers import LogOptions
 from sparring.losses.base import LOSSES
 from sparring.models.base import MODELS
 from sparring.registry import (
@@ -81,7 +82,12 @@ PARTS: dict[str, tuple[Registry, dict[str, Any]]] = {
 }
 OBJECT = "object"  # names a part that was given as an object, which no file can hold
 FORMER_SECTIONS = {"sides": "corruption"}
-PLAIN = {"graph": GraphSource, "train": FitOptions, "evaluate": EvaluateOptions}
+PLAIN = {
+    "graph": GraphSource,
+    "train": FitOptions,
+    "evaluate": EvaluateOptions,
+    "log": LogOptions,
+}
 
 
 @dataclass(frozen=True)
@@ -96,6 +102,7 @@ class Config:
     graph: GraphSource
     train: FitOptions
     evaluate: EvaluateOptions
+    log: LogOptions
     parts: Mapping[str, Mapping[str, Any]]
 
     def as_dict(self) -> dict[str, Any]:

@@ -59,6 +59,11 @@ def line(text: str, to: Console = out, end: str = "\n") -> None:
     to.print(text, soft_wrap=True, markup=False, highlight=False, end=end)
 
 
+def log_override(log: Sequence[str] | None) -> list[str]:
+    """The override that `--log` stands for."""
+    return [f"log.to={to_json(list(log))}"] if log else []
+
+
 def as_json(content: Any) -> None:
     """Print JSON, for other programs."""
     line(to_json(content))
@@ -167,6 +172,16 @@ Trust = Annotated[
         "--trust",
         help="Let the folder of a run name code outside of sparring (MODULE:CLASS), which is run "
         "then; only for folders of people you trust.",
+    ),
+]
+Log = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--log",
+        metavar="SERVICE",
+        help="Log to `tensorboard`, `mlflow` or `wandb`; repeatable. By default to TensorBoard, "
+        "if it is installed.",
+        show_default=False,
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]

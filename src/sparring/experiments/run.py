@@ -28,6 +28,7 @@ from sparring.experiments.environment import (
     versions,
 )
 from sparring.experiments.graphs import load_graph
+from sparring.experiments.loggers import Loggers, require_packages
 from sparring.experiments.pretrained import digests
 from sparring.experiments.run_folder import GRAPH, Run, RunError, check_graph, graph_identity
 from sparring.experiments.trust import (
@@ -130,6 +131,7 @@ def _run(
 ) -> dict[str, Any] | None:
     """As `run`, in a folder that is locked."""
     check_folder(folder, config, resume)
+    require_packages(config.log)
     remove_drafts(folder)
     keep_freed_memory()
     if config.general.threads:
@@ -146,24 +148,31 @@ def _run(
     elif config.general.start:
         former = Run(Path(config.general.start))
         start_from(trainer.step.model, graph, former.model_state(), former.graph())
-    listening = [JsonLines(folder / "log.jsonl", after=trainer.progress.step), *callbacks(trainer)]
-    try:
-        with stopped_by_signals(trainer.stop):
-            for record in trainer.run():
-                for callback in listening:
-                    callback(record)
-    finally:
-        for callback in listening:
-            callback.close()
-    if not trainer.progress.finished:
-        return None
-    best = trainer.load_best()
-    ranks = evaluate_split(trainer.step.model, graph, config)
+    after = trainer.progress.step
+    with Loggers(config.log, folder, config.as_dict(), after) as loggers:
+        _train(trainer, [JsonLines(folder / "log.jsonl", after), *callbacks(trainer)], loggers)
+        if not trainer.progress.finished:
+            return None
+        best = trainer.load_best()
+        ranks = evaluate_split(trainer.step.model, graph, config)
+        loggers.finish(metrics(ranks), config.evaluate.split)
     checkpoint.save(folder, "ranks", vars(ranks))
     write_json(folder / "breakdown.json", breakdown_of(ranks, graph, config).to_dict())
     result = {**summary(config, graph, trainer, best), **metrics(ranks)}
     write_json(folder / "result.json", result)
     return result
+
+
+def _train(trainer: Trainer, callbacks: Sequence[Callback], loggers: Loggers) -> None:
+    """Train to the end, or until a signal."""
+    try:
+        with stopped_by_signals(trainer.stop):
+            for record in trainer.run():
+                for receive in (*callbacks, loggers):
+                    receive(record)
+    finally:
+        for callback in callbacks:
+            callback.close()
 
 
 def ensemble(step: TrainingStep, weight: float) -> KGEModel:
@@ -273,12 +282,14 @@ def check_folder(folder: Path, config: Config, resume: bool) -> None:
 def config_changes(config: Config, run: Run) -> list[str]:
     """The tables in which a configuration differs from the one that a run was started with.
 
+    Where it is logged makes no difference.
+
     The run's may name the code outside of sparring that the configuration names too.
     """
     now = json.loads(json.dumps(config.as_dict()))
     own, named = set(foreign_code(now)), set(foreign_code(run.kept_config()))
     before = Run(run.folder, trust=named <= own).config().as_dict()
-    return sorted(key for key in now if before[key] != now[key])
+    return sorted(key for key in now if before[key] != now[key] and key != "log")
 
 
 def keep_config(folder: Path, trainer: Trainer, config: Config) -> None:

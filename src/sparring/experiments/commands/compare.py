@@ -12,7 +12,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from sparring.experiments.commands.fit import example_query
-from sparring.experiments.console import STOPPED, Overrides, Quiet, err, line, table
+from sparring.experiments.console import (
+    STOPPED,
+    Log,
+    Overrides,
+    Quiet,
+    err,
+    line,
+    log_override,
+    table,
+)
 
 if TYPE_CHECKING:
     from sparring.experiments.compare import ComparisonPlan
@@ -40,6 +49,7 @@ def compare(
         bool,
         typer.Option("--fresh", help="Train again the runs whose configuration or graph changed."),
     ] = False,
+    log: Log = None,
     quiet: Quiet = False,
 ) -> None:
     """Train the variants of one experiment over several seeds and write a report.
@@ -57,7 +67,8 @@ def compare(
     from sparring.experiments.report import write_report
 
     path = config or Path(str(files("sparring.experiments") / "atlas.toml"))
-    plan = read_comparison(path, overrides or [])
+    overrides = [*(overrides or []), *log_override(log)]
+    plan = read_comparison(path, overrides)
     folder = folder or Path("runs") / plan.name
     count = RunCount(plan, folder)
 
@@ -73,7 +84,7 @@ def compare(
         comparison = None
     if comparison is None:
         again = ["sparring", "compare", *([str(config)] if config else []), "--folder", str(folder)]
-        again += [word for override in overrides or [] for word in ("--set", override)]
+        again += [word for override in overrides for word in ("--set", override)]
         line(f"stopped; to continue: {shlex.join(again)}", to=err)
         raise typer.Exit(STOPPED)
     report = folder / "report.html"

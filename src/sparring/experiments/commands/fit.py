@@ -7,7 +7,16 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sparring.experiments.commands.reading import reads_files
-from sparring.experiments.console import STOPPED, GraphName, Overrides, Quiet, err, line
+from sparring.experiments.console import (
+    STOPPED,
+    GraphName,
+    Log,
+    Overrides,
+    Quiet,
+    err,
+    line,
+    log_override,
+)
 
 if TYPE_CHECKING:
     from sparring.data.graph import KnowledgeGraph
@@ -51,6 +60,7 @@ def fit(
     resume: Annotated[
         bool, typer.Option("--resume", help="Continue the run in the folder where it stopped.")
     ] = False,
+    log: Log = None,
     quiet: Quiet = False,
     *,
     read: list[str],
@@ -67,7 +77,7 @@ def fit(
     from sparring.experiments.fit import plan, train_plan
     from sparring.experiments.graphs import load_graph
 
-    overrides = [*(overrides or []), *read]
+    overrides = [*(overrides or []), *read, *log_override(log)]
     given = {"model": model, "sampler": sampler, "loss": loss, "seed": seed, "start": start}
     given = {name: value for name, value in given.items() if value is not None}
     about_graph = [word for word in overrides if word.startswith("graph.")]

@@ -11,6 +11,7 @@ from sparring.experiments.console import (
     STOPPED,
     GuideWeight,
     Json,
+    Log,
     Overrides,
     Quiet,
     RunFolder,
@@ -18,6 +19,7 @@ from sparring.experiments.console import (
     as_json,
     err,
     line,
+    log_override,
 )
 
 
@@ -42,13 +44,13 @@ def run(
             help="Also write the result to this JSON file, such as `results/uniform/wn18rr.json`."
         ),
     ] = None,
+    log: Log = None,
     quiet: Quiet = False,
 ) -> None:
     """Train one experiment and rank its test facts.
 
     The folder receives the resolved configuration, checkpoints, a log in JSON lines, all ranks, and
-    the result overall and by group. If TensorBoard is installed, the folder also receives a log
-    for it.
+    the result overall and by group.
 
     A part named MODULE:CLASS is imported, from the working directory where it is not installed.
 
@@ -63,7 +65,8 @@ def run(
     from sparring.files import write_json
 
     folder = folder or Path("runs") / config.stem
-    experiment = read_config(config, overrides or [])
+    overrides = [*(overrides or []), *log_override(log)]
+    experiment = read_config(config, overrides)
     if record:
         record.parent.mkdir(parents=True, exist_ok=True)
     bar = None if quiet else err
@@ -74,12 +77,12 @@ def run(
         result = None
     if result is None:
         again = ["sparring", "run", str(config), "--folder", str(folder), "--resume"]
-        again += [word for override in overrides or [] for word in ("--set", override)]
+        again += [word for override in overrides for word in ("--set", override)]
         again += ["--record", str(record)] if record else []
         line(f"stopped; to continue: {shlex.join(again)}", to=err)
         raise typer.Exit(STOPPED)
     if record:
-        write_json(record, runs.as_record(result, os.path.relpath(config), overrides or []))
+        write_json(record, runs.as_record(result, os.path.relpath(config), overrides))
     show(Run(folder).breakdown(), f"{config.stem} on {result['dataset']} ({result['split']})")
     line(f"best epoch {result['best_epoch']}, {result['cpu_seconds']} CPU seconds, in {folder}")
 
