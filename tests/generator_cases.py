@@ -57,7 +57,7 @@ def negatives_of(queries, ids, **fields):
         "p_false_negative": torch.zeros(shape),
         "log_policy": torch.zeros(shape),
     }
-    return Negatives(ids, **plain | fields)
+    return Negatives((ids,), **plain | fields)
 
 
 class TableModel(nn.Module):

@@ -21,7 +21,7 @@ def make_negatives(batch=3, k=4, seed=0, **fields):
     rng = torch.Generator().manual_seed(seed)
     shape = (batch, k)
     plain = {
-        "ids": torch.zeros(shape, dtype=torch.long),
+        "blocks": (torch.zeros(shape, dtype=torch.long),),
         "mask": torch.ones(shape, dtype=torch.bool),
         "weight": torch.ones(shape),
         "p_false_negative": torch.zeros(shape),

@@ -71,7 +71,7 @@ def test_a_sampler_hears_of_its_own_columns():
     negative = torch.arange(24.0).view(6, 4)
     whole = Feedback(QUERIES, drawn, torch.zeros(6), negative, negative / 10)
     part = whole.columns(1, 3)
-    assert torch.equal(part.negatives.ids, ungroup(drawn.ids, 6)[:, 1:3])
+    assert torch.equal(part.negatives.ids, drawn.ids[:, 1:3])
     assert torch.equal(part.negatives.log_policy, drawn.log_policy[:, 1:3])
     assert torch.equal(part.negative, negative[:, 1:3])
     assert torch.equal(part.gradient, negative[:, 1:3] / 10)
@@ -83,3 +83,37 @@ def test_rows_of_queries_are_queries():
     assert len(some) == 2
     assert some.anchor.tolist() == QUERIES.anchor[[4, 0]].tolist()
     assert some.answer.tolist() == QUERIES.answer[[4, 0]].tolist()
+
+
+def in_blocks():
+    return Negatives.join([make_negatives(None, k=3), make_negatives(1), make_negatives(2, k=2)])
+
+
+def test_blocks_keep_their_lists():
+    joined = in_blocks()
+    assert [tuple(block.shape) for block in joined.blocks] == [(6, 3), (1, 4), (2, 2)]
+    together = Negatives.cat([make_negatives(None, k=3), make_negatives(1)], 6)
+    assert torch.equal(joined.ids[:, :7], together.ids)
+    assert torch.equal(joined.weight[:, :7], together.weight)
+
+
+def test_a_function_of_candidates_sees_every_block():
+    joined = in_blocks()
+    square = joined.per_candidate(lambda ids: ungroup(ids, 6) ** 2)
+    assert torch.equal(square, joined.ids**2)
+
+
+def test_columns_may_cut_through_blocks():
+    joined = in_blocks()
+    part = joined.columns(2, 8)
+    assert [tuple(block.shape) for block in part.blocks] == [(6, 1), (1, 4), (2, 1)]
+    assert torch.equal(part.ids, joined.ids[:, 2:8])
+    assert torch.equal(part.weight, joined.weight[:, 2:8])
+
+
+def test_rows_of_negatives_are_negatives_of_these_queries():
+    joined = in_blocks()
+    some = joined[1::2]
+    assert torch.equal(some.ids, joined.ids[1::2])
+    assert torch.equal(some.log_policy, joined.log_policy[1::2])
+    assert some.log_q is None

@@ -32,6 +32,7 @@ from sparring.models import RGCN, CompGCN, ConvEDecoder, RotatE, TransE, TransED
 from sparring.samplers import (
     SANS,
     WARP,
+    Blocks,
     DynamicNegatives,
     InBatch,
     KHop,
@@ -124,6 +125,7 @@ GENERATORS = {
         graph, k=4, dim=8, codes=3, schedule=UpdateSchedule(num_uniform=0)
     ),
     "generator-steered": lambda graph: NSGenerator(graph, k=1, dim=8, target_hardness=0.2),
+    "generator-grouped": lambda graph: NSGenerator(graph, k=6, group_size=8, dim=8),
     "generator-shared": lambda graph: NSGenerator(graph, k=6, share_negatives=True, dim=8),
     "generator-held-out": lambda graph: NSGenerator(
         replace(graph, held_out=graph.triples),
@@ -137,6 +139,21 @@ SAMPLERS = (
     {name: partial(sampler, name) for name in samplers.SAMPLERS}
     | GENERATORS
     | {
+        "blocks-generator": lambda graph: Blocks(
+            graph,
+            parts=[NSGenerator(graph, k=3, dim=8), Uniform(graph, k=4, groups=1)],
+        ),
+        "blocks-grouped": lambda graph: Blocks(
+            graph,
+            parts=[NSGenerator(graph, k=4, group_size=6, dim=8), Popularity(graph, k=2)],
+        ),
+        "blocks-masked": lambda graph: MaskKnown(
+            graph,
+            inner=Blocks(
+                graph,
+                parts=[DynamicNegatives(graph, inner=Uniform(graph, k=4)), Uniform(graph, k=2)],
+            ),
+        ),
         "dynamic-negatives-filtered": lambda graph: DynamicNegatives(
             graph, inner=MaskKnown(graph, inner=Uniform(graph, k=8)), k=3
         ),

@@ -5,8 +5,9 @@ batch (G divides B), N entities, R relations, T triples, d embedding width.
 """
 
 import inspect
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float, Int, Shaped
@@ -55,8 +56,12 @@ class Queries:
 class Negatives:
     """K candidates for each of B queries, of which most are wrong answers.
 
+    Candidates stand in one or more blocks of columns, each with lists of its own: some columns may
+    come from a list per query, others from a list that the whole batch shares. All other fields
+    have one row per query and one column per candidate, of all blocks in order.
+
     Attributes:
-        ids: the candidates. Queries g*B/G .. (g+1)*B/G - 1 share list g.
+        blocks: the candidates, [G, K] ids per block. Queries g*B/G .. (g+1)*B/G - 1 share list g.
         mask: True where the candidate counts; never at the query's own answer.
         weight: weight of the candidate in the loss, at least 0.
         p_false_negative: estimated probability that the candidate is a false negative. Where it is
@@ -72,7 +77,7 @@ class Negatives:
         negative_query_weight: `negative_weight` of the queries.
     """
 
-    ids: Int[Tensor, "G K"]
+    blocks: tuple[Any, ...]  # of Int[Tensor, "G K"], each with G and K of its own
     mask: Bool[Tensor, "B K"]
     weight: Float[Tensor, "B K"]
     p_false_negative: Float[Tensor, "B K"]
@@ -100,26 +105,72 @@ class Negatives:
         zero = queries.weight.new_zeros(()).expand(mask.shape)
         one = queries.weight.new_ones(()).expand(mask.shape)
         log_policy = zero if log_policy is None else log_policy
-        return cls(ids, mask, one, zero, log_policy, log_q, answer_log_q, queries.negative_weight)
+        given = (log_policy, log_q, answer_log_q, queries.negative_weight)
+        return cls((ids,), mask, one, zero, *given)
+
+    @property
+    def ids(self) -> Int[Tensor, "G K"]:
+        """The candidates as one block; several blocks become own lists, which takes memory."""
+        if len(self.blocks) == 1:
+            return self.blocks[0]
+        return torch.cat([ungroup(block, len(self.mask)) for block in self.blocks], 1)
+
+    def per_candidate(
+        self, function: Callable[[Int[Tensor, "G K"]], Shaped[Tensor, "B K"]]
+    ) -> Shaped[Tensor, "B K"]:
+        """A function of candidates, such as a scorer, called once for each block."""
+        return join_columns(function(block) for block in self.blocks)
+
+    @classmethod
+    def join(cls, parts: list["Negatives"]) -> "Negatives":
+        """The blocks of all parts, for the same queries; their joint density is left None."""
+        blocks = tuple(block for part in parts for block in part.blocks)
+        fields = {
+            name: join_columns(getattr(part, name) for part in parts) for name in PER_CANDIDATE
+        }
+        return cls(blocks, **fields, negative_query_weight=parts[0].negative_query_weight)
 
     @classmethod
     def cat(cls, parts: list["Negatives"], batch: int) -> "Negatives":
-        """The candidates of all parts, for the same queries; their joint density is left None.
+        """The candidates of all parts in own lists; their joint density is left None.
 
         Args:
             batch: number of queries.
         """
-        ids = torch.cat([ungroup(part.ids, batch) for part in parts], 1)
-        fields = {
-            name: torch.cat([getattr(part, name) for part in parts], 1) for name in PER_CANDIDATE
-        }
-        return cls(ids, **fields, negative_query_weight=parts[0].negative_query_weight)
+        ids = torch.cat([ungroup(block, batch) for part in parts for block in part.blocks], 1)
+        return replace(cls.join(parts), blocks=(ids,))
+
+    def __getitem__(self, rows: slice) -> "Negatives":
+        """The negatives of the selected queries, in own lists."""
+        ids = ungroup(self.ids, len(self.mask))[rows]
+        return Negatives((ids,), **self._fields(lambda value: value[rows]))
+
+    def to(self, device: torch.device) -> "Negatives":
+        """The same negatives on a device."""
+        blocks = tuple(block.to(device) for block in self.blocks)
+        return Negatives(blocks, **self._fields(lambda value: value.to(device)))
+
+    def _fields(self, function: Callable[[Tensor], Tensor]) -> dict[str, Any]:
+        """A function of all fields but the blocks; None stays None."""
+        values = {name: value for name, value in vars(self).items() if name != "blocks"}
+        return {name: None if one is None else function(one) for name, one in values.items()}
 
     def gather(self, pick: Int[Tensor, "B J"]) -> "Negatives":
         """The chosen columns of each row; the density of a choice is not known."""
         ids = ungroup(self.ids, len(pick)).gather(1, pick)
         fields = {name: getattr(self, name).gather(1, pick) for name in PER_CANDIDATE}
-        return Negatives(ids, **fields, negative_query_weight=self.negative_query_weight)
+        return Negatives((ids,), **fields, negative_query_weight=self.negative_query_weight)
+
+    def columns(self, start: int, stop: int) -> "Negatives":
+        """Candidates start .. stop - 1, in their blocks; their density is left None."""
+        blocks, first = [], 0
+        for block in self.blocks:
+            low, high = max(start - first, 0), min(stop - first, block.shape[1])
+            if low < high:
+                blocks.append(block[:, low:high].contiguous())
+            first += block.shape[1]
+        fields = {name: getattr(self, name)[:, start:stop] for name in PER_CANDIDATE}
+        return Negatives(tuple(blocks), **fields, negative_query_weight=self.negative_query_weight)
 
 
 PER_CANDIDATE = ("mask", "weight", "p_false_negative", "log_policy")
@@ -150,10 +201,9 @@ class Feedback:
 
     def columns(self, start: int, stop: int) -> "Feedback":
         """The feedback on candidates start .. stop - 1."""
-        pick = torch.arange(start, stop, device=self.negative.device).expand(len(self.queries), -1)
         return replace(
             self,
-            negatives=self.negatives.gather(pick),
+            negatives=self.negatives.columns(start, stop),
             negative=self.negative[:, start:stop],
             gradient=self.gradient[:, start:stop],
         )
@@ -208,6 +258,17 @@ def expand_lists(lists: Shaped[Tensor, "G K"], batch: int) -> Shaped[Tensor, "G 
 def ungroup(lists: Shaped[Tensor, "G K"], batch: int) -> Shaped[Tensor, "B K"]:
     """Candidate lists, or values of their candidates, with one row per query."""
     return expand_lists(lists, batch).reshape(batch, lists.shape[1])
+
+
+def join_columns(given: Iterable[Any]) -> Shaped[Tensor, "B K"]:
+    """Parts [B, _] side by side; one row, expanded, where that is what all of them are."""
+    parts = list(given)
+    batch = len(parts[0])
+    if len(parts) == 1:
+        return parts[0]
+    if batch > 1 and all(part.stride(0) == 0 for part in parts):
+        return torch.cat([part[:1] for part in parts], 1).expand(batch, -1)
+    return torch.cat(parts, 1)
 
 
 def group_size(groups: int, batch: int) -> int:

@@ -113,7 +113,9 @@ def test_redrawing_keeps_what_the_inner_sampler_says_of_its_candidates():
             ids = super().sample(queries, score, rng).ids
             value = ids.float() / self.num_entities
             drawn = self.to_negatives(queries, ids)
-            return Negatives(ids, drawn.mask, value, value, -value, drawn.log_q, drawn.answer_log_q)
+            return Negatives(
+                (ids,), drawn.mask, value, value, -value, drawn.log_q, drawn.answer_log_q
+            )
 
     graph = tiny_graph()
     drawn = draw(ResampleKnown(graph, inner=Doubtful(graph, k=50)), tiny_queries(graph))

@@ -101,7 +101,7 @@ class Says(NegativeSampler):
     def sample(self, queries, score, rng):
         self.batches.append(len(queries))
         drawn = Negatives.from_ids(queries, self.ids.expand(len(queries), -1))
-        fields = {name: getattr(drawn, name) for name in ("ids", "mask", "log_policy")}
+        fields = {name: getattr(drawn, name) for name in ("blocks", "mask", "log_policy")}
         for name, value in self.fields.items():
             row = getattr(drawn, name) if value is None else torch.tensor(value)
             fields[name] = row.expand(drawn.mask.shape)

@@ -4,8 +4,14 @@ import pytest
 import torch
 from kernels.switch import kernels_on
 
-from sparring.generators.multi_index import MAX_BIAS_GAP, BatchMeanDistribution, InvertedMultiIndex
+from sparring.generators.multi_index import (
+    MAX_BIAS_GAP,
+    BatchMeanDistribution,
+    GroupMeanDistribution,
+    InvertedMultiIndex,
+)
 from sparring.kernels.multi_index import search_cell, write_draws
+from sparring.testing.samplers import chi_square
 
 N, DIM = 40, 6
 
@@ -103,6 +109,44 @@ def test_some_queries_of_a_batch_share_the_same_list():
     mean = BatchMeanDistribution.of(made.distribution(contexts()))
     some = mean[1::2].log_prob(everyone())
     torch.testing.assert_close(some, mean.log_prob(everyone())[:2])
+
+
+def grouped(groups=2, batch=6):
+    made, *_ = codes_of(codes=16)
+    own = made.distribution(contexts(batch, scale=2.0))
+    means = own.log_prob(everyone()).double().exp().unflatten(0, (groups, -1)).mean(1)
+    return GroupMeanDistribution.of(own, groups), means
+
+
+def test_the_list_of_a_group_is_drawn_from_the_mean_of_its_queries():
+    group, means = grouped()
+    log_prob = group.log_prob(everyone(), 0.1)
+    expected = 0.9 * means + 0.1 / N
+    torch.testing.assert_close(
+        log_prob.double().exp(), expected.repeat_interleave(3, 0), rtol=1e-4, atol=1e-6
+    )
+    drawn = group.draw(50_000, torch.Generator().manual_seed(0), 0.1)
+    for ids, each in zip(drawn, expected):
+        assert chi_square(torch.bincount(ids, minlength=N), 50_000 * each) > 1e-6
+
+
+def test_a_group_of_all_queries_has_the_density_of_the_batch():
+    made, *_ = codes_of(codes=16)
+    own = made.distribution(contexts(6, scale=2.0))
+    one, batch = GroupMeanDistribution.of(own, 1), BatchMeanDistribution.of(own)
+    torch.testing.assert_close(one.log_prob(everyone()), batch.log_prob(everyone()))
+
+
+def test_densities_of_groups_are_known_for_any_lists_and_queries():
+    group, _ = grouped(groups=3)
+    table = group.log_prob(everyone())
+    source = torch.Generator().manual_seed(3)
+    for lists in (1, 2, 3, 6):
+        ids = torch.randint(N, (lists, 4), generator=source)
+        expected = table.gather(1, ids.repeat_interleave(6 // lists, 0))
+        torch.testing.assert_close(group.log_prob(ids), expected)
+    ids = torch.randint(N, (2, 4), generator=source)
+    torch.testing.assert_close(group[1::4].log_prob(ids), table[1::4].gather(1, ids))
 
 
 def test_loops_draw_the_same_as_everything_else():

@@ -10,6 +10,7 @@ from generator_cases import feedback, same_query, scored_queries, small_graph
 from sparring.batch import Feedback, Negatives, ungroup
 from sparring.data.graph import TrainGraph
 from sparring.generators import FalseNegativePolicy, NSGenerator, UpdateSchedule
+from sparring.generators.ns_generator import num_groups
 from sparring.models.scorers import PrecomputedScorer
 from sparring.registry import build, warn_renamed
 from sparring.samplers.base import SAMPLERS
@@ -382,3 +383,56 @@ def test_what_its_optimizer_remembers_moves_along(many, monkeypatch):
     for state in states:
         kept = [one for name, one in state.items() if name != "step"]
         assert kept and all(one.dtype == torch.double for one in kept)
+
+
+@pytest.mark.parametrize(
+    "batch, size, groups",
+    [(24, 8, 3), (24, 7, 3), (2048, 64, 32), (7, 3, 1), (6, 100, 1), (6, 1, 6)],
+)
+def test_groups_are_equal_in_size(batch, size, groups):
+    assert num_groups(batch, size) == groups
+
+
+def test_queries_of_one_relation_stand_together_in_groups():
+    graph = tiny_graph()
+    queries = tiny_queries(graph)
+    grouped = NSGenerator(graph, k=6, dim=8, group_size=8)
+    arranged = grouped.arrange(queries)
+    assert torch.equal(arranged.relation, queries.relation.sort().values)
+    drawn = grouped.sample(arranged, table_scorer(torch.zeros(24, 11)), torch.Generator())
+    assert drawn.ids.shape == (3, 6)
+    assert NSGenerator(graph, k=6, dim=8).arrange(queries) is queries
+
+
+def test_a_generator_of_groups_learns_each_query_by_itself():
+    graph, queries, table = scored_queries()
+    generator = trained(graph, queries, table, 400, k=40, group_size=8)
+    assert len(generator.distribution(queries).weight) == 1
+    generator.group_size = 0  # the distance is of each query's own distribution
+    assert distance(generator, queries, table).max() < 0.1
+
+
+def test_an_update_reads_a_part_of_a_long_list():
+    graph = tiny_graph()
+    assert NSGenerator(graph, k=256, dim=8, group_size=8).num_draws == 32
+    assert NSGenerator(graph, k=256, dim=8).num_draws == 256
+    few = UpdateSchedule(num_draws=5)
+    assert NSGenerator(graph, k=256, dim=8, group_size=8, schedule=few).num_draws == 5
+
+
+@pytest.mark.parametrize(
+    "options", [{"group_size": -1}, {"group_size": 8, "share_negatives": True}]
+)
+def test_groups_and_one_list_exclude_each_other(options):
+    with pytest.raises(ValueError, match="groups have lists of their own"):
+        NSGenerator(tiny_graph(), k=6, dim=8, **options)
+
+
+def test_densities_of_a_step_are_those_of_its_draw():
+    graph = tiny_graph()
+    queries = tiny_queries(graph)
+    generator = NSGenerator(graph, k=6, dim=8)
+    drawn = generator.sample(queries, table_scorer(torch.zeros(24, 11)), torch.Generator())
+    assert torch.equal(generator.log_prob(queries, drawn.ids), drawn.log_q)
+    generator.observe(feedback(queries, drawn, torch.randn(11)))
+    assert not torch.equal(generator.log_prob(queries, drawn.ids), drawn.log_q)

@@ -30,7 +30,7 @@ def batch(known_facts):
     log_q, answer_log_q = -3 * torch.rand(shape, generator=rng), -3 * torch.rand(4, generator=rng)
     negative_weight = torch.rand(4, generator=rng) + 0.5
     negatives = Negatives(
-        ids=torch.zeros(shape, dtype=torch.long),
+        blocks=(torch.zeros(shape, dtype=torch.long),),
         mask=mask,
         weight=candidate_weight + 0.5,
         p_false_negative=torch.where(mask | (not known_facts), p_false_negative, 1.0),

@@ -121,7 +121,7 @@ def all_draws(ids, p, q, mask=None):
     lists = ids.repeat(len(p), 1)
     weight = (p.unsqueeze(1) * q[ids].prod(1)).flatten()
     negatives = Negatives(
-        ids=lists,
+        blocks=(lists,),
         mask=torch.ones(lists.shape, dtype=torch.bool) if mask is None else mask(lists, answer),
         weight=torch.ones(lists.shape, dtype=torch.double),
         p_false_negative=torch.zeros(lists.shape),
@@ -213,7 +213,7 @@ def test_correcting_the_negatives_alone_is_right_for_many_candidates():
     expected = torch.arange(5).unsqueeze(0)
     answer = torch.arange(5)
     negatives = Negatives(
-        ids=expected,
+        blocks=(expected,),
         mask=expected != answer.unsqueeze(1),
         weight=(5 * Q).expand(5, 5),  # an entity is 5 q times among 5 draws
         p_false_negative=torch.zeros(5, 5),

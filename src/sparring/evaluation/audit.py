@@ -124,7 +124,7 @@ def audit(
                 scale = _ScoreScale.of(queries, score, reference, facts.known.num_entities, rng)
             for part, accumulator in ((sampler, own), (uniform, base)):
                 drawn = part.sample(queries, score, rng)
-                hardness = scale and scale.hardness(queries, score(drawn.ids))
+                hardness = scale and scale.hardness(queries, drawn.per_candidate(score))
                 known, withheld = facts.among(queries, drawn.ids)
                 accumulator.add(queries, drawn, known, withheld, hardness)
     return _audit(sampler, own, _audit(uniform, base))

@@ -76,7 +76,9 @@ def draw_negatives(
             drawn = sampler.sample(queries, score, rng)
             ids = ungroup(drawn.ids, len(queries))
             fact = known.contains(queries, ids)
-            parts.append((ids, score(drawn.ids), drawn.p_false_negative, drawn.mask, fact))
+            parts.append(
+                (ids, drawn.per_candidate(score), drawn.p_false_negative, drawn.mask, fact)
+            )
     ids, *values = (torch.cat(columns, 1)[:, :k].flatten().cpu() for columns in zip(*parts))
     head, relation, tail = triples.cpu().repeat(2, 1).repeat_interleave(k, 0).numpy().T
     sides = torch.arange(2).repeat_interleave(len(triples) * k).tolist()

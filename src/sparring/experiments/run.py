@@ -229,6 +229,7 @@ def summary(config: Config, graph: KnowledgeGraph, trainer: Trainer, best: int) 
         "loss": config.parts["loss"]["name"],
         "k": sampler.k,
         "scored_per_query": sampler.k + sampler.capabilities.num_extra_scores,
+        "shared_per_query": sampler.capabilities.num_shared,
         "seed": config.general.seed,
         "epochs": trainer.progress.step // trainer.steps_per_epoch,
         "best_epoch": best,

@@ -7,11 +7,12 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from sparring.batch import ungroup
+from sparring.batch import group_rows, group_size, ungroup
 from sparring.data.index import ragged_arange
 from sparring.kernels.multi_index import (
     Cells,
     draw_from_cells,
+    draw_from_weighted_cells,
     mix_with_uniform,
     probability_in_cells,
     share_starts,
@@ -139,6 +140,56 @@ class BatchMeanDistribution:
         probability = self.weight.flatten()[index.cell[ids]] * index.weight[ids]
         log_prob = mix_with_uniform(probability, uniform_mix, index.num_entities).log()
         return ungroup(log_prob, self.size)
+
+
+@dataclass(frozen=True, eq=False)
+class GroupMeanDistribution:
+    """One list for each group of queries, drawn from the mean of their distributions.
+
+    Attributes:
+        index: the entities in their cells.
+        weight: mean probability of each cell in each group, per unit of its mass.
+        group: of each query.
+    """
+
+    index: "InvertedMultiIndex"
+    weight: Float[Tensor, "G AC"]
+    group: Int[Tensor, "B"]
+
+    @classmethod
+    def of(cls, own: PerQueryDistribution, groups: int) -> "GroupMeanDistribution":
+        """The means of neighboring queries' distributions, by one matrix product per group."""
+        batch = len(own.total)
+        size = group_size(groups, batch)
+        row = group_rows(own.row / (size * own.total), groups)
+        weight = (row.mT @ group_rows(own.column, groups)).flatten(1)
+        group = torch.arange(groups, device=weight.device).repeat_interleave(size)
+        return cls(own.index, weight, group)
+
+    def __getitem__(self, rows: slice) -> "GroupMeanDistribution":
+        """The same distributions, for some of the queries."""
+        return GroupMeanDistribution(self.index, self.weight, self.group[rows])
+
+    def draw(self, k: int, rng: torch.Generator, uniform_mix: float = 0.0) -> Int[Tensor, "G k"]:
+        """One random number makes each draw: it chooses a cell, and what remains an entity."""
+        shape, device = (len(self.weight), k), self.weight.device
+        u = torch.rand(shape, generator=rng, device=device, dtype=torch.double)
+        return draw_from_weighted_cells(self.weight, self.index.cells, u, uniform_mix)
+
+    def log_prob(self, ids: Int[Tensor, "L K"], uniform_mix: float = 0.0) -> Float[Tensor, "B K"]:
+        """Log-probability that a draw is each of `ids`, the same for all queries of a group.
+
+        Args:
+            ids: one list for all queries, or one for each group, or one for each query.
+        """
+        index, (groups, cells) = self.index, self.weight.shape
+        per_group = len(ids) in (1, groups)
+        ids = ids.expand(groups, -1) if per_group else ungroup(ids, len(self.group))
+        group = torch.arange(groups, device=ids.device) if per_group else self.group
+        place = group.unsqueeze(1) * cells + index.cell[ids]
+        probability = self.weight.flatten()[place] * index.weight[ids]
+        log_prob = mix_with_uniform(probability, uniform_mix, index.num_entities).log()
+        return log_prob[self.group] if per_group else log_prob
 
 
 class InvertedMultiIndex(nn.Module):

@@ -2,13 +2,14 @@
 
 import math
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from sparring.batch import Feedback, Negatives, Queries, Scorer, not_answer, score_rows
+from sparring.batch import Feedback, Negatives, Queries, Scorer, not_answer, score_rows, ungroup
 from sparring.data.graph import TrainGraph
 from sparring.generators.base import NegativeGenerator
 from sparring.generators.false_negatives import (
@@ -19,6 +20,7 @@ from sparring.generators.false_negatives import (
 from sparring.generators.multi_index import (
     BatchMeanDistribution,
     CellDistribution,
+    GroupMeanDistribution,
     InvertedMultiIndex,
     PerQueryDistribution,
 )
@@ -28,6 +30,7 @@ from sparring.registry import register
 from sparring.samplers.base import Capabilities
 
 MANY_ENTITIES = 50_000  # above this, no step touches the vectors of all entities
+DRAWS_OF_GROUP = 32  # of the list of a group that an update is about, by default
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,8 @@ class UpdateSchedule:
         num_uniform: uniform entities per update, shared by its queries. The main model scores them
             without gradient, in addition to the draws.
         assign_per_step: entities that are assigned to cells anew per training step.
+        num_draws: draws per query that an update is about, at most; 0 for all of them, or for 32
+            of the list of a group.
 
     Raises:
         ValueError: for counts below 1, or a fraction out of range.
@@ -49,8 +54,11 @@ class UpdateSchedule:
     update_fraction: float = 0.5
     num_uniform: int = 8
     assign_per_step: int = 256
+    num_draws: int = 0
 
     def __post_init__(self) -> None:
+        if self.num_draws < 0:
+            raise ValueError(f"num_draws is at least 0; got num_draws={self.num_draws}")
         if self.update_every < 1 or self.assign_per_step < 1 or self.num_uniform < 0:
             raise ValueError(
                 "update_every and assign_per_step are at least 1, and num_uniform at least 0; "
@@ -146,6 +154,10 @@ class NSGenerator(NegativeGenerator):
         share_negatives: draw one list for the whole batch, from the mean of its queries'
             distributions and with the density of that mean. All queries score it in one matrix
             product, so k may be large.
+        group_size: above 0, a training step orders its queries by relation, and about so many
+            neighbors share one list, drawn from the mean of their distributions and with the
+            density of that mean. Groups are equal in size, and are scored by one batched matrix
+            product: such a list may be as large as one for the whole batch, and is harder.
         uniform_mix: probability that a draw is uniform. No importance weight exceeds
             N / uniform_mix.
         temperature: of the target; scores are divided by it.
@@ -178,6 +190,7 @@ class NSGenerator(NegativeGenerator):
         dim: int = 32,
         codes: int = 128,
         share_negatives: bool = False,
+        group_size: int = 0,
         uniform_mix: float = 0.1,
         temperature: float = 1.0,
         inverse_temperature: float = 1.0,
@@ -198,19 +211,28 @@ class NSGenerator(NegativeGenerator):
                 "temperature and inverse_temperature are above 0; "
                 f"got temperature={temperature}, inverse_temperature={inverse_temperature}"
             )
+        if group_size < 0 or (group_size and share_negatives):
+            raise ValueError(
+                "group_size is at least 0, and groups have lists of their own, so share_negatives "
+                f"is false with them; got group_size={group_size}, "
+                f"share_negatives={share_negatives}"
+            )
         if k + schedule.num_uniform < 2:
             raise ValueError(
                 "the generator compares candidates of a query, so it needs at least 2 of them; "
                 f"got k={k} and num_uniform={schedule.num_uniform}"
             )
         self.num_entities, self.known = graph.num_entities, graph.known
-        self.share_negatives, self.uniform_mix = share_negatives, uniform_mix
+        self.share_negatives, self.group_size = share_negatives, group_size
+        self.uniform_mix = uniform_mix
+        self.num_draws = schedule.num_draws or (DRAWS_OF_GROUP if group_size else k)
         self.temperature, self.target_hardness = temperature, target_hardness
         self.answer_loss_weight = answer_loss_weight
         self.schedule, self.false_negatives = schedule, false_negatives
         self.capabilities = Capabilities(
             needs_scores=schedule.num_uniform > 0,
             num_extra_scores=-(-schedule.num_uniform // (schedule.update_every * schedule.stride)),
+            num_shared=k if share_negatives or group_size else 0,
         )
         many = graph.num_entities > MANY_ENTITIES
         self.student = StudentModel(graph, dim=dim, sparse=many)
@@ -231,14 +253,24 @@ class NSGenerator(NegativeGenerator):
             TableAdagrad(parameters, lr=10 * lr) if many else TableAdam(parameters, lr=lr)
         )
         self.steps = 0
+        self.current: tuple[Queries, CellDistribution] | None = None  # of the present step
         self.pending: PendingUpdate | None = None
         self.features: CandidateFeatures | None = None
 
     @torch.no_grad()
     def distribution(self, queries: Queries) -> CellDistribution:
         """What a batch of queries draws from."""
+        if self.current is not None and self.current[0] is queries:
+            return self.current[1]
         own = self._own_distributions(queries)
+        if self.group_size:
+            return GroupMeanDistribution.of(own, num_groups(len(queries), self.group_size))
         return BatchMeanDistribution.of(own) if self.share_negatives else own
+
+    def arrange(self, queries: Queries) -> Queries:
+        if not self.group_size:
+            return queries
+        return queries[queries.relation.argsort(stable=True)]
 
     def _own_distributions(self, queries: Queries) -> PerQueryDistribution:
         return self.index.distribution(self.student.context(queries) * self.inverse_temperature)
@@ -260,6 +292,8 @@ class NSGenerator(NegativeGenerator):
     @torch.no_grad()
     def sample(self, queries: Queries, score: Scorer, rng: torch.Generator) -> Negatives:
         distribution = self.distribution(queries)
+        if self.training:  # densities of the same step are asked for next
+            self.current = queries, distribution
         ids = distribution.draw(self.k, rng, self.uniform_mix)
         if self.training and self.schedule.num_uniform and self.schedule.is_due(self.steps):
             shape = (1, self.schedule.num_uniform)
@@ -299,7 +333,7 @@ class NSGenerator(NegativeGenerator):
     def observe(self, feedback: Feedback) -> dict[str, Tensor]:
         if self.schedule.is_due(self.steps):
             self._update(feedback)
-        self.features = None
+        self.features = self.current = None
         self.steps += 1
         return {"generator_loss": self.last_loss.clone(), "hardness": self.hardness.clone()}
 
@@ -325,10 +359,11 @@ class NSGenerator(NegativeGenerator):
         rows = self.schedule.rows(self.steps, batch)
         queries, pending = feedback.queries[rows], self.pending
         self.pending = None
-        ids = feedback.negatives.ids
-        ids = ids[rows] if len(ids) == batch else ids
-        score, mask = feedback.negative[rows].float(), feedback.negatives.mask[rows]
-        p_false_negative = feedback.negatives.p_false_negative[rows]
+        drawn, some = feedback.negatives, slice(self.num_draws)
+        ids = drawn.ids[:, some]
+        ids = ids if len(ids) == 1 else ungroup(ids, batch)[rows]
+        score, mask = feedback.negative[rows, some].float(), drawn.mask[rows, some]
+        p_false_negative = drawn.p_false_negative[rows, some]
         if pending is None or pending.batch != batch:
             log_q = self.log_density(self.distribution(queries), ids)
         else:
@@ -367,3 +402,10 @@ class NSGenerator(NegativeGenerator):
     def set_extra_state(self, state: dict[str, Any]) -> None:
         super().set_extra_state(state)
         self.steps = state["steps"]
+
+
+@cache
+def num_groups(batch: int, size: int) -> int:
+    """How many equal groups of about this size a batch has: the divisor of it that fits best."""
+    divisors = [number for number in range(1, batch + 1) if batch % number == 0]
+    return min(divisors, key=lambda number: abs(math.log(number * size / batch)), default=1)

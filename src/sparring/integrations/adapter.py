@@ -1,7 +1,7 @@
 """The adapter between one of our samplers and the training loop of another library."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.utils.data import get_worker_info
 
-from sparring.batch import Feedback, Negatives, Queries, Scorer, ungroup
+from sparring.batch import Feedback, Negatives, Queries, Scorer
 from sparring.corruption import CorruptEither, Corruption, to_triples
 from sparring.data.graph import TrainGraph
 from sparring.losses import Loss
@@ -135,7 +135,7 @@ class Adapter:
         self.flush()
         queries = self.corruption(triples.to(self.rng.device), self.rng)
         drawn = self.sampler.sample(queries, self.scorer(queries), self.rng)
-        self.last_draw = queries, replace(drawn, ids=ungroup(drawn.ids, len(queries)))
+        self.last_draw = queries, drawn[:]
         corrupted = to_triples(queries, drawn.ids, self.corruption.num_relations)
         return corrupted.to(triples.device), drawn.mask.to(triples.device)
 
@@ -152,12 +152,8 @@ class Adapter:
         assert self.loss is not None and self.last_draw is not None
         queries, drawn = self.last_draw
         rows = slice(first, first + len(positive))
-        part: dict[str, Any] = {
-            field.name: _rows_of(getattr(drawn, field.name), rows, positive.device)
-            for field in fields(drawn)
-        }
         weight = queries.weight[rows].to(positive.device)
-        return self.loss(positive, negative, Negatives(**part), weight)
+        return self.loss(positive, negative, drawn[rows].to(positive.device), weight)
 
     def flush(self) -> dict[str, Tensor]:
         """Let the sampler learn from the recorded scores.
@@ -259,10 +255,6 @@ class ExternalModel(KGEModel):
     def forward(self, queries: Queries) -> Scorer:
         """Scores of candidates in evaluation mode, without gradients."""
         return self.adapter.scorer(queries)
-
-
-def _rows_of(value: Tensor | None, rows: slice, device: torch.device) -> Tensor | None:
-    return None if value is None else value[rows].to(device)
 
 
 def _gradient(scores: Tensor) -> Tensor:

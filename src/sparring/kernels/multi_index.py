@@ -63,9 +63,35 @@ def draw_from_cells(
     weight = (cells.mass[a] * column_weight.unsqueeze(1)).double()
     c, rest = draw_in_proportion(weight, rest.unsqueeze(2))
     cell = a * cells.mass.shape[1] + c.squeeze(2)
-    ids = cells.order[
-        index_in_cells(cells.first, cells.size, cells.cumulative, cell, rest.squeeze(2))
-    ]
+    return entities_in_cells(cells, cell, rest.squeeze(2), u, uniform_mix)
+
+
+def draw_from_weighted_cells(
+    weight: Float[Tensor, "G AC"],
+    cells: Cells,
+    u: Float[Tensor, "G k"],
+    uniform_mix: float,
+) -> Int[Tensor, "G k"]:
+    """Entities drawn for each list, with replacement, by a weight of every cell.
+
+    Args:
+        weight: of each cell, per unit of its mass.
+        u, uniform_mix: as in `draw_from_cells`.
+    """
+    rest = (u - uniform_mix).clamp(min=0) / (1 - uniform_mix)
+    cell, rest = draw_in_proportion((weight * cells.mass.flatten()).double(), rest)
+    return entities_in_cells(cells, cell, rest, u, uniform_mix)
+
+
+def entities_in_cells(
+    cells: Cells,
+    cell: Int[Tensor, "B k"],
+    rest: Float[Tensor, "B k"],
+    u: Float[Tensor, "B k"],
+    uniform_mix: float,
+) -> Int[Tensor, "B k"]:
+    """The entities that the rest of each u leads to in its cell, or any where u is small."""
+    ids = cells.order[index_in_cells(cells.first, cells.size, cells.cumulative, cell, rest)]
     if not uniform_mix:
         return ids
     anyone = (u * (BELOW * len(cells.order) / uniform_mix)).long()
@@ -233,19 +259,26 @@ def write_probabilities(
 
     Returns how many ids are no entities.
     """
-    columns, share, wrong = column_weight.shape[1], len(probability) // len(ids), 0
-    number = probability.dtype.type
+    columns, share, many = column_weight.shape[1], len(probability) // len(ids), ids.shape[1]
+    number, wrong = probability.dtype.type, 0
     flat, less = number(uniform_mix / len(cell)), number(1 - uniform_mix)
-    for query in range(len(probability)):
-        scale = less / total[query, 0]
-        for k in range(ids.shape[1]):
-            entity = ids[query // share, k]
-            if entity < 0 or entity >= len(cell):
-                wrong += 1
-                continue
-            row, column = divmod(cell[entity], columns)
-            part = row_weight[query, row] * column_weight[query, column] * weight[entity]
-            probability[query, k] = part * scale + flat
+    rows, own_columns = np.empty(many, dtype=np.uint64), np.empty(many, dtype=np.uint64)
+    weights = np.empty(many, dtype=weight.dtype)
+    for group in range(len(ids)):
+        for k in range(many):  # what all queries of a list ask for
+            entity = ids[group, k]
+            known = 0 <= entity < len(cell)
+            wrong += share * (not known)
+            entity = entity if known else 0
+            rows[k], own_columns[k] = divmod(cell[entity], columns)
+            weights[k] = weight[entity]
+        for query in range(group * share, group * share + share):
+            scale = less / total[query, 0]
+            by_row, by_column = row_weight[query], column_weight[query]  # so that loads are simple
+            out = probability[query]
+            for k in range(many):
+                part = by_row[rows[k]] * by_column[own_columns[k]] * weights[k]
+                out[k] = part * scale + flat
     return wrong
 
 

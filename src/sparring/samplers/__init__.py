@@ -8,6 +8,7 @@ no models, losses or training.
 
 from sparring.samplers.adaptive import MCNS, WARP, DynamicNegatives, NSCaching
 from sparring.samplers.base import SAMPLERS, Capabilities, NegativeSampler, SamplerWrapper
+from sparring.samplers.blocks import Blocks
 from sparring.samplers.false_negatives import (
     ESTIMATORS,
     CardinalityEstimator,
@@ -36,6 +37,7 @@ __all__ = [
     "SANS",
     "WARP",
     "AllEntities",
+    "Blocks",
     "Capabilities",
     "CardinalityEstimator",
     "Curriculum",

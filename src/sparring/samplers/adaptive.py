@@ -80,7 +80,7 @@ class DynamicNegatives(ScoreSelected):
 
     def sample(self, queries: Queries, score: Scorer, rng: torch.Generator) -> Negatives:
         pool = self.inner.sample(queries, score, rng)
-        scores = score(pool.ids).masked_fill(~pool.mask, -torch.inf)
+        scores = pool.per_candidate(score).masked_fill(~pool.mask, -torch.inf)
         last = min(self.rank + self.k - 1, self.inner.k)
         return pool.gather(scores.topk(last).indices[:, -self.k :])
 
@@ -131,7 +131,7 @@ class WARP(ScoreSelected):
     def sample(self, queries: Queries, score: Scorer, rng: torch.Generator) -> Negatives:
         pool = self.inner.sample(queries, score, rng)
         threshold = score(queries.answer.unsqueeze(1)) - self.margin
-        violates = (pool.mask & (score(pool.ids) > threshold)).unflatten(1, (self.k, -1))
+        violates = (pool.mask & (pool.per_candidate(score) > threshold)).unflatten(1, (self.k, -1))
         failed_tries = violates.byte().argmax(2)  # the first maximum
         start = torch.arange(self.k, device=failed_tries.device) * violates.shape[2]
         chosen = pool.gather(start + failed_tries)
@@ -332,7 +332,7 @@ class MCNS(SamplerWrapper):
             accepted = proposal["mask"] & (accepted | ~state["mask"])
             state = {name: torch.where(accepted, proposal[name], state[name]) for name in state}
         fields = {name: state[name] for name in PER_CANDIDATE}
-        return Negatives(state["ids"], **fields, negative_query_weight=queries.negative_weight)
+        return Negatives((state["ids"],), **fields, negative_query_weight=queries.negative_weight)
 
     def _propose(
         self, queries: Queries, score: Scorer, rng: torch.Generator
@@ -342,7 +342,7 @@ class MCNS(SamplerWrapper):
         fields = {name: getattr(drawn, name) for name in PER_CANDIDATE}
         fields["ids"] = ungroup(drawn.ids, len(queries))
         log_q: Tensor = drawn.log_q  # pyright: ignore - the constructor asks for a density
-        fields["log_ratio"] = self.alpha * score(drawn.ids) - log_q
+        fields["log_ratio"] = self.alpha * drawn.per_candidate(score) - log_q
         return fields
 
     def log_prob(self, queries: Queries, ids: Int[Tensor, "G K"]) -> None:

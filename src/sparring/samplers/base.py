@@ -34,6 +34,8 @@ class Capabilities:
         needs_scores: `sample` calls `score`.
         num_extra_scores: scores per query that `sample` asks of the main model, in addition to
             those of the k negatives.
+        num_shared: how many of the k negatives are in lists that several queries share, which cost
+            less than own ones.
         has_log_q: negatives come with `log_q`.
         has_answer_log_q: negatives come with `answer_log_q`.
         has_log_prob: `log_prob` is known for any candidates.
@@ -41,6 +43,7 @@ class Capabilities:
 
     needs_scores: bool = False
     num_extra_scores: int = 0
+    num_shared: int = 0
     has_log_q: bool = True
     has_answer_log_q: bool = True
     has_log_prob: bool = True
@@ -105,6 +108,13 @@ class NegativeSampler(nn.Module, ABC):
             raise ValueError(f"a sampler must offer at least one candidate per query; got k={k}")
         self.k = k
 
+    def arrange(self, queries: Queries) -> Queries:
+        """The queries of a training step in the order that suits `sample`; as they are by default.
+
+        For samplers whose queries share a list with their neighbors in the batch.
+        """
+        return queries
+
     @abstractmethod
     def sample(self, queries: Queries, score: Scorer, rng: torch.Generator) -> Negatives:
         """Draw k candidates per query.
@@ -167,6 +177,9 @@ class SamplerWrapper(NegativeSampler, ABC):
         super().__init__(inner.k if k is None else k)
         self.inner = inner
         self.capabilities = inner.capabilities
+
+    def arrange(self, queries: Queries) -> Queries:
+        return self.inner.arrange(queries)
 
     def log_prob(self, queries: Queries, ids: Int[Tensor, "G K"]) -> Float[Tensor, "B K"] | None:
         return self.inner.log_prob(queries, ids)

@@ -6,6 +6,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 import torch
 from jaxtyping import Float, Int
@@ -139,7 +140,8 @@ class FalseNegativeWeighting(SamplerWrapper):
         p = drawn.p_false_negative
         if self.estimator is not None:
             with torch.no_grad():
-                p = torch.where(drawn.mask, self.estimator(queries, drawn.ids), p)
+                estimate = drawn.per_candidate(partial(self.estimator, queries))
+                p = torch.where(drawn.mask, estimate, p)
         weight = drawn.weight
         if self.weight_negatives:  # known facts, which do not count, keep their weights
             weight = torch.where(drawn.mask, weight * (1 - p), weight)

@@ -16,6 +16,7 @@ from sparring.data.graph import TrainGraph
 from sparring.registry import register
 from sparring.samplers.base import (
     NO_DENSITY,
+    Capabilities,
     NegativeSampler,
     SamplerWrapper,
     count_occurrences,
@@ -39,6 +40,7 @@ class Uniform(NegativeSampler):
     def __init__(self, graph: TrainGraph, *, k: int, groups: int | None = None):
         super().__init__(k)
         self.num_entities, self.groups = graph.num_entities, validate_groups(groups)
+        self.capabilities = Capabilities(num_shared=k if groups else 0)
 
     def sample(self, queries: Queries, score: Scorer, rng: torch.Generator) -> Negatives:
         shape = (self.groups or len(queries), self.k)
@@ -133,6 +135,7 @@ class Popularity(PopularityDensity):
         popularity = mass / mass.sum()
         super().__init__(k, popularity, mass.sum())
         self.groups = validate_groups(groups)
+        self.capabilities = Capabilities(num_shared=k if groups else 0)
         self.register_buffer("cumulative", popularity.cumsum(0), persistent=False)
 
     def sample(self, queries: Queries, score: Scorer, rng: torch.Generator) -> Negatives:
@@ -152,6 +155,7 @@ class InBatch(PopularityDensity):
     def __init__(self, graph: TrainGraph, *, k: int):
         total = graph.degree.double().sum()
         super().__init__(k, graph.degree / total, total)
+        self.capabilities = Capabilities(num_shared=k)
 
     def sample(self, queries: Queries, score: Scorer, rng: torch.Generator) -> Negatives:
         if len(queries) < self.k:
@@ -171,6 +175,7 @@ class AllEntities(NegativeSampler):
 
     def __init__(self, graph: TrainGraph):
         super().__init__(k=graph.num_entities)
+        self.capabilities = replace(self.capabilities, num_shared=self.k)
         all_ids = torch.arange(graph.num_entities).unsqueeze(0)
         self.register_buffer("all_ids", all_ids, persistent=False)
 
@@ -256,7 +261,7 @@ class WithoutReplacement(SamplerWrapper):
             )
         self.from_pool = k is not None
         self.capabilities = replace(
-            inner.capabilities, has_answer_log_q=k is None, has_log_prob=False
+            inner.capabilities, num_shared=0, has_answer_log_q=k is None, has_log_prob=False
         )
         all_ids = torch.arange(graph.num_entities, device=graph.triples.device).unsqueeze(0)
         self.register_buffer("all_ids", all_ids, persistent=False)

@@ -6,12 +6,22 @@ combines several samplers, and `Curriculum` changes an option during training.
 
 import math
 from dataclasses import replace
+from functools import partial
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor, nn
 
-from sparring.batch import PER_CANDIDATE, Feedback, Negatives, Queries, Scorer, ungroup
+from sparring.batch import (
+    PER_CANDIDATE,
+    Feedback,
+    Negatives,
+    Queries,
+    Scorer,
+    join_columns,
+    ungroup,
+)
 from sparring.data.graph import TrainGraph
 from sparring.registry import register
 from sparring.samplers.base import Capabilities, NegativeSampler, SamplerWrapper
@@ -31,7 +41,8 @@ class MaskKnown(SamplerWrapper):
 
     def sample(self, queries: Queries, score: Scorer, rng: torch.Generator) -> Negatives:
         drawn = self.inner.sample(queries, score, rng)
-        return replace(drawn, mask=drawn.mask & ~self.known.contains(queries, drawn.ids))
+        known = drawn.per_candidate(partial(self.known.contains, queries))
+        return replace(drawn, mask=drawn.mask & ~known)
 
 
 @register(
@@ -53,7 +64,10 @@ class ResampleKnown(SamplerWrapper):
         super().__init__(inner)
         has_log_prob = inner.capabilities.has_log_prob
         self.capabilities = replace(
-            inner.capabilities, has_log_q=has_log_prob, has_answer_log_q=has_log_prob
+            inner.capabilities,
+            num_shared=0,
+            has_log_q=has_log_prob,
+            has_answer_log_q=has_log_prob,
         )
         self.known, self.rounds = graph.known, rounds
 
@@ -68,7 +82,10 @@ class ResampleKnown(SamplerWrapper):
             kept["log_q"] = kept["log_q"] + log_gain.unsqueeze(1)
             of_inner: Tensor = self.inner.answer_log_prob(queries)  # pyright: ignore
             answer = of_inner.detach() + log_gain
-        return Negatives(**kept, answer_log_q=answer, negative_query_weight=queries.negative_weight)
+        blocks = (kept.pop("ids"),)
+        return Negatives(
+            blocks, **kept, answer_log_q=answer, negative_query_weight=queries.negative_weight
+        )
 
     def _draw(
         self, queries: Queries, score: Scorer, rng: torch.Generator
@@ -77,7 +94,7 @@ class ResampleKnown(SamplerWrapper):
         drawn = self.inner.sample(queries, score, rng)
         fields = {name: getattr(drawn, name) for name in PER_CANDIDATE}
         fields["ids"] = ungroup(drawn.ids, len(queries))
-        known = self.known.contains(queries, drawn.ids)
+        known = drawn.per_candidate(partial(self.known.contains, queries))
         fields["mask"] = drawn.mask & ~known
         if self.capabilities.has_log_q:
             log_q: Tensor = drawn.log_q  # pyright: ignore
@@ -149,14 +166,20 @@ class Mixture(NegativeSampler):
     def _parts(self) -> list:
         return list(self.parts)
 
+    def arrange(self, queries: Queries) -> Queries:
+        for part in self._parts:
+            queries = part.arrange(queries)
+        return queries
+
     def sample(self, queries: Queries, score: Scorer, rng: torch.Generator) -> Negatives:
         drawn = [part.sample(queries, score, rng) for part in self._parts]
-        joint = Negatives.cat(drawn, len(queries))
+        joint = self._join(drawn, len(queries))
         if not self.capabilities.has_log_q:
             return joint
-        log_q = self.log_prob(queries, joint.ids)
-        if log_q is None:
-            log_q = torch.cat([part.log_q for part in drawn if part.log_q is not None], 1)
+        if self.capabilities.has_log_prob:
+            log_q = joint.per_candidate(partial(self._log_density, queries))
+        else:
+            log_q = join_columns(part.log_q for part in drawn if part.log_q is not None)
         answer = self.answer_log_prob(queries)
         return replace(
             joint,
@@ -164,7 +187,15 @@ class Mixture(NegativeSampler):
             answer_log_q=None if answer is None else answer.detach(),
         )
 
+    def _join(self, drawn: list, batch: int) -> Negatives:
+        """The negatives of all parts; each query has them in one list."""
+        return Negatives.cat(drawn, batch)
+
     def log_prob(self, queries: Queries, ids: Int[Tensor, "G K"]) -> Float[Tensor, "B K"] | None:
+        return self._log_density(queries, ids)
+
+    def _log_density(self, queries: Queries, ids: Int[Tensor, "G K"]) -> Any:
+        """Log of the mean density of the parts; None if that of a part is unknown."""
         return self._mean([part.log_prob(queries, ids) for part in self._parts])
 
     def answer_log_prob(self, queries: Queries) -> Float[Tensor, "B"] | None:
@@ -182,7 +213,10 @@ class Mixture(NegativeSampler):
             for log_prob, part in zip(log_probs, self._parts)
             if log_prob is not None
         ]
-        return torch.stack(weighted).logsumexp(0) if len(weighted) == len(self.parts) else None
+        return self._log_add(weighted) if len(weighted) == len(self.parts) else None
+
+    def _log_add(self, log_terms: list) -> Tensor:
+        return torch.stack(log_terms).logsumexp(0)
 
     def observe(self, feedback: Feedback) -> dict[str, Tensor]:
         metrics, start = {}, 0
@@ -221,6 +255,7 @@ class WithPositives(SamplerWrapper):
         if answers < 1:
             raise ValueError(f"there must be at least one known answer; got answers={answers}")
         super().__init__(inner, k=inner.k + answers)
+        self.capabilities = replace(inner.capabilities, num_shared=0)
         self.known, self.answers = graph.known, answers
 
     def sample(self, queries: Queries, score: Scorer, rng: torch.Generator) -> Negatives:

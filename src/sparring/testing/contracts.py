@@ -57,7 +57,7 @@ class Case:
         mask[:, 0], mask[0, 1] = True, False
         self.log_q, self.answer_log_q = -3 * uniform(*shape), -3 * uniform(6)
         self.negatives = Negatives(
-            ids=torch.randint(20, shape, generator=rng).to(device),
+            blocks=(torch.randint(20, shape, generator=rng).to(device),),
             mask=mask,
             weight=uniform(*shape) + 0.5,
             p_false_negative=torch.zeros(shape, device=device),

@@ -55,12 +55,12 @@ class TrainingStep(nn.Module):
         Returns:
             Scalars to log, still on the device: "loss", and those of the sampler.
         """
-        queries = self.corruption(triples, rng)
+        queries = self.sampler.arrange(self.corruption(triples, rng))
         score = self.model(queries)  # the encoder runs here, once
 
         negatives = self.sampler.sample(queries, torch.no_grad()(score), rng)
         positive = score(queries.answer.unsqueeze(1)).squeeze(1)
-        negative = score(negatives.ids)
+        negative = negatives.per_candidate(score)
         gradients: list[Tensor] = []
         negative.register_hook(gradients.append)  # as `retain_grad`, without the copy
 
