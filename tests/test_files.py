@@ -3,6 +3,7 @@ import platform
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
@@ -15,6 +16,7 @@ from sparring.files import (
     read_object,
     remove_drafts,
     write_atomically,
+    write_object,
 )
 
 HOLD = """
@@ -54,9 +56,11 @@ def test_the_lock_of_a_killed_process_does_not_matter(holder, tmp_path):
 
 def test_a_process_may_wait_for_a_folder(holder, tmp_path):
     started = time.monotonic()
-    subprocess.Popen(["sh", "-c", f"sleep 0.5; kill -9 {holder.pid}"])
+    killer = threading.Timer(0.5, holder.kill)
+    killer.start()
     with locked(tmp_path / "run", wait=True):
         assert time.monotonic() - started > 0.4
+    killer.join()
 
 
 def test_a_folder_that_was_made_for_nothing_is_removed(tmp_path):
@@ -89,3 +93,15 @@ def test_what_is_no_object_is_refused_in_one_line(tmp_path, content):
     (tmp_path / "file.json").write_bytes(content)
     with pytest.raises(DamagedFileError, match=r"file\.json is damaged: [^\n]*$"):
         read_object(tmp_path / "file.json")
+
+
+@pytest.mark.parametrize("place", range(3, 40, 4))
+def test_an_altered_object_is_refused(tmp_path, place):
+    path, content = tmp_path / "file.json", {"mrr": 0.4123, "rows": [{"1": None}, "name"], "2": 1}
+    write_object(path, content)
+    assert read_object(path) == content
+    altered = bytearray(path.read_bytes())
+    altered[place] ^= 1
+    path.write_bytes(altered)
+    with pytest.raises(DamagedFileError, match=r"file\.json is damaged: [^\n]*$"):
+        read_object(path)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sparring.printing import CONTROL, printable, to_json
+from sparring.printing import CONTROL, cell, printable, to_json
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]))
 
@@ -46,3 +46,13 @@ def test_numbers_that_are_not_finite_can_be_refused():
     assert to_json(float("inf")) == "Infinity"
     with pytest.raises(ValueError):
         to_json(float("inf"), allow_nan=False)
+
+
+@pytest.mark.parametrize("text", ["=1+1", "+1+1", "-2+3", "@SUM(A1)", "-", "-->", "=", "+49 30"])
+def test_a_formula_is_no_formula_in_a_cell(text):
+    assert cell(text) == f"'{text}"
+
+
+@pytest.mark.parametrize("text", ["-5", "+4.5e-3", "a=1", "", "e-mail", "'=1"])
+def test_other_texts_are_cells_as_they_are(text):
+    assert cell(text) == text

@@ -39,15 +39,20 @@ class Train:
         self.engines = engines
 
 
-def registry_of(kind, nested=None, **parts):
+def registry_of(kind, nested=None, base=None, **parts):
     """A registry of a kind of its own."""
-    registry = Registry(kind, nested=nested)
+    registry = Registry(kind, nested=nested, base=base)
     for name, part in parts.items():
         registry.register(name)(part)
     return registry
 
 
-TABLE = registry_of("ride", engine=Engine, car=Car, train=Train)
+def test_without_a_base_no_code_can_be_named():
+    with pytest.raises(ConfigError, match=r"no code can be named here; known: train; got 'os:getc"):
+        build({"name": "os:getcwd"}, registry_of("free", train=Train), "free")
+
+
+TABLE = registry_of("ride", base=object, engine=Engine, car=Car, train=Train)
 
 
 def refused(spec, match):

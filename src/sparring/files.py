@@ -1,9 +1,10 @@
 """Files that are replaced as a whole, and folders that one process at a time writes to."""
 
+import hashlib
 import json
 import os
 import platform
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ except ImportError:  # Windows
     fcntl = None
 
 LOCK = ".lock"
+DIGEST = "digest"
 
 
 class FolderInUseError(OSError):
@@ -66,9 +68,41 @@ def write_json(path: Path, content: Any) -> None:
     write_atomically(path, (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode())
 
 
-def remove_drafts(folder: Path) -> None:
-    """Remove what processes that were killed have left of `write_atomically` in a locked folder."""
-    for draft in folder.rglob(".*.draft"):
+def write_object(path: Path, content: Mapping[str, Any]) -> None:
+    """Write a JSON object with its digest, which `read_object` checks."""
+    write_json(path, sealed(content))
+
+
+def sealed(content: Mapping[str, Any]) -> dict[str, Any]:
+    """The same object with its digest, as the last entry."""
+    return {**content, DIGEST: json_digest(json.loads(json.dumps(content)))}
+
+
+def unsealed(found: Mapping[str, Any]) -> dict[str, Any]:
+    """What was sealed. Objects of earlier versions have no digest and are not checked.
+
+    Raises:
+        ValueError: if it was altered since.
+    """
+    content = {key: value for key, value in found.items() if key != DIGEST}
+    if DIGEST in found and found[DIGEST] != json_digest(content):
+        raise ValueError("it was altered after it was written")
+    return content
+
+
+def json_digest(content: Any) -> str:
+    """BLAKE2 digest of what JSON can hold."""
+    text = json.dumps(content, sort_keys=True)
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+
+
+def remove_drafts(folder: Path, *, below: bool = True) -> None:
+    """Remove what processes that were killed have left of `write_atomically` in a locked folder.
+
+    Args:
+        below: also in the folders in it, unless others may be writing to them.
+    """
+    for draft in folder.rglob(".*.draft") if below else folder.glob(".*.draft"):
         draft.unlink(missing_ok=True)
 
 
@@ -86,15 +120,18 @@ def read_json(path: Path) -> Any:
 
 
 def read_object(path: Path) -> dict[str, Any]:
-    """The content of a JSON file that holds one object.
+    """The content of a JSON file that holds one object, without its digest.
 
     Raises:
-        DamagedFileError: if it holds anything else.
+        DamagedFileError: if it holds anything else, or was altered.
     """
     found = read_json(path)
     if not isinstance(found, dict):
         raise DamagedFileError(f"{path} is damaged: it holds no JSON object")
-    return found
+    try:
+        return unsealed(found)
+    except ValueError as error:
+        raise DamagedFileError(f"{path} is damaged: {error}; restore it from a copy") from None
 
 
 @contextmanager

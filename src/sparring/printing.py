@@ -13,6 +13,9 @@ CONTROL = re.compile(
     "[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
 )
 
+FORMULA = ("=", "+", "-", "@")
+NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
+
 
 def printable(text: str, keep: str = "") -> str:
     """The text with its control characters written out, such as `\\x1b` for escape.
@@ -21,6 +24,16 @@ def printable(text: str, keep: str = "") -> str:
         keep: control characters that stay, such as a line feed.
     """
     return CONTROL.sub(lambda found: found[0] if found[0] in keep else _written_out(found[0]), text)
+
+
+def cell(text: str) -> str:
+    """The text for a cell of a CSV file: printable, and never a formula of a spreadsheet.
+
+    A formula is what begins with =, +, - or @ and is no number. It gets an apostrophe in front.
+    """
+    shown = printable(text)
+    formula = text[:1] in FORMULA and not NUMBER.fullmatch(text)
+    return f"'{shown}" if formula else shown
 
 
 def _written_out(character: str) -> str:

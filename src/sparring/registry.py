@@ -66,7 +66,8 @@ class Registry(Mapping[str, Maker]):
         renamed: former names of options that many parts take, and what they are called now; they
             apply to parts that take the new name and not the old one.
         default: the part that a table without a name means; None if it must have one.
-        base: what parts derive from; None for the class that holds the registry.
+        base: what parts derive from; None for the class that holds the registry. Without one, no
+            part can be named as "module:Class".
     """
 
     def __init__(
@@ -377,7 +378,10 @@ def _working_directory_last() -> Iterator[None]:
 def _checked_kind(found: Any, name: str, registry: Registry, where: str) -> Any:
     """The object, if it is a class of the registry's kind: nothing else is called."""
     base = registry.base
-    if base is None or (isinstance(found, type) and issubclass(found, base)):
+    if base is None:
+        known = ", ".join(sorted(registry))
+        raise ConfigError(f"[{where}] no code can be named here; known: {known}; got {name!r}")
+    if isinstance(found, type) and issubclass(found, base):
         return found
     raise ConfigError(
         f"[{where}] {name!r} is no {registry.kind}: it must be a subclass of "

@@ -1,45 +1,83 @@
 """`make campaign`: all attacks, in full; goes on where it was stopped.
 
     python -m campaign [share]
+    python -m campaign --self-test
 
-Takes hours; `share` is that of the cases to run, 1 by default. Cases that are done are kept in
-`.cache/campaign.json`. The table and the findings go to `research/results/campaign.json`.
+`share` is that of the cases to run, 1 by default. Cases that are done are kept in
+`.cache/campaign.json`. The table and the findings go to `research/results/campaign.json`. The self
+test runs each attack against a broken library, which it must find.
 """
 
 import json
-import random
 import sys
 import tempfile
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
-from campaign.attacks import ATTACKS, World
+from campaign.attacks import ATTACKS
+from campaign.broken import BROKEN
+from campaign.world import World
 
 from sparring.experiments.environment import provenance
 from sparring.files import write_json
 
 ROOT = Path(__file__).parents[2]
 KEPT, RECORD = ROOT / ".cache" / "campaign.json", ROOT / "research" / "results" / "campaign.json"
+ENOUGH = 60  # cases in which a broken library must be found
 
 
 def main(share: float = 1.0) -> int:
     """Run what is left, print the table, and return the number of findings."""
     KEPT.parent.mkdir(exist_ok=True)
-    commit = provenance()["commit"]
+    about = provenance()
     kept = json.loads(KEPT.read_text()) if KEPT.exists() else {}
-    done = kept["done"] if kept.get("commit") == commit else {}
+    same = kept.get("commit") == about["commit"]
+    done = {name: kept["done"].get(name, []) if same else [] for name in ATTACKS}
+    seconds = kept["seconds"] if same else 0.0
+    began = time.monotonic()
+
+    def write() -> None:
+        spent = seconds + time.monotonic() - began
+        write_json(KEPT, {"commit": about["commit"], "seconds": spent, "done": done})
+        write_json(RECORD, {"attacks": table(done), "seconds": round(spent), **about})
+
     with tempfile.TemporaryDirectory(prefix="campaign-") as scratch:
         world = World(Path(scratch))
-        for name, (count, attack) in ATTACKS.items():
-            found = done.setdefault(name, [])
-            for seed in range(len(found), max(1, round(count * share))):
-                found.append(attack(world, random.Random(f"{name} {seed}")))
-                if found[-1]:
-                    print(f"{name} {seed}: {found[-1]}", flush=True)
-                if seed % 10 == 9:
-                    write_json(KEPT, {"commit": commit, "done": done})
-            write_json(KEPT, {"commit": commit, "done": done})
-        world.sparring.close()
-    table = {
+        for name, seeds in in_turns(done, share):
+            found = ATTACKS[name].run(world, seeds)
+            done[name] += found
+            for seed, text in zip(seeds, found):
+                if text:
+                    print(f"{name} {seed}: {text}", flush=True)
+            write()
+        world.close()
+    write()
+    rows = table(done)
+    print(f"{'attack':28}{'cases':>8}{'tried':>8}{'survived':>10}{'findings':>10}")
+    for name, row in rows.items():
+        columns = (ATTACKS[name].cases, row["tried"], row["survived"], len(row["findings"]))
+        print(f"{name:28}" + "".join(f"{n:{w}}" for n, w in zip(columns, (8, 8, 10, 10))))
+    return sum(len(row["findings"]) for row in rows.values())
+
+
+def in_turns(done: dict[str, list[str]], share: float) -> Iterator[tuple[str, range]]:
+    """Batches of cases that are left, such that all attacks are equally far at any time."""
+    batches = []
+    for name, attack in ATTACKS.items():
+        wanted = max(1, round(attack.cases * share))
+        starts = range(len(done[name]), wanted, attack.batch)
+        batches += [
+            (start / attack.cases, name, range(start, min(start + attack.batch, wanted)))
+            for start in starts
+        ]
+    for _, name, seeds in sorted(batches, key=lambda batch: batch[0]):
+        yield name, seeds
+
+
+def table(done: dict[str, list[str]]) -> dict[str, dict]:
+    """How many cases of each attack were tried and survived, and what the others found."""
+    return {
         name: {
             "tried": len(found),
             "survived": found.count(""),
@@ -47,12 +85,35 @@ def main(share: float = 1.0) -> int:
         }
         for name, found in done.items()
     }
-    write_json(RECORD, {"attacks": table, **provenance()})
-    print(f"{'attack':28}{'tried':>8}{'survived':>10}{'findings':>10}")
-    for name, row in table.items():
-        print(f"{name:28}{row['tried']:8}{row['survived']:10}{len(row['findings']):10}")
-    return sum(len(row["findings"]) for row in table.values())
+
+
+def found_in(broken: str, scratch: Path) -> tuple[int, str]:
+    """The first case that finds a broken library, and what it says; -1 if none does."""
+    attack = ATTACKS[BROKEN[broken].attack]
+    world = World(scratch, broken)
+    try:
+        for start in range(0, ENOUGH, attack.batch):
+            found = attack.run(world, range(start, start + attack.batch))
+            for seed, text in zip(range(start, ENOUGH), found):
+                if text:
+                    return seed, text
+        return -1, ""
+    finally:
+        world.close()
+
+
+def self_test() -> int:
+    """Try every attack on the libraries that it must find; return how many it does not."""
+    missed = 0
+    for name in BROKEN:
+        with tempfile.TemporaryDirectory(prefix="campaign-") as scratch:
+            seed, text = found_in(name, Path(scratch))
+        missed += seed < 0
+        print(
+            f"{name}: " + (f"case {seed}: {text[:150]}" if seed >= 0 else "NOT FOUND"), flush=True
+        )
+    return missed
 
 
 if __name__ == "__main__":
-    sys.exit(bool(main(*map(float, sys.argv[1:]))))
+    sys.exit(bool(self_test() if "--self-test" in sys.argv else main(*map(float, sys.argv[1:]))))

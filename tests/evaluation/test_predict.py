@@ -23,7 +23,7 @@ from sparring.evaluation.queries import PredictionQuery
 from sparring.extras import MissingExtraError
 from sparring.generators import NSGenerator
 from sparring.models import DistMult
-from sparring.printing import CONTROL, printable
+from sparring.printing import CONTROL
 from sparring.samplers import Uniform
 
 ENTITIES = ["fr", "paris", "lyon", "de", "berlin", "bonn"]
@@ -254,8 +254,8 @@ def prediction_of(*texts, score=1.5):
 @given(st.lists(TEXTS, min_size=1, max_size=3))
 def test_names_survive_csv(texts):
     rows = list(csv.DictReader(io.StringIO(prediction_of(*texts).csv(), newline="")))
-    assert [row["name"] for row in rows] == [printable(text) for text in texts]
-    assert [row["label"] for row in rows] == [printable(text) for text in texts]
+    assert [row["name"] for row in rows] == [cell(text) for text in texts]
+    assert [row["label"] for row in rows] == [cell(text) for text in texts]
 
 
 @FEW

@@ -8,6 +8,7 @@ from rich.console import Console
 
 from sparring.experiments.callbacks import JsonLines, ProgressBar, progress_callbacks
 from sparring.experiments.run import prepare
+from sparring.files import unsealed
 from sparring.training import Record
 
 
@@ -33,7 +34,7 @@ def test_each_record_is_a_line(tmp_path):
     path = tmp_path / "log.jsonl"
     logged(JsonLines(path), progress(5, loss=0.25))
     row = {"kind": "progress", "epoch": 0.5, "step": 5, "cpu_seconds": 1.0, "loss": 0.25}
-    assert json.loads(path.read_text()) == row
+    assert unsealed(json.loads(path.read_text())) == row
 
 
 def test_lines_after_the_checkpoint_are_dropped(tmp_path):

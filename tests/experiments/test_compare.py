@@ -9,6 +9,7 @@ import pytest
 from sparring.experiments.commands.compare import RunCount
 from sparring.experiments.compare import check_comparison, compare, mean_over_seeds, read_comparison
 from sparring.experiments.run_folder import Run, RunError
+from sparring.files import read_object
 from sparring.registry import ConfigError
 
 
@@ -150,7 +151,7 @@ def test_every_variant_is_trained_under_every_seed(compared):
 
 
 def test_the_numbers_are_kept_in_the_folder(compared):
-    assert json.loads((compared.folder / "comparison.json").read_text()) == compared.numbers()
+    assert read_object(compared.folder / "comparison.json") == compared.numbers()
 
 
 def test_the_difference_is_that_of_the_means(compared):
@@ -170,7 +171,7 @@ def test_every_run_is_audited(compared):
 
 def test_every_run_shows_negatives(compared):
     folder = compared.runs["popularity"][1].folder
-    assert len(json.loads((folder / "negatives.json").read_text())) == 6
+    assert len(read_object(folder / "negatives.json")["queries"]) == 6
 
 
 def test_further_truths_reach_the_audit(both, tmp_path):

@@ -11,7 +11,7 @@ from sparring.experiments.config import check_config
 from sparring.experiments.graphs import GraphSource, load_graph
 from sparring.experiments.run import RECORDED, as_record, evaluate_split, prepare, run
 from sparring.experiments.run_folder import Run, RunError
-from sparring.files import DamagedFileError, FolderInUseError, locked
+from sparring.files import DamagedFileError, FolderInUseError, locked, read_object
 from sparring.registry import ConfigError
 from sparring.training import CheckpointError, DivergedError, checkpoint
 
@@ -362,7 +362,7 @@ def test_the_folder_of_a_run_holds_no_lock(finished):
 
 def test_a_graph_under_an_earlier_hash_is_recognized(finished, config, graph):
     path = finished.folder / "graph.json"
-    kept = json.loads(path.read_text())
+    kept = read_object(path)
     kept |= {"content_hash": graph.hash(1), "training_hash": graph.training.hash(1)}
     del kept["hash_version"]
     path.write_text(json.dumps(kept))

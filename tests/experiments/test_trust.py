@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from sparring.experiments.config import check_config
 from sparring.experiments.run import run
 from sparring.experiments.run_folder import Run, RunError
 from sparring.experiments.trust import UntrustedError
+from sparring.files import DamagedFileError
 from sparring.registry import ConfigError, build
 from sparring.samplers import SAMPLERS
 
@@ -25,6 +27,8 @@ class Mine(Uniform):
     "A sampler of a user's own."
 class MyModel(DistMult):
     "A model of a user's own."
+def called(**options):
+    Path({trace!r}).write_text("called")
 """
 
 
@@ -152,6 +156,17 @@ def test_a_teacher_that_names_code_is_refused_unless_it_is_trusted(spy, tables, 
     build(spec, SAMPLERS, "sampler", graph=graph.training)
 
 
+@pytest.mark.parametrize(
+    ("name", "kind"), [("teacher-negatives", "teacher"), ("false-negative-weighting", "estimator")]
+)
+def test_a_named_object_of_another_family_is_never_called(spy, graph, name, kind):
+    own = {"inner": {"name": "uniform", "k": 3}} if kind == "estimator" else {"k": 3}
+    spec = {"name": name, **own, kind: {"name": "spy:called"}}
+    with pytest.raises(ConfigError, match=r"'spy:called' is no .*must be a subclass of"):
+        build(spec, SAMPLERS, "sampler", graph=graph.training)
+    assert spy.read_text() == "ran"
+
+
 def test_a_folder_cannot_trust_another_one(finished):
     teacher = {"name": "run", "folder": "elsewhere", "trust": True}
     sampler = {"name": "teacher-negatives", "k": 3, "teacher": teacher}
@@ -165,6 +180,21 @@ def test_a_configuration_altered_after_training_is_refused(finished, graph):
         UntrustedError, match=r"config\.json was altered after training; restore it"
     ):
         changed.load_step(changed.config(), graph)
+
+
+@pytest.mark.parametrize("name", ["result.json", "breakdown.json", "graph.json", "log.jsonl"])
+def test_an_altered_number_is_refused(finished, name):
+    path = finished.folder / name
+    path.write_text(
+        re.sub(r"[1-8](?=[,\n}])", lambda digit: str(int(digit[0]) + 1), path.read_text(), count=1)
+    )
+    with pytest.raises(DamagedFileError, match=re.escape(name)):
+        (
+            finished.result(),
+            finished.breakdown(),
+            finished.log(),
+            finished.load_step(finished.config(), finished.graph()),
+        )
 
 
 def test_options_given_at_evaluation_are_no_alteration(finished, graph):

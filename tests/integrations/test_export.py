@@ -1,6 +1,8 @@
 """Negatives as fixed arrays, in the layouts of other libraries."""
 
 import numpy as np
+import polars as pl
+import pytest
 import torch
 
 from sparring.batch import ungroup
@@ -121,3 +123,12 @@ def test_names_are_written_next_to_ids(tmp_path):
     first = "\t".join(map(str, GRAPH.triples[0].tolist()))
     assert (tmp_path / "train.tsv").read_text().startswith(first + "\n")
     assert len((tmp_path / "valid.tsv").read_text().splitlines()) == 2
+
+
+@pytest.mark.parametrize("name", ["a\tb", "a\nb", "a\rb"])
+def test_a_name_that_would_break_rows_is_refused(tmp_path, name):
+    names = Vocabulary(pl.Series([name, "b"]))
+    some = torch.tensor([[0, 0, 1]])
+    graph = KnowledgeGraph("odd", names, Vocabulary(pl.Series(["r"])), some, some[:0], some[:0])
+    with pytest.raises(ValueError, match=r"entities\.tsv cannot hold 'a[^\t\n\r]*b'"):
+        write_names(graph, tmp_path)

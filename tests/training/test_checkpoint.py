@@ -155,7 +155,7 @@ def test_a_checkpoint_of_another_format_is_refused(tmp_path):
     path = tmp_path / "last.json"
     body = json.loads(path.read_text()) | {"format": 99}
     del body["digest"]
-    body["digest"] = checkpoint._digest(body)
+    body["digest"] = checkpoint.json_digest(body)
     path.write_text(json.dumps(body))
     with pytest.raises(CheckpointError, match="has format 99, but this version of sparring reads"):
         checkpoint.load(tmp_path, "last")
@@ -301,7 +301,7 @@ def test_a_crafted_checkpoint_is_refused_in_one_line(tmp_path, name):
     body = json.loads(path.read_text())
     del body["digest"]
     CRAFTED[name](body)
-    body["digest"] = checkpoint._digest(body)
+    body["digest"] = checkpoint.json_digest(body)
     path.write_text(json.dumps(body))
     with pytest.raises(CheckpointError, match=rf"{re.escape(str(path))} [^\n]*$"):
         checkpoint.load(tmp_path, "last")
@@ -315,7 +315,7 @@ def test_a_crafted_tensor_file_is_refused_in_one_line(tmp_path, content):
     del body["digest"]
     (tmp_path / body["tensors"]).write_bytes(content)
     body["sha256"] = hashlib.sha256(content).hexdigest()
-    body["digest"] = checkpoint._digest(body)
+    body["digest"] = checkpoint.json_digest(body)
     path.write_text(json.dumps(body))
     with pytest.raises(CheckpointError, match=r"holds no tensors [^\n]*$"):
         checkpoint.load(tmp_path, "last")

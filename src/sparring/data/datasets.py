@@ -78,6 +78,7 @@ def _stored(name: str, store: str | Path | None, host: str) -> Path:
         with locked(draft, wait=True):  # another process may be downloading the same
             try:
                 if not target.is_dir():
+                    shutil.rmtree(draft / name, ignore_errors=True)  # of a killed process
                     _download(name, draft / name, host)
                     (draft / name).rename(target)
             except (OSError, ValueError) as error:

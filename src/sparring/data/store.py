@@ -21,7 +21,7 @@ from torch import Tensor
 from sparring.data.diagnostics import GraphError
 from sparring.data.graph import SPLITS, KnowledgeGraph
 from sparring.data.vocabulary import Vocabulary
-from sparring.files import write_atomically
+from sparring.files import json_digest, write_atomically
 
 FORMAT = 1
 INDEX = "index.json"
@@ -54,7 +54,7 @@ def save(graph: KnowledgeGraph, folder: str | Path) -> None:
         "notes": dict(graph.notes),
         "files": files,
     }
-    body["digest"] = _digest(body)
+    body["digest"] = json_digest(body)
     write_atomically(folder / INDEX, json.dumps(body, indent=2).encode())
     _remove_former(folder, files)
 
@@ -97,7 +97,7 @@ def _index(path: Path) -> dict[str, Any]:
         raise GraphError(f"{path.parent} holds no stored graph: it has no {INDEX}") from None
     except (ValueError, KeyError, TypeError, AttributeError):
         raise GraphError(f"{path} is damaged; restore it from a copy") from None
-    if digest != _digest(body):
+    if digest != json_digest(body):
         raise GraphError(f"{path} was altered; restore it from a copy")
     if body["format"] > FORMAT:
         raise GraphError(
@@ -140,10 +140,6 @@ def _narrow(ids: Int[Tensor, "T c"]) -> Int[Tensor, "T c"]:
     """The same ids in 4 bytes each, where they fit."""
     fits = not len(ids) or int(ids.max()) < 2**31
     return (ids.int() if fits else ids).cpu().contiguous()
-
-
-def _digest(body: dict[str, Any]) -> str:
-    return hashlib.blake2b(json.dumps(body, sort_keys=True).encode(), digest_size=16).hexdigest()
 
 
 def _remove_former(folder: Path, files: dict[str, dict[str, str]]) -> None:

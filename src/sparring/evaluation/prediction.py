@@ -10,7 +10,7 @@ from typing import Any
 import polars as pl
 
 from sparring.evaluation.display import Result
-from sparring.printing import printable, to_json
+from sparring.printing import cell, to_json
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,8 @@ class Prediction(Result):
     def csv(self) -> str:
         """Comma-separated values with a header; strings are quoted (RFC 4180).
 
-        Control characters of names are written out, as `printable` does.
+        Control characters of names are written out, as `printable` does, and names that a
+        spreadsheet would take for formulas begin with an apostrophe. `json` changes no name.
         """
         return to_csv(list(_SCHEMA), [list(asdict(answer).values()) for answer in self.answers])
 
@@ -83,12 +84,12 @@ class Prediction(Result):
 
 
 def to_csv(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
-    """Comma-separated values; strings are quoted, with control characters written out."""
+    """Comma-separated values; strings are quoted, and safe to show as `cell` makes them."""
     text = io.StringIO()
     writer = csv.writer(text, quoting=csv.QUOTE_NONNUMERIC)
     writer.writerow(columns)
     writer.writerows(
-        [printable(value) if isinstance(value, str) else value for value in row] for row in rows
+        [cell(value) if isinstance(value, str) else value for value in row] for row in rows
     )
     return text.getvalue()
 

@@ -4,13 +4,12 @@ Scores have no unit. A calibration maps the score of a candidate, and the scores
 entities for the same query, to the probability that the candidate makes a true triple.
 """
 
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import torch
@@ -24,9 +23,8 @@ from sparring.evaluation.calibration import BIN_EDGES
 from sparring.evaluation.candidates import Exclusion
 from sparring.evaluation.ranking import check_no_nan, eval_mode
 from sparring.extras import optional
-from sparring.files import write_atomically
+from sparring.files import read_object, write_object
 from sparring.models.base import KGEModel
-from sparring.printing import to_json
 from sparring.samplers.base import NegativeSampler
 
 MANY_POSITIVES = 1000  # from which on a free curve is better than a logistic one
@@ -120,12 +118,12 @@ class ProbabilityCalibration:
 
     def save(self, path: Path) -> None:
         """Write plain numbers as JSON."""
-        write_atomically(path, (to_json(asdict(self)) + "\n").encode())
+        write_object(path, asdict(self))
 
     @classmethod
     def load(cls, path: Path) -> "ProbabilityCalibration":
         """Read what `save` wrote; needs no scikit-learn."""
-        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        found = read_object(path)
         found["knots"] = tuple((x, y) for x, y in found["knots"])
         found["bins"] = tuple(ReliabilityBin(**each) for each in found["bins"])
         return cls(**found)

@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from sparring.files import sealed
 from sparring.training import Record, Trainer
 
 
@@ -22,7 +23,7 @@ class Callback(Protocol):
 
 
 class JsonLines:
-    """One JSON object per record, appended to a file.
+    """One JSON object per record, with its digest, appended to a file.
 
     Args:
         after: step of the checkpoint that training resumes from; later lines are cut off, because
@@ -42,7 +43,7 @@ class JsonLines:
             "cpu_seconds": round(record.cpu_seconds, 2),
             **record.values,
         }
-        self.file.write(json.dumps(row).encode() + b"\n")
+        self.file.write(json.dumps(sealed(row)).encode() + b"\n")
         self.file.flush()
 
     def close(self) -> None:

@@ -27,7 +27,7 @@ from sparring.experiments.config import (
 from sparring.experiments.graphs import load_graph
 from sparring.experiments.run import config_changes, run
 from sparring.experiments.run_folder import Run, RunError, graph_changes
-from sparring.files import write_json
+from sparring.files import locked, remove_drafts, write_object
 from sparring.registry import ConfigError, refuse_unknown, validate_type
 from sparring.seeds import Seeds
 from sparring.training import Trainer
@@ -125,7 +125,20 @@ def compare(
 
     Raises:
         RunError: if the configuration or graph of a run has changed and `fresh` is not set.
+        FolderInUseError: if another process is writing to the folder.
     """
+    with locked(folder):
+        remove_drafts(folder, below=False)  # each run removes its own
+        return _compare(plan, folder, fresh, callbacks)
+
+
+def _compare(
+    plan: ComparisonPlan,
+    folder: Path,
+    fresh: bool,
+    callbacks: Callable[[str, int, Trainer], Sequence[Callback]],
+) -> Comparison | None:
+    """As `compare`, in a folder that is locked."""
     runs = run_folders(plan, folder)
     graph = load_graph(plan.variants[plan.baseline].graph)
     for (label, seed), place in runs.items():
@@ -142,7 +155,7 @@ def compare(
         _write_audit(config, graph, place, plan.extra)
     by_label = {label: [runs[label, seed] for seed in plan.seeds] for label in plan.variants}
     comparison = Comparison(folder, graph, plan, by_label)
-    write_json(folder / "comparison.json", comparison.numbers())
+    write_object(folder / "comparison.json", comparison.numbers())
     return comparison
 
 
@@ -160,11 +173,13 @@ def _write_audit(config: Config, graph: KnowledgeGraph, place: Run, extra: str) 
     if (place.folder / "negatives.json").exists():
         return
     extra_true = read_triples(graph, extra) if extra else None
-    step = place.load_step(config, graph)
-    audit = audit_sampler(step, graph, config, model=step.model, extra_true=extra_true)
-    write_json(place.folder / "audit.json", audit.to_dict())
-    found = example_negatives(step, graph, config, extra_true=extra_true)
-    write_json(place.folder / "negatives.json", found)
+    with locked(place.folder):
+        remove_drafts(place.folder)
+        step = place.load_step(config, graph)
+        audit = audit_sampler(step, graph, config, model=step.model, extra_true=extra_true)
+        write_object(place.folder / "audit.json", audit.to_dict())
+        found = example_negatives(step, graph, config, extra_true=extra_true)
+        write_object(place.folder / "negatives.json", {"queries": found})
 
 
 def _check_run_folder(config: Config, graph: KnowledgeGraph, place: Run, fresh: bool) -> None:

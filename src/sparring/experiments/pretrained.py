@@ -14,7 +14,7 @@ from sparring.registry import Registry, build
 from sparring.training import checkpoint
 from sparring.training.trainer import load_best, model_state
 
-PRETRAINED = Registry("pretrained")
+PRETRAINED = Registry("pretrained", base=KGEModel)
 
 
 @PRETRAINED.register("run")

@@ -41,6 +41,7 @@ from sparring.files import (
     read_object,
     remove_drafts,
     write_json,
+    write_object,
 )
 from sparring.models.base import KGEModel
 from sparring.registry import ConfigError, build
@@ -133,6 +134,8 @@ def _run(
     check_folder(folder, config, resume)
     require_packages(config.log)
     remove_drafts(folder)
+    for name in ("last", "best", "ranks"):
+        checkpoint.remove_former(folder, name)
     keep_freed_memory()
     if config.general.threads:
         torch.set_num_threads(config.general.threads)
@@ -140,7 +143,7 @@ def _run(
     check_graph(folder, graph)
     trainer = prepare(config, graph, folder, objects)
     keep_config(folder, trainer, config)
-    write_json(folder / "graph.json", graph_identity(graph))
+    write_object(folder / "graph.json", graph_identity(graph))
     store.save(graph, folder / GRAPH)
     if resume and checkpoint.exists(folder, "last"):
         warn_of_other_origin(folder, trainer.about)
@@ -157,9 +160,9 @@ def _run(
         ranks = evaluate_split(trainer.step.model, graph, config)
         loggers.finish(metrics(ranks), config.evaluate.split)
     checkpoint.save(folder, "ranks", vars(ranks))
-    write_json(folder / "breakdown.json", breakdown_of(ranks, graph, config).to_dict())
+    write_object(folder / "breakdown.json", breakdown_of(ranks, graph, config).to_dict())
     result = {**summary(config, graph, trainer, best), **metrics(ranks)}
-    write_json(folder / "result.json", result)
+    write_object(folder / "result.json", result)
     return result
 
 
@@ -275,7 +278,8 @@ def check_folder(folder: Path, config: Config, resume: bool) -> None:
         )
     if changed := config_changes(config, Run(folder)):
         raise RunError(
-            f"{folder} was started with another configuration: {', '.join(changed)} differ; "
+            f"the run of {folder / 'config.json'} was started with another configuration: "
+            f"{', '.join(changed)} differ; "
             "resume with the old configuration, or name another folder"
         )
 

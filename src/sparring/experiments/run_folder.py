@@ -31,6 +31,7 @@ from sparring.experiments.trust import (
 from sparring.files import (
     DamagedFileError,
     read_object,
+    unsealed,
 )
 from sparring.registry import ConfigError
 from sparring.training import TrainingStep, checkpoint
@@ -195,7 +196,7 @@ def read_log(path: Path) -> list[dict[str, Any]]:
     rows = []
     for number, line in enumerate(path.read_bytes().splitlines(), 1):
         with _damaged(path, f"line {number} is no record of training"):
-            row = json.loads(line)
+            row = unsealed(json.loads(line))
             rows.append({"kind": row["kind"], "step": row["step"], **row})
     return rows
 
@@ -205,6 +206,8 @@ def _damaged(path: Path, what: str = "it does not hold what a run writes") -> It
     """Report content of another shape in one line."""
     try:
         yield
+    except DamagedFileError:
+        raise
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         reason = " ".join(f"{type(error).__name__}: {error}".split())
         raise DamagedFileError(f"{path} is damaged: {what} ({reason})") from error

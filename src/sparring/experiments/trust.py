@@ -4,11 +4,11 @@ A configuration can name a class as "module:Class", and building it runs its cod
 user gives, this is what the user asked for. A folder of a run may come from somebody else.
 """
 
-import hashlib
-import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
+
+from sparring.files import json_digest
 
 REMEDY = (
     "reading it would run that code. If you trust whoever made the folder, add --trust (in Python "
@@ -46,8 +46,7 @@ def foreign_code(value: Any, place: str = "") -> Iterator[str]:
 
 def config_digest(tables: Mapping[str, Any]) -> str:
     """BLAKE2 digest of a configuration; checkpoints keep it."""
-    content = json.dumps(tables, sort_keys=True)
-    return hashlib.blake2b(content.encode(), digest_size=16).hexdigest()
+    return json_digest(tables)
 
 
 def check_config_digest(state: Mapping[str, Any], tables: Mapping[str, Any], path: Path) -> None:

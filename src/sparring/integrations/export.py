@@ -3,6 +3,7 @@
 No library is imported here: the layouts follow the sources of the libraries.
 """
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,8 +16,10 @@ from torch import Tensor
 from sparring.batch import Negatives, Queries, Scorer, ungroup
 from sparring.corruption import tail_and_head_queries
 from sparring.data.graph import KnowledgeGraph
+from sparring.printing import printable
 from sparring.samplers.base import NegativeSampler
 
+BREAKS_ROWS = re.compile(r"[\t\n\r]")
 ROUNDS = 8  # draws per batch, of which the first k candidates that count are kept
 
 
@@ -128,8 +131,17 @@ def dicee_arrays(fixed: FixedNegatives, rng: torch.Generator) -> dict[str, np.nd
 
 
 def write_names(graph: KnowledgeGraph, folder: Path) -> None:
-    """Write the splits as ids, and the names of the ids, as DGL-KE's `udd_hrt` reads them."""
+    """Write the splits as ids, and the names of the ids, as DGL-KE's `udd_hrt` reads them.
+
+    Raises:
+        ValueError: if a name has a tab or a line end, which the files cannot hold.
+    """
     for kind, names in (("entities", graph.entities), ("relations", graph.relations)):
+        if broken := [name for name in names if BREAKS_ROWS.search(name)]:
+            raise ValueError(
+                f"{kind}.tsv cannot hold {printable(broken[0])!r}, a name with a tab or line end; "
+                "rename it in the graph"
+            )
         rows = (f"{row}\t{name}\n" for row, name in enumerate(names))
         (folder / f"{kind}.tsv").write_text("".join(rows), encoding="utf-8")
     for split in ("train", "valid", "test"):

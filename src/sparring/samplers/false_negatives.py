@@ -4,6 +4,7 @@
 2024).
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -23,12 +24,22 @@ ESTIMATORS = Registry("estimator")
 FalseNegativeEstimator = Callable[[Queries, Int[Tensor, "G K"]], Float[Tensor, "B K"]]
 
 
-@ESTIMATORS.register(
+class Estimator(nn.Module, ABC):
+    """Estimates how likely candidates are missing answers; what a configuration can name."""
+
+    registry = ESTIMATORS
+
+    @abstractmethod
+    def forward(self, queries: Queries, ids: Int[Tensor, "G K"]) -> Float[Tensor, "B K"]:
+        """Probability that each candidate is a missing answer."""
+
+
+@register(
     "cardinality",
     example={},
     renamed={"missing": "missing_rate", "ceiling": "max_probability"},
 )
-class CardinalityEstimator(nn.Module):
+class CardinalityEstimator(Estimator):
     """Probability that a uniform entity is a missing answer, by the relation alone.
 
     It assumes that a query has as many answers as the mean query of its relation. For each known
@@ -60,8 +71,8 @@ class CardinalityEstimator(nn.Module):
         return self.rate[queries.relation].unsqueeze(1).expand(-1, ids.shape[1])
 
 
-@ESTIMATORS.register("distance", example={}, renamed={"chance": "probability"})
-class DistanceEstimator(nn.Module):
+@register("distance", example={}, renamed={"chance": "probability"})
+class DistanceEstimator(Estimator):
     """Probability that an entity is a missing answer: the same for all within a few facts.
 
     It follows facts from head to tail where the query asks for the tail, and from tail to head

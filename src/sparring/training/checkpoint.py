@@ -9,6 +9,7 @@ import hashlib
 import json
 from collections import defaultdict
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from sparring.files import replaced_atomically, write_atomically
+from sparring.files import json_digest, replaced_atomically, write_atomically
 from sparring.training.conversion import convert
 
 FORMAT = 2
@@ -42,12 +43,17 @@ def save(folder: Path, name: str, state: Any) -> str:
         file = f"{name}.{digest[:16]}.safetensors"
         draft.target = folder / file
     body = {"format": FORMAT, "tensors": file, "sha256": digest, "state": skeleton}
-    body["digest"] = _digest(body)
+    body["digest"] = json_digest(body)
     write_atomically(folder / f"{name}.json", json.dumps(body).encode())
-    for old in folder.glob(f"{name}.*.safetensors"):
-        if old.name != file:
-            old.unlink()
+    _keep_only(folder, name, file)
     return body["digest"]
+
+
+def remove_former(folder: Path, name: str) -> None:
+    """Remove files of tensors that a killed process could not remove; all are kept if the
+    checkpoint is missing or damaged."""
+    with suppress(CheckpointError):
+        _keep_only(folder, name, _body(folder, name).get("tensors"))
 
 
 def load(folder: Path, name: str) -> Any:
@@ -76,7 +82,13 @@ def digest_of(folder: Path, name: str) -> str:
     Raises:
         CheckpointError: as `load` does.
     """
-    return _digest(_body(folder, name))
+    return json_digest(_body(folder, name))
+
+
+def _keep_only(folder: Path, name: str, file: str | None) -> None:
+    for old in folder.glob(f"{name}.*.safetensors"):
+        if old.name != file:
+            old.unlink()
 
 
 def _body(folder: Path, name: str) -> dict[str, Any]:
@@ -85,7 +97,7 @@ def _body(folder: Path, name: str) -> dict[str, Any]:
     try:
         body = json.loads(path.read_bytes())
         digest = body.pop("digest")
-        altered = digest != _digest(body)
+        altered = digest != json_digest(body)
         later = body["format"] > FORMAT
     except FileNotFoundError:
         raise CheckpointError(f"there is no checkpoint {path}") from None
@@ -131,10 +143,6 @@ def _state(body: Mapping[str, Any], tensors: Mapping[str, Any], path: Path) -> A
 def exists(folder: Path, name: str) -> bool:
     """Whether there is a checkpoint of this name, readable or not."""
     return (folder / f"{name}.json").exists()
-
-
-def _digest(body: dict) -> str:
-    return hashlib.blake2b(json.dumps(body, sort_keys=True).encode(), digest_size=16).hexdigest()
 
 
 def _sha256(path: Path) -> str:

@@ -1,4 +1,4 @@
-import json
+from sparring.files import read_object
 
 QUERY = ("--head", "e3", "--relation", "next", "--format", "json")
 
@@ -19,7 +19,7 @@ def test_the_errors_are_printed(command, finished):
 
 def test_the_file_is_what_is_printed_as_json(answer, finished):
     found = answer("calibrate", finished.folder, "--method", "isotonic", "--json")
-    assert json.loads((finished.folder / "calibration.json").read_text()) == found
+    assert read_object(finished.folder / "calibration.json") == found
 
 
 def test_a_calibration_is_for_one_guide_weight(command, answer, guided):

@@ -9,6 +9,7 @@ import typer
 
 from sparring.experiments.commands.reading import reads_files
 from sparring.experiments.console import GraphName, line
+from sparring.printing import printable
 
 
 @reads_files
@@ -34,7 +35,7 @@ def init(
     path = file or Path(f"{facts.name}.toml")
     recipe = choose_recipe(facts)
     lines = [
-        f"# An experiment on {facts.name}: {len(facts.entities):,} entities, "
+        f"# An experiment on {printable(facts.name)}: {len(facts.entities):,} entities, "
         f"{len(facts.relations):,} relations, {len(facts.train):,} training facts.",
         f"# `sparring run {path}` trains it. `sparring list` shows all parts and their options.",
         "",

@@ -1,6 +1,5 @@
 """The records of a comparison by variant, numbers as text, and the headline of the report."""
 
-import json
 import statistics
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -10,6 +9,7 @@ from typing import Any, NamedTuple
 from sparring.evaluation.breakdown import Difference
 from sparring.experiments.compare import Comparison
 from sparring.experiments.run_folder import Run
+from sparring.files import read_json, read_object
 
 THIN = "\N{NARROW NO-BREAK SPACE}"
 MINUS = "\N{MINUS SIGN}"
@@ -168,7 +168,7 @@ def variants(comparison: Comparison, numbers: Mapping[str, Any]) -> list[Variant
             curve=_curve([run.log() for run in runs]),
             groups=_groups([found["rows"] for found in _stored(runs, "breakdown.json")]),
             samples=_sample_stats(list(_stored(runs, "audit.json"))),
-            negatives=next(_stored(runs, "negatives.json"), []),
+            negatives=_examples(runs),
         )
         for place, (label, runs) in enumerate(comparison.runs.items())
     ]
@@ -179,7 +179,17 @@ def _stored(runs: Sequence[Run], name: str) -> Iterator[Any]:
     for run in runs:
         path = run.folder / name
         if path.exists():
-            yield json.loads(path.read_text(encoding="utf-8"))
+            yield read_object(path)
+
+
+def _examples(runs: Sequence[Run]) -> Sequence[Mapping[str, Any]]:
+    """Those of the first seed that has any; earlier versions wrote the bare list."""
+    paths = [run.folder / "negatives.json" for run in runs]
+    path = next((path for path in paths if path.exists()), None)
+    if path is None:
+        return []
+    found = read_json(path)
+    return found if isinstance(found, list) else read_object(path)["queries"]
 
 
 def _curve(logs: Sequence[Sequence[Mapping[str, Any]]]) -> list[Point]:
