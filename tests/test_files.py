@@ -105,3 +105,12 @@ def test_an_altered_object_is_refused(tmp_path, place):
     path.write_bytes(altered)
     with pytest.raises(DamagedFileError, match=r"file\.json is damaged: [^\n]*$"):
         read_object(path)
+
+
+def test_a_lock_that_is_a_link_changes_no_other_file(tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "precious").write_text("content")
+    (tmp_path / "run" / LOCK).symlink_to(tmp_path / "precious")
+    with pytest.raises(OSError, match=LOCK), locked(tmp_path / "run"):
+        pass
+    assert (tmp_path / "precious").read_text() == "content"

@@ -16,6 +16,7 @@ except ImportError:  # Windows
     fcntl = None
 
 LOCK = ".lock"
+NO_LINK = getattr(os, "O_NOFOLLOW", 0)
 DIGEST = "digest"
 
 
@@ -61,6 +62,16 @@ def replaced_atomically(path: Path) -> Iterator[Draft]:
     finally:
         draft.path.unlink(missing_ok=True)
     _sync(draft.target.parent)
+
+
+def open_in_place(path: Path, mode: str, **options: Any) -> IO[Any]:
+    """Open a file for writing, unless it is a link: in a folder of somebody else's, that may lead
+    to any file of the user.
+
+    Raises:
+        OSError: for a link.
+    """
+    return open(path, mode, opener=lambda p, flags: os.open(p, flags | NO_LINK, 0o666), **options)
 
 
 def write_json(path: Path, content: Any) -> None:
@@ -168,7 +179,7 @@ def _acquire(path: Path, wait: bool) -> IO[str] | None:
         if fcntl is None:
             return None
         try:
-            file = path.open("a+", encoding="utf-8")
+            file = open_in_place(path, "a+", encoding="utf-8")
         except FileNotFoundError:  # its last holder has removed the folder meanwhile
             continue
         try:

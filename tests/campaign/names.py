@@ -130,7 +130,7 @@ def shown(
             fault = fault or changed_names(said, rows)
         if fault:
             faults.append(f"{words[0]} {words[-1][:20]}: {fault}")
-    if (place / "export").exists():
+    if (place / "export" / "entities.tsv").exists():
         entities = {entity for row in rows for entity in (row[0], row[2])}
         lines = (place / "export" / "entities.tsv").read_text(encoding="utf-8").split("\n")
         if len(lines) != len(entities) + 1:

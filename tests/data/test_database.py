@@ -73,6 +73,25 @@ def test_a_query_cannot_write(database):
     assert named(load_graph(database, query=SELECT, split=(0.0, 0.0))) == FACTS
 
 
+@pytest.mark.parametrize(
+    "query",
+    [
+        "ATTACH '{other}' AS other",
+        "VACUUM INTO '{other}'",
+        "COPY (SELECT 'x') TO '{other}'",
+        "EXPORT DATABASE '{other}'",
+        "SELECT * FROM read_csv('{secret}')",
+        "INSTALL httpfs",
+        "SET enable_external_access = true",
+    ],
+)
+def test_a_query_reaches_no_other_file(database, tmp_path, query):
+    secret, other = tmp_path / "secret.csv", tmp_path / "other"
+    secret.write_text("head,relation,tail\na,1,b\n")
+    refused("the query failed", database, query=query.format(secret=secret, other=other))
+    assert not other.exists()
+
+
 def test_a_query_with_other_columns(database):
     refused("unfit columns: origin (String)", database, query="SELECT origin, goal FROM links")
     refused("unfit columns", database, query="SELECT origin source, goal target, kind x FROM links")

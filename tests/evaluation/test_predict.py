@@ -23,7 +23,7 @@ from sparring.evaluation.queries import PredictionQuery
 from sparring.extras import MissingExtraError
 from sparring.generators import NSGenerator
 from sparring.models import DistMult
-from sparring.printing import CONTROL
+from sparring.printing import CONTROL, cell
 from sparring.samplers import Uniform
 
 ENTITIES = ["fr", "paris", "lyon", "de", "berlin", "bonn"]

@@ -4,12 +4,14 @@ import json
 import os
 import re
 import shutil
+import sqlite3
 import subprocess
 import sys
 
 import pytest
 
 import sparring
+from sparring.data.diagnostics import GraphError
 from sparring.experiments.config import check_config
 from sparring.experiments.run import run
 from sparring.experiments.run_folder import Run, RunError
@@ -216,3 +218,26 @@ def test_a_foreign_description_of_the_graph_is_refused(finished, config, command
         (finished.folder / "graph.json").write_text(content)
         with pytest.raises((RunError, ValueError), match=r"another graph|is damaged"):
             run(config, finished.folder, resume=True)
+
+
+def test_a_log_that_is_a_link_changes_no_other_file(finished, config, tmp_path):
+    log, precious = finished.folder / "log.jsonl", tmp_path / "precious"
+    log.rename(precious)
+    log.symlink_to(precious)
+    before = precious.read_bytes()
+    with pytest.raises(OSError, match=r"log\.jsonl"):
+        run(config, finished.folder, resume=True)
+    assert precious.read_bytes() == before
+
+
+def test_a_folder_whose_graph_is_a_database_cannot_write_elsewhere(finished, tmp_path):
+    stolen = tmp_path / "stolen"
+    shutil.rmtree(finished.folder / "graph")
+    with sqlite3.connect(tmp_path / "facts.db") as database:
+        database.execute("CREATE TABLE links (head, relation, tail)")
+    database.close()
+    query = f"VACUUM INTO '{stolen}'"
+    config = renamed(finished.folder, graph={"path": str(tmp_path / "facts.db"), "query": query})
+    with pytest.raises(GraphError, match="the query failed"):
+        config.graph()
+    assert not stolen.exists()

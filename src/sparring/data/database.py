@@ -1,6 +1,7 @@
 """Databases: the result of a query as a data frame, from SQLite or DuckDB.
 
-SQLite is part of Python; DuckDB needs the extra `duckdb`. Databases are opened for reading only.
+SQLite is part of Python; DuckDB needs the extra `duckdb`. A query reads its database and nothing
+else: the folder of a run may hold one of somebody else's.
 """
 
 import sqlite3
@@ -19,6 +20,13 @@ LIST_TABLES = {
     "sqlite": "select name from sqlite_master where type in ('table', 'view') order by name",
     "duckdb": "select table_name from information_schema.tables order by table_name",
 }
+
+READS = {
+    *(sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ),
+    *(sqlite3.SQLITE_FUNCTION, sqlite3.SQLITE_RECURSIVE),
+}
+# no COPY to other files, no extensions, no network, and no way back
+CLOSED = {"enable_external_access": "false", "lock_configuration": "true"}
 
 
 def read_query(path: Path, query: str | None) -> pl.DataFrame:
@@ -81,9 +89,16 @@ def _kind(path: Path) -> str:
 
 def _sqlite(path: Path) -> tuple[Any, type[Exception]]:
     address = f"{path.absolute().as_uri()}?mode=ro"
-    return lambda: sqlite3.connect(address, uri=True), sqlite3.Error
+
+    def connect() -> sqlite3.Connection:
+        connection = sqlite3.connect(address, uri=True)
+        allow = lambda action, *about: sqlite3.SQLITE_OK if action in READS else sqlite3.SQLITE_DENY
+        connection.set_authorizer(allow)  # VACUUM INTO and ATTACH write elsewhere in any mode
+        return connection
+
+    return connect, sqlite3.Error
 
 
 def _duckdb(path: Path) -> tuple[Any, type[Exception]]:
     duckdb = import_reader("duckdb", path, "duckdb")
-    return lambda: duckdb.connect(str(path), read_only=True), duckdb.Error
+    return lambda: duckdb.connect(str(path), read_only=True, config=CLOSED), duckdb.Error

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from sparring.files import sealed
+from sparring.files import open_in_place, sealed
 from sparring.training import Record, Trainer
 
 
@@ -32,7 +32,7 @@ class JsonLines:
     """
 
     def __init__(self, path: Path, after: int = 0) -> None:
-        self.file = path.open("ab")
+        self.file = open_in_place(path, "ab")
         self.file.truncate(_end(path, after))
 
     def __call__(self, record: Record) -> None:

@@ -136,12 +136,14 @@ def write_names(graph: KnowledgeGraph, folder: Path) -> None:
     Raises:
         ValueError: if a name has a tab or a line end, which the files cannot hold.
     """
-    for kind, names in (("entities", graph.entities), ("relations", graph.relations)):
+    named = {"entities": graph.entities, "relations": graph.relations}
+    for kind, names in named.items():
         if broken := [name for name in names if BREAKS_ROWS.search(name)]:
             raise ValueError(
                 f"{kind}.tsv cannot hold {printable(broken[0])!r}, a name with a tab or line end; "
                 "rename it in the graph"
             )
+    for kind, names in named.items():
         rows = (f"{row}\t{name}\n" for row, name in enumerate(names))
         (folder / f"{kind}.tsv").write_text("".join(rows), encoding="utf-8")
     for split in ("train", "valid", "test"):

@@ -55,8 +55,8 @@ def export(
         "dicee": lambda fixed: arrays.dicee_arrays(fixed, seeds.fresh("export order")),
     }[form](fixed)
     folder.mkdir(parents=True, exist_ok=True)
+    arrays.write_names(graph, folder)  # which may refuse names
     np.savez_compressed(folder / "negatives.npz", **content)
-    arrays.write_names(graph, folder)
     line(f"{folder / 'negatives.npz'}: {len(fixed.triples):,} triples, {step.sampler.k} negatives")
     unanswered = int((~fixed.usable).sum())
     if unanswered:
