@@ -52,6 +52,17 @@ def test_dura_is_the_sum_of_the_papers_norms(cls, reciprocal):
     torch.testing.assert_close(model.regularization(QUERIES), want)
 
 
+@pytest.mark.parametrize("many", [2, 24], ids=["few-queries", "many-queries"])
+def test_a_matrix_is_penalized_as_often_as_it_occurs(many):
+    """Whether there are more queries than matrices or not."""
+    model = made(RESCAL, l2=0.2, n3=0.3, reciprocal_relations=True)
+    queries = tail_and_head_queries(GRAPH.triples[: many // 2], GRAPH.num_relations)
+    rows = [model.entity.weight[queries.anchor], model.entity.weight[queries.answer]]
+    sizes = torch.cat([*rows, model.relation.weight[queries.relation]], 1).abs()
+    want = (0.2 * sizes**2 + 0.3 * sizes**3).sum() / len(queries)
+    torch.testing.assert_close(model.regularization(queries), want)
+
+
 def test_dura_adds_to_other_penalties():
     one, other, both = (
         made(ComplEx, **options).regularization(QUERIES)

@@ -184,6 +184,10 @@ class EmbeddingModel(KGEModel):
     def regularization(self, queries: Queries) -> Float[Tensor, ""]:
         if not (self.l2 or self.n3):
             return super().regularization(queries)
+        return self.penalties(queries) / len(queries)
+
+    def penalties(self, queries: Queries) -> Float[Tensor, ""]:
+        """Sum of the weighted powers of magnitudes over the batch."""
         sizes = torch.cat(
             [
                 self.magnitude(self.entity(queries.anchor)),
@@ -192,7 +196,11 @@ class EmbeddingModel(KGEModel):
             ],
             dim=1,
         )
-        return (self.l2 * sizes**2 + self.n3 * sizes**3).sum() / len(queries)
+        return self.penalty(sizes).sum()
+
+    def penalty(self, sizes: Float[Tensor, "B c"]) -> Float[Tensor, "B c"]:
+        """Weighted powers of magnitudes."""
+        return self.l2 * sizes**2 + self.n3 * sizes**3
 
 
 def complex_magnitude(vectors: Float[Tensor, "B d"]) -> Float[Tensor, "B c"]:

@@ -163,6 +163,18 @@ class RESCAL(BilinearModel):
         rows = self.relation_row(queries.relation)
         return self.relation.multiply(vectors, rows, sign.squeeze(1) < 0)
 
+    def penalties(self, queries: Queries) -> Float[Tensor, ""]:
+        rows, matrices = self.relation_row(queries.relation), self.relation.num_embeddings
+        if matrices > len(queries):
+            return super().penalties(queries)
+        # each matrix once, times how often it occurs: a batch would hold B of them
+        count = self.relation.weight.new_zeros(matrices).index_add(
+            0, rows, torch.ones_like(queries.weight, dtype=self.relation.weight.dtype)
+        )
+        each = self.penalty(self.relation(torch.arange(matrices, device=rows.device)).abs()).sum(1)
+        ends = torch.cat([self.entity(queries.anchor), self.entity(queries.answer)]).abs()
+        return self.penalty(ends).sum() + (each * count).sum()
+
 
 @register("tucker", example={"dim": 8})
 class TuckER(EmbeddingModel):
