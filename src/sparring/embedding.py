@@ -34,7 +34,7 @@ from sparring.kernels.embedding import (
     group_by_row,
     merge_rows,
 )
-from sparring.kernels.matrices import add_products, multiply
+from sparring.kernels.matrices import add_products, draw_of, is_kept, multiply
 from sparring.kernels.runtime import (
     enabled_for,
     in_huge_pages,
@@ -85,7 +85,12 @@ class EmbeddingTable(nn.Embedding):
         return Score.apply(sink, query, self.weight.detach(), ids, kernel, self.accumulator)
 
     def multiply(
-        self, vectors: Float[Tensor, "B n"], ids: Int[Tensor, "B"], transposed: Bool[Tensor, "B"]
+        self,
+        vectors: Float[Tensor, "B n"],
+        ids: Int[Tensor, "B"],
+        transposed: Bool[Tensor, "B"],
+        *,
+        dropout: float = 0.0,
     ) -> Float[Tensor, "B n"]:
         """Vectors times matrices, of n * n numbers, that these rows hold.
 
@@ -93,15 +98,24 @@ class EmbeddingTable(nn.Embedding):
             vectors: row vectors.
             ids: the row of each vector's matrix.
             transposed: where the matrix is transposed.
+            dropout: probability of setting a number of a matrix to 0, for each vector by itself;
+                the others are scaled.
 
         Raises:
             IndexError: for ids that are no rows of the table.
         """
+        draw = draw_of(dropout, ids.device) if dropout else ids.new_zeros(3)
+        if dropout:
+            vectors = vectors * (1 / (1 - dropout) if dropout < 1 else 0)
         if enabled_for(self.weight) and vectors.dtype == self.weight.dtype:
             sink = self.accumulator.sink(self.weight)
-            given = (self.weight.detach(), ids, transposed.long(), self.accumulator)
+            given = (self.weight.detach(), ids, transposed.long(), draw, self.accumulator)
             return Multiply.apply(sink, vectors, *given)
-        matrix = self(ids).unflatten(1, (vectors.shape[1], -1))
+        matrix = self(ids)
+        if dropout:
+            place = torch.arange(matrix.numel(), device=matrix.device).view_as(matrix)
+            matrix = matrix * is_kept(place, draw)
+        matrix = matrix.unflatten(1, (vectors.shape[1], -1))
         matrix = torch.where(transposed.view(-1, 1, 1), matrix.mT, matrix)
         return torch.einsum("bi,bij->bj", vectors, matrix)
 
@@ -228,25 +242,26 @@ class Multiply(Function):
         table: Tensor,
         ids: Tensor,
         transposed: Tensor,
+        draw: Tensor,
         accumulator: GradientAccumulator,
     ) -> Tensor:
         vectors, ids = vectors.contiguous(), ids.contiguous()
-        ctx.save_for_backward(vectors, table, ids, transposed)
+        ctx.save_for_backward(vectors, table, ids, transposed, draw)
         ctx.accumulator = accumulator
-        return products(vectors, table, ids, transposed, backward=False)
+        return products(vectors, table, ids, transposed, draw, backward=False)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        vectors, table, ids, transposed = ctx.saved_tensors
+        vectors, table, ids, transposed, draw = ctx.saved_tensors
         grad = grad.contiguous()
         vectors_grad = None
         if ctx.needs_input_grad[1]:
-            vectors_grad = products(grad, table, ids, transposed, backward=True)
+            vectors_grad = products(grad, table, ids, transposed, draw, backward=True)
         if not ctx.needs_input_grad[0]:
-            return None, vectors_grad, None, None, None, None
-        ctx.accumulator.add(ids, add_products, vectors, transposed, grad)
-        return grad.new_zeros(()), vectors_grad, None, None, None, None
+            return None, vectors_grad, None, None, None, None, None
+        ctx.accumulator.add(ids, add_products, vectors, transposed, draw, grad)
+        return grad.new_zeros(()), vectors_grad, None, None, None, None, None
 
 
 def products(
@@ -254,6 +269,7 @@ def products(
     table: Float[Tensor, "R nn"],
     ids: Int[Tensor, "B"],
     transposed: Int[Tensor, "B"],
+    draw: Int[Tensor, "3"],
     *,
     backward: bool,
 ) -> Float[Tensor, "B n"]:
@@ -262,7 +278,7 @@ def products(
     if len(ids) and not 0 <= int(groups.rows[0]) <= int(groups.rows[-1]) < len(table):
         raise IndexError(f"ids of matrices run from 0 to {len(table) - 1}")
     numbers = len(vectors) * table.shape[1]
-    given = (vectors, table, transposed, torch.tensor([int(backward)]), out)
+    given = (vectors, table, transposed, draw, torch.tensor([int(backward)]), out)
     where = (groups.order, groups.first, groups.rows)
     run_in_threads(multiply, len(groups.rows), numbers, *where, *given)
     return out

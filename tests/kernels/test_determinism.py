@@ -78,12 +78,14 @@ class Arguments:
     def products(self):
         groups, _, transposed, vectors = self.matrices()
         table = self.floats(RELATIONS, self.width**2)
-        return [*groups, vectors, table, transposed, np.zeros(1, int), np.zeros_like(vectors)]
+        flip, out = np.zeros(1, int), np.zeros_like(vectors)
+        return [*groups, vectors, table, transposed, np.array([3, 4, 2**31]), flip, out]
 
     def product_grad(self):
         groups, targets, transposed, vectors = self.matrices()
         out = self.zeros(RELATIONS, self.width**2)
-        return [*groups, targets, vectors, transposed, self.floats(QUERIES, self.width), out]
+        gradient, draw = self.floats(QUERIES, self.width), np.array([3, 4, 2**31])
+        return [*groups, targets, vectors, transposed, draw, gradient, out]
 
     def distillation(self):
         entity, relation, _ = self.student()

@@ -69,17 +69,21 @@ class BilinearModel(EmbeddingModel):
         """The query vector: anchor times R, or times its transpose where the sign is -1."""
 
     def multiply(
-        self, vectors: Float[Tensor, "B d"], queries: Queries, sign: Float[Tensor, "B 1"]
+        self,
+        vectors: Float[Tensor, "B d"],
+        queries: Queries,
+        sign: Float[Tensor, "B 1"],
+        *,
+        dropout: float = 0.0,
     ) -> Float[Tensor, "B d"]:
-        """`compose` with the relations of queries, without dropout."""
-        return self.compose(vectors, self.relation(self.relation_row(queries.relation)), sign)
+        """`compose` with the relations of queries, of which numbers are dropped."""
+        relation = self.relation(self.relation_row(queries.relation))
+        return self.compose(vectors, nn.functional.dropout(relation, dropout), sign)
 
     def forward(self, queries: Queries) -> Scorer:
         anchor, sign = self.anchor_vectors(queries), self.inverse_sign(queries.relation)
-        if self.training and self.relation_dropout.p:
-            query = self.compose(anchor, self.relation_vectors(queries), sign)
-        else:
-            query = self.multiply(anchor, queries, sign)
+        dropout = self.relation_dropout.p if self.training else 0.0
+        query = self.multiply(anchor, queries, sign, dropout=dropout)
         return DotScorer(self.dropout(query), self.candidates)
 
     def regularization(self, queries: Queries) -> Float[Tensor, ""]:
@@ -158,10 +162,15 @@ class RESCAL(BilinearModel):
         return torch.einsum("bi,bij->bj", anchor, matrix)
 
     def multiply(
-        self, vectors: Float[Tensor, "B d"], queries: Queries, sign: Float[Tensor, "B 1"]
+        self,
+        vectors: Float[Tensor, "B d"],
+        queries: Queries,
+        sign: Float[Tensor, "B 1"],
+        *,
+        dropout: float = 0.0,
     ) -> Float[Tensor, "B d"]:
         rows = self.relation_row(queries.relation)
-        return self.relation.multiply(vectors, rows, sign.squeeze(1) < 0)
+        return self.relation.multiply(vectors, rows, sign.squeeze(1) < 0, dropout=dropout)
 
     def penalties(self, queries: Queries) -> Float[Tensor, ""]:
         rows, matrices = self.relation_row(queries.relation), self.relation.num_embeddings
