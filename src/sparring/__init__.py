@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from sparring.models.base import KGEModel
     from sparring.predictor import Predictor
     from sparring.samplers.base import NegativeSampler
+    from sparring.studies import tune
     from sparring.testing import check_loss, check_model, check_sampler
     from sparring.training import Trainer, TrainingStep
 
@@ -59,6 +60,7 @@ HOMES = {
     "load": "sparring.api",
     "load_graph": "sparring.api",
     "predict": "sparring.evaluation.predict",
+    "tune": "sparring.studies",
 }
 ROOMS = (
     *("data", "evaluation", "generators", "integrations", "losses", "models", "samplers"),
@@ -95,6 +97,7 @@ __all__ = [
     "samplers",
     "testing",
     "training",
+    "tune",
 ]
 
 

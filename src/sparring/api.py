@@ -86,6 +86,7 @@ def fit(
     optimizer: Any = None,
     schedule: Any = None,
     epochs: int | None = None,
+    minutes: float | None = None,
     seed: int = 0,
     folder: str | Path | None = None,
     resume: bool = False,
@@ -108,6 +109,8 @@ def fit(
         model, sampler, loss, corruption: parts of the training step; see `sparring list`.
         optimizer, schedule: by name or as a table.
         epochs: passes over the training facts, at most.
+        minutes: of processor time for training and validation, at most; the best epoch so far is
+            kept.
         seed: of all random draws.
         folder: where the run is kept; a temporary folder, deleted with the predictor, if None.
         resume: continue the run in the folder where it was stopped.
@@ -143,7 +146,8 @@ def fit(
         "start": _folder(start),
         "log": _log_table(log),
     }
-    train = train_options if epochs is None else {**train_options, "epochs": epochs}
+    limits = {"epochs": epochs, "minutes": None if minutes is None else float(minutes)}
+    train = {**train_options, **{name: n for name, n in limits.items() if n is not None}}
     wanted = plan(
         graph, {name: part for name, part in given.items() if part is not None}, train=train
     )

@@ -492,3 +492,43 @@ def test_without_an_epoch_an_untrained_model_is_validated(tmp_path):
     again = trainer_of(tmp_path, epochs=0)
     again.resume()
     assert train(again) == []
+
+
+class TestMinutes:
+    """A limit of processor time for training and validation."""
+
+    def test_training_ends_within_an_epoch_and_keeps_the_best(self, tmp_path):
+        trainer = trainer_of(tmp_path, minutes=1e-9)
+        records = train(trainer)
+        assert [kind for kind, *_ in records] == ["progress", "validation"]
+        assert trainer.progress.step == 1 < trainer.steps_per_epoch
+        assert trainer.progress.finished and trainer.share_done == 1
+        assert trainer.load_best() == trainer.progress.best_epoch == 1
+        again = resumed(tmp_path, minutes=1e-9)
+        assert train(again) == []
+
+    def test_a_limit_that_is_not_reached_changes_nothing(self, tmp_path):
+        free = trainer_of(tmp_path / "free")
+        records = train(free)
+        limited = trainer_of(tmp_path / "limited", minutes=1e6)
+        assert train(limited) == records
+        assert state(free) == state(limited)
+
+    def test_the_schedule_follows_the_time(self, tmp_path):
+        trainer = trainer_of(tmp_path, minutes=1.0, lr=1.0)
+        trainer.progress.cpu_seconds, trainer.progress.validation_seconds = 10.0, 20.0
+        trainer._set_learning_rates()
+        assert trainer.share_done == 0.5
+        assert trainer.optimizer.param_groups[0]["lr"] == pytest.approx(0.5)
+
+    def test_the_last_validation_is_within_the_limit(self, tmp_path):
+        trainer = trainer_of(tmp_path, minutes=1.0)
+        assert not trainer._out_of_time()
+        trainer.progress.cpu_seconds, trainer.progress.validation_seconds = 45.0, 10.0
+        trainer.progress.validations = [{}, {}]
+        assert trainer._out_of_time()  # 55 of 60 seconds, and a validation takes 5
+
+    @pytest.mark.parametrize("minutes", [-1.0, math.nan])
+    def test_a_senseless_limit_is_refused(self, minutes):
+        with pytest.raises(ValueError, match="minutes"):
+            FitOptions(minutes=minutes)

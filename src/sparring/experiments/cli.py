@@ -26,6 +26,7 @@ from sparring.experiments.commands import (
     predict,
     run,
     score,
+    tune,
 )
 from sparring.experiments.commands import run as evaluate
 from sparring.experiments.console import Commands, err, line
@@ -77,6 +78,7 @@ app.command("fit")(fit.fit)
 app.command("init")(init.init)
 app.command("run")(run.run)
 app.command("compare")(compare.compare)
+app.command("tune")(tune.tune)
 app.command("evaluate")(evaluate.evaluate)
 app.command("audit")(audit.audit)
 app.command("export")(export.export)

@@ -120,16 +120,8 @@ def train_plan(
     Raises:
         GraphError: if there are no facts to rank.
     """
-    if not len(graph.test) + len(graph.valid):
-        raise GraphError(
-            f"{graph.name} has no test or valid facts to rank; hold some out, as "
-            "load_graph(..., split=(0.05, 0.05)) does for triples without splits"
-        )
-    source = {"name": graph.name, "path": str(folder / GRAPH), "hold_out": graph.hold_out}
-    split = "test" if len(graph.test) else "valid"
-    tables = merged({"evaluate": {"split": split}}, {**wanted.tables, "graph": source})
     result = run(
-        check_config(tables),
+        check_config(run_tables(wanted.tables, graph, folder)),
         folder,
         graph=graph,
         resume=resume,
@@ -137,6 +129,22 @@ def train_plan(
         callbacks=lambda trainer: progress_callbacks(trainer, console, graph.name),
     )
     return None if result is None else Run(folder, trust=True)
+
+
+def run_tables(tables: Mapping[str, Any], graph: KnowledgeGraph, folder: Path) -> dict[str, Any]:
+    """The tables of a run that keeps its graph in its folder and ranks its test facts.
+
+    Raises:
+        GraphError: if there are no facts to rank.
+    """
+    if not len(graph.test) + len(graph.valid):
+        raise GraphError(
+            f"{graph.name} has no test or valid facts to rank; hold some out, as "
+            "load_graph(..., split=(0.05, 0.05)) does for triples without splits"
+        )
+    source = {"name": graph.name, "path": str(folder / GRAPH), "hold_out": graph.hold_out}
+    split = "test" if len(graph.test) else "valid"
+    return merged({"evaluate": {"split": split}}, {**tables, "graph": source})
 
 
 def _as_table(name: str, part: Any) -> dict[str, Any]:

@@ -36,6 +36,10 @@ class FitOptions:
         validate_every: epochs between validations; 0 never validates.
         validate_on: number of validation triples, drawn once at random; 0 uses all.
         patience: validations without a better MRR before training stops; 0 never stops early.
+        minutes: of processor time for training and validation together, at most; 0 for no limit.
+            When they are over, the model is validated and training ends, perhaps within an epoch.
+            The schedule follows the share of the time where it is greater than that of the steps,
+            so results depend on the speed of the machine.
         save_every: epochs between checkpoints.
         log_every: steps between progress records, and between checks of the loss.
         max_scores: scores held in memory at once while validating.
@@ -54,6 +58,7 @@ class FitOptions:
     validate_every: int = 5
     validate_on: int = 0
     patience: int = 0
+    minutes: float = 0.0
     save_every: int = 1
     log_every: int = 50
     max_scores: int = 2**25
@@ -63,8 +68,8 @@ class FitOptions:
         for name in ("batch_size", "save_every", "log_every", "max_scores"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1; got {getattr(self, name)}")
-        for name in ("epochs", "validate_every", "validate_on", "patience"):
-            if getattr(self, name) < 0:
+        for name in ("epochs", "validate_every", "validate_on", "patience", "minutes"):
+            if not getattr(self, name) >= 0:
                 raise ValueError(f"{name} must not be negative; got {getattr(self, name)}")
         if not 0 <= self.average < 1:
             raise ValueError(f"average is at least 0 and below 1; got {self.average}")
@@ -96,15 +101,18 @@ class Progress:
     Attributes:
         step: completed update steps.
         cpu_seconds: processor time spent on training, without validation.
-        best_mrr, best_epoch: the best validation so far; None and 0 before the first.
+        validation_seconds: processor time spent on validation.
+        best_mrr, best_epoch: the best validation so far; None and 0 before the first. An epoch that
+            the limit of time cuts short counts as one.
         best_digest: of the checkpoint that it left.
         since_best: validations since then.
         validations: metrics of each validation.
-        finished: whether the last epoch, or the end of patience, was reached.
+        finished: whether the last epoch, or the end of patience or of time, was reached.
     """
 
     step: int = 0
     cpu_seconds: float = 0.0
+    validation_seconds: float = 0.0
     best_mrr: float | None = None
     best_epoch: int = 0
     best_digest: str = ""
@@ -165,12 +173,20 @@ class Trainer:
             )
         self.average = WeightAverage(step.model, optimizer, options.average)
         self.progress = Progress()
+        self.clock: float | None = None  # when the present stretch of training began
         self.stopping = False
 
     @property
     def steps(self) -> int:
         """Update steps of the whole training run."""
         return self.steps_per_epoch * self.options.epochs
+
+    @property
+    def share_done(self) -> float:
+        """Share of the steps done, or of the time where it is limited and that is more."""
+        steps = self.progress.step / self.steps if self.steps else 1.0
+        limit = 60 * self.options.minutes
+        return min(1.0, max(steps, self._seconds() / limit)) if limit else steps
 
     def stop(self) -> None:
         """Save and stop after the current step; safe to call from a signal handler."""
@@ -184,13 +200,14 @@ class Trainer:
         """
         rng = self.seeds.stream("train", self.device)
         metrics: list[dict[str, Tensor]] = []
-        clock = time.process_time()
+        self._start_clock()
         shuffled = self.progress.step // self.steps_per_epoch
         order = self._epoch_order(shuffled)
         self.step.train()
         if not self.steps and not self.progress.finished:
+            self._stop_clock()
             yield from self._end_of_epoch(0)
-            clock = time.process_time()
+            self._start_clock()
         while self.progress.step < self.steps and not self.progress.finished and not self.stopping:
             epoch, position = divmod(self.progress.step, self.steps_per_epoch)
             if shuffled != epoch:
@@ -202,26 +219,48 @@ class Trainer:
             self.progress.step += 1
 
             done = self.progress.step
-            ended = done % self.steps_per_epoch == 0
+            out_of_time = self._out_of_time()
+            ended = done % self.steps_per_epoch == 0 or out_of_time
             if done % self.options.log_every and not ended:
                 continue
             values = self._means(metrics)
             metrics = []
-            self.progress.cpu_seconds += time.process_time() - clock
+            self._stop_clock()
             yield self._record("progress", values)
             if ended:
-                yield from self._end_of_epoch(epoch + 1)
-            clock = time.process_time()
+                yield from self._end_of_epoch(epoch + 1, out_of_time)
+            self._start_clock()
         if metrics:
             self._means(metrics)
-        self.progress.cpu_seconds += time.process_time() - clock
+        self._stop_clock()
         if self.stopping and not self.progress.finished:
             self.save()
         yield self._record("end", {"stopped": float(self.stopping)})
 
-    def _end_of_epoch(self, epoch: int) -> Iterator[Record]:
+    def _start_clock(self) -> None:
+        self.clock = time.process_time()
+
+    def _stop_clock(self) -> None:
+        self.progress.cpu_seconds += time.process_time() - (self.clock or 0.0)
+        self.clock = None
+
+    def _seconds(self) -> float:
+        """Processor time so far, of training and validation."""
+        running = 0.0 if self.clock is None else time.process_time() - self.clock
+        return self.progress.cpu_seconds + self.progress.validation_seconds + running
+
+    def _out_of_time(self) -> bool:
+        """Whether the time that is left is needed to validate once more."""
+        limit = 60 * self.options.minutes
+        if not limit:
+            return False
+        validations = len(self.progress.validations)
+        reserved = self.progress.validation_seconds / validations if validations else 0.0
+        return self._seconds() + reserved >= limit
+
+    def _end_of_epoch(self, epoch: int, out_of_time: bool = False) -> Iterator[Record]:
         self._check_finite()
-        last = epoch == self.options.epochs
+        last = epoch == self.options.epochs or out_of_time
         every = self.options.validate_every
         if every and len(self.valid) and (epoch % every == 0 or last):
             with self.average.in_place():
@@ -235,9 +274,11 @@ class Trainer:
             self.save()
 
     def _validate(self, epoch: int) -> Record:
+        clock = time.process_time()
         ranks = evaluate(
             self.step.model, self.valid, self.known, max_scores=self.options.max_scores
         )
+        self.progress.validation_seconds += time.process_time() - clock
         values = {"mrr": ranks.mrr(), "hits@10": ranks.hits(10), "mr": ranks.mr()}
         progress = self.progress
         if progress.best_mrr is None or values["mrr"] > progress.best_mrr:
@@ -331,7 +372,9 @@ class Trainer:
         return valid[order[:size].to(valid.device)]
 
     def _set_learning_rates(self) -> None:
-        factor = self.schedule(self.progress.step, self.steps)
+        limited = bool(self.options.minutes)
+        place = int(self.share_done * self.steps) if limited else self.progress.step
+        factor = self.schedule(place, self.steps)
         factor *= self.schedule.reduction([row["mrr"] for row in self.progress.validations])
         for group, rate in zip(self.optimizer.param_groups, self.learning_rates):
             group["lr"] = rate * factor

@@ -41,6 +41,14 @@ def fit(
         int | None,
         typer.Option(min=0, help="Passes over the training facts, at most.", show_default=False),
     ] = None,
+    minutes: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            help="Processor time for training and validation, at most; the best epoch is kept.",
+            show_default=False,
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option(help="Of all random draws.")] = 0,
     start: Annotated[
         Path | None,
@@ -85,7 +93,8 @@ def fit(
     facts = load_graph(graph_source(graph, about_graph))
     if start:
         given["start"] = str(start)
-    train = {} if epochs is None else {"epochs": epochs}
+    limits = {"epochs": epochs, "minutes": minutes}
+    train = {name: value for name, value in limits.items() if value is not None}
     wanted = plan(facts, given, train=train, overrides=others)
     folder = folder or Path("runs") / facts.name
     if not quiet:
@@ -95,7 +104,7 @@ def fit(
     except KeyboardInterrupt:  # the second one while training, or the first one elsewhere
         run = None
     if run is None:
-        words = {"model": model, "sampler": sampler, "loss": loss, "epochs": epochs, "start": start}
+        words = {"model": model, "sampler": sampler, "loss": loss, **limits, "start": start}
         again = ["sparring", "fit", graph, "--folder", str(folder), "--seed", str(seed), "--resume"]
         again += [w for n, v in words.items() if v is not None for w in (f"--{n}", str(v))]
         again += [word for override in overrides for word in ("--set", override)]
