@@ -24,7 +24,7 @@ def test_tune_gives_a_run_and_goes_on(tmp_path):
 @pytest.mark.slow
 def test_the_page_on_tuning(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
-    blocks = re.findall(r"```python\n(.*?)```", (DOCS / "tuning.md").read_text(), re.DOTALL)
+    blocks = re.findall(r"```python\n(.*?)```", (DOCS / "howto" / "tuning.md").read_text(), re.DOTALL)
     assert len(blocks) == 2
     names = {}
     for code in blocks:
