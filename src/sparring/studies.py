@@ -71,7 +71,8 @@ def tune(
 
     graph = load_graph(graph)
     shared = {"model": model, "loss": loss, "device": device, "threads": threads}
-    shared = {name: value for name, value in shared.items() if value is not None}
+    default = ("auto", "cpu", None)
+    shared = {name: value for name, value in shared.items() if value not in default}
     named = methods if isinstance(methods, Mapping) else {m: {"sampler": m} for m in methods}
     folder = Path("runs") / f"{graph.name}-tuned" if folder is None else Path(folder)
     if minutes is None:
