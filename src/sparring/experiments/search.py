@@ -1,7 +1,7 @@
 """What tuning may change: the ranges of options, for all methods and for each."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from types import MappingProxyType
 from typing import Any, Protocol, runtime_checkable
 
@@ -28,7 +28,7 @@ class Log:
 
     def reaching(self, value: int | float) -> "Log":
         """The same range, widened to a value above 0."""
-        return replace(self, low=min(self.low, value), high=max(self.high, value))
+        return Log(min(self.low, float(value)), max(self.high, float(value)))
 
 
 @dataclass(frozen=True)
