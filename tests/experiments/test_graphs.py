@@ -26,3 +26,16 @@ def test_atlas_comes_with_the_package():
 def test_a_graph_must_be_named():
     with pytest.raises(ValueError, match="no graph is given"):
         GraphSource()
+
+
+def test_what_is_odd_about_files_is_one_line(tmp_path, caplog):
+    rows = ["a\tr\tb", "b\tr\tc", "c\tr\ta", "a\tr\tb"]
+    (tmp_path / "train.tsv").write_text("\n".join(rows) + "\n")
+    for split in ("valid", "test"):
+        (tmp_path / f"{split}.tsv").write_text("b\tr\tc\n")
+    graph = load_graph(GraphSource(path=str(tmp_path)))
+    assert graph.notes["duplicate triples in train"] == 1
+    assert caplog.messages == [
+        f"{tmp_path}: 1 duplicate triples in train, 1 triples of valid also in train, 1 triples of "
+        f"test also in train, 1 triples of test also in valid; see `sparring data check {tmp_path}`"
+    ]

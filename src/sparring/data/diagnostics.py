@@ -75,19 +75,33 @@ Report = Callable[[Diagnostic], None]
 class RaiseOnError:
     """Raises the first error. Logs all other diagnostics and counts them in `notes`.
 
+    Args:
+        brief: log nothing but the line of `summary`, when all is read.
+
     Raises:
         GraphError: for the first diagnostic that is an error.
     """
 
-    def __init__(self):
+    def __init__(self, *, brief: bool = False):
         self.notes: Counter[str] = Counter()
+        self._brief, self._warned = brief, Counter[str]()
 
     def __call__(self, diagnostic: Diagnostic) -> None:
         if diagnostic.severity == "error":
             raise GraphError(diagnostic)
         self.notes[diagnostic.problem] += diagnostic.count
+        if diagnostic.severity == "warning":
+            self._warned[diagnostic.problem] += diagnostic.count
+        if self._brief:
+            return
         level = logging.WARNING if diagnostic.severity == "warning" else logging.INFO
         logger.log(level, "%s", replace(diagnostic, examples=diagnostic.examples[:1]))
+
+    def log_summary(self, source: Path) -> None:
+        """Log all warnings in one line, where they were not logged one by one."""
+        if self._brief and self._warned:
+            found = ", ".join(f"{count:,} {problem}" for problem, count in self._warned.items())
+            logger.warning("%s: %s; see `sparring data check %s`", source, found, source)
 
 
 class CollectDiagnostics:

@@ -149,6 +149,7 @@ def read_graph(
     split: SplitRule | None = None,
     name: str | None = None,
     options: ReadOptions = DEFAULT,
+    brief: bool = False,
 ) -> KnowledgeGraph:
     """Read a folder of splits, or one file that `split` divides.
 
@@ -163,6 +164,7 @@ def read_graph(
         split: how to divide one file; None for a folder.
         name: name of the graph; that of the folder or file if None.
         options: columns, separator and so on.
+        brief: log all warnings in one line.
 
     Returns:
         The graph, with labels and types where there are such tables, or in RDF.
@@ -170,7 +172,7 @@ def read_graph(
     Raises:
         GraphError: for the first error, with file, line, value and a hint.
     """
-    path, collected = require_path(as_path(path)), RaiseOnError()
+    path, collected = require_path(as_path(path)), RaiseOnError(brief=brief)
     if path.is_file() and split is None:
         hint = "pass split=SplitRule(valid=0.05, test=0.05), or a folder of three files"
         raise GraphError(Diagnostic(str(path), "one file, and no rule that splits it", hint))
@@ -185,6 +187,7 @@ def read_graph(
         )
         type_names, entity_type = read_types(folder, parsed, report)
         entity_label, relation_label = _labels(folder, parsed, report)
+    collected.log_summary(path)
     return KnowledgeGraph(
         name or (path.name.split(".")[0] if path.is_file() else path.absolute().name),
         Vocabulary(parsed.entities, entity_label),

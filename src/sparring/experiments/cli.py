@@ -9,7 +9,6 @@ from importlib.metadata import version
 from typing import Annotated
 
 import typer
-from rich.logging import RichHandler
 from rich.text import Text
 
 from sparring.experiments.commands import (
@@ -55,6 +54,15 @@ def show_warning(message: Warning | str, category: type[Warning], *place: object
         err.print(Text(printable(f"warning: {message}"), style="yellow"), soft_wrap=True)
 
 
+class LineHandler(logging.Handler):
+    """Prints each entry of the log as one line, as `show_warning` does."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print one entry."""
+        text = printable(f"{record.levelname.lower()}: {self.format(record)}")
+        err.print(Text(text, style="yellow"), soft_wrap=True)
+
+
 @app.callback(epilog="Exit codes: 0 done, 1 failed, 2 misused, 130 stopped by Ctrl-C.")
 def sparring(
     shown: Annotated[
@@ -67,28 +75,32 @@ def sparring(
         bool, typer.Option("--debug", help="Show the traceback of any error.")
     ] = False,
 ) -> None:
-    """Train knowledge graph completion models with hard negatives, and evaluate them."""
-    handler = RichHandler(console=err, show_time=False, show_path=False)
-    logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[handler])
+    """Train knowledge graph completion models with hard negatives, and use them.
+
+    `sparring fit GRAPH` trains a model; its folder is what most other commands take as RUN.
+    """
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[LineHandler()])
     if not debug:
         warnings.showwarning = show_warning
 
 
-app.command("fit")(fit.fit)
-app.command("init")(init.init)
-app.command("run")(run.run)
-app.command("compare")(compare.compare)
-app.command("tune")(tune.tune)
-app.command("evaluate")(evaluate.evaluate)
-app.command("audit")(audit.audit)
-app.command("export")(export.export)
-app.command("predict")(predict.predict)
-app.command("score")(score.score)
-app.command("calibrate")(calibrate.calibrate)
-app.command("explain")(explain.explain)
-app.command("check")(check.check)
-app.add_typer(data.data, name="data")
-app.command("list")(listing.list_parts)
+MODELS, EXPERIMENTS, NEGATIVES, MORE = "Models", "Experiments", "Negatives", "Graphs and parts"
+
+app.command("fit", rich_help_panel=MODELS)(fit.fit)
+app.command("predict", rich_help_panel=MODELS)(predict.predict)
+app.command("score", rich_help_panel=MODELS)(score.score)
+app.command("explain", rich_help_panel=MODELS)(explain.explain)
+app.command("calibrate", rich_help_panel=MODELS)(calibrate.calibrate)
+app.command("evaluate", rich_help_panel=MODELS)(evaluate.evaluate)
+app.command("init", rich_help_panel=EXPERIMENTS)(init.init)
+app.command("run", rich_help_panel=EXPERIMENTS)(run.run)
+app.command("compare", rich_help_panel=EXPERIMENTS)(compare.compare)
+app.command("tune", rich_help_panel=EXPERIMENTS)(tune.tune)
+app.command("audit", rich_help_panel=NEGATIVES)(audit.audit)
+app.command("check", rich_help_panel=NEGATIVES)(check.check)
+app.command("export", rich_help_panel=NEGATIVES)(export.export)
+app.add_typer(data.data, name="data", rich_help_panel=MORE)
+app.command("list", rich_help_panel=MORE)(listing.list_parts)
 
 
 def main() -> None:

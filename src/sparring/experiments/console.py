@@ -170,8 +170,8 @@ Trust = Annotated[
     bool,
     typer.Option(
         "--trust",
-        help="Let the folder of a run name code outside of sparring (MODULE:CLASS), which is run "
-        "then; only for folders of people you trust.",
+        help="Run code outside of sparring that the folder names (MODULE:CLASS); only for folders "
+        "of people you trust.",
     ),
 ]
 Log = Annotated[
@@ -191,7 +191,7 @@ GuideWeight = Annotated[
     typer.Option(
         "--guide",
         metavar="WEIGHT",
-        help="Rank by score + WEIGHT * log-probability under the run's generator; 0 ranks by the "
-        "model alone. Choose WEIGHT on validation triples.",
+        help="Rank by score + WEIGHT * log-probability under the run's generator; choose it on "
+        "validation triples. 0 is the model alone.",
     ),
 ]

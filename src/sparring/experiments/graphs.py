@@ -69,7 +69,7 @@ def _load(source: GraphSource) -> KnowledgeGraph:
         if store.exists(path):
             return store.load(path)
         split = rule if path.is_file() else None
-        return read_graph(path, unseen=source.unseen, split=split, options=source)
+        return read_graph(path, unseen=source.unseen, split=split, options=source, brief=True)
     if source.name == "atlas":
         return load_embedded()
     try:

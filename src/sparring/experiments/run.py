@@ -107,7 +107,8 @@ def run(
     Args:
         folder: holds the run; see `Run`.
         graph: the graph, if it is loaded already.
-        resume: continue from the folder's last checkpoint, if there is one.
+        resume: continue from the folder's last checkpoint, if there is one, on the graph that the
+            folder holds.
         objects: parts that were given as objects, by table.
         callbacks: makes the callbacks that receive the records of a trainer.
 
@@ -139,7 +140,9 @@ def _run(
     keep_freed_memory()
     if config.general.threads:
         torch.set_num_threads(config.general.threads)
-    graph = load_graph(config.graph) if graph is None else graph
+    if graph is None:
+        kept = resume and store.exists(folder / GRAPH)
+        graph = store.load(folder / GRAPH) if kept else load_graph(config.graph)
     check_graph(folder, graph)
     trainer = prepare(config, graph, folder, objects)
     keep_config(folder, trainer, config)

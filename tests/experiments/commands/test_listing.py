@@ -25,6 +25,13 @@ def test_parts_are_listed_with_options(command):
     assert "softmax" in shown and "temperature: float = 1.0" in shown
 
 
+def test_without_a_kind_each_part_is_one_line(command):
+    shown = command("list").stdout.splitlines()
+    (row,) = [row for row in shown if row.split()[:1] == ["complex"]]
+    assert "anchor" in row and max(map(len, shown)) <= 80
+    assert not any("temperature: float" in row for row in shown)
+
+
 def test_parts_are_listed_as_json(command):
     result = json.loads(command("list", "--json").stdout)
     assert {part["name"] for part in result["corruptions"]} >= {"both", "bernoulli", "either"}

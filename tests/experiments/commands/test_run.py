@@ -216,3 +216,18 @@ def test_evaluation_needs_the_files_of_the_graph_no_more(command, answer, tables
     words = ("--head", "e3", "--relation", "next")
     assert command("predict", moved, *words).exit_code == 0
     assert command("export", moved, "--to", "dicee", "--folder", tmp_path / "out").exit_code == 0
+
+
+def test_a_resumed_run_needs_no_original_files(command, write, tables, circle, tmp_path):
+    files = shutil.copytree(circle, tmp_path / "files")
+    path = write({**tables, "graph": {"path": str(files)}})
+    words = ("run", path, "--folder", tmp_path / "run", "--quiet")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            "sparring.experiments.callbacks.progress_callbacks",
+            lambda trainer, *_, **__: trainer.stop() or [],
+        )
+        assert command(*words).exit_code == 130
+    shutil.rmtree(files)
+    assert command(*words, "--resume").exit_code == 0
+    assert Run(tmp_path / "run").finished()

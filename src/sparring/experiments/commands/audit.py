@@ -36,7 +36,7 @@ def audit(
     trust: Trust = False,
     json: Json = False,
 ) -> None:
-    """Draw negatives and measure how hard and varied they are, and how many are false negatives.
+    """Measure hardness, variety and false negatives of a sampler.
 
     Withheld facts are those of the validation and test splits, and those of `--extra`. The
     sampler has not seen them; the model is trained to score them low although they are true.

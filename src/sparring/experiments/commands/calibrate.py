@@ -34,7 +34,7 @@ def calibrate(
     overrides: Overrides = None,
     json: Json = False,
 ) -> None:
-    """Fit probabilities on the validation triples, and measure how well they are calibrated.
+    """Fit probabilities on validation triples, for `sparring predict`.
 
     Writes `calibration.json` into the folder of the run; `sparring predict` then shows
     probabilities. One half of the validation triples is for fitting, the other for measuring. The

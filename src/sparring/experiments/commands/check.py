@@ -33,7 +33,7 @@ def check(
     strict: Annotated[bool, typer.Option("--strict", help="Treat warnings as errors.")] = False,
     json: Json = False,
 ) -> None:
-    """Check a negative sampler for the mistakes that samplers are known to make.
+    """Check a negative sampler of any library for known mistakes.
 
     It draws on small graphs and checks: Is every entity reached, including the first and the last?
     Are answers or known facts among the negatives? Is K respected? Do the draws follow `log_q`, by

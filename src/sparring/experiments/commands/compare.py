@@ -52,11 +52,11 @@ def compare(
     log: Log = None,
     quiet: Quiet = False,
 ) -> None:
-    """Train the variants of one experiment over several seeds and write a report.
+    """Train variants of one experiment and write a report.
 
-    `[compare]` in the experiment file lists `seeds`, and under `variants` what differs for each
-    label, such as `[compare.variants.bernoulli]` with `corruption.name = "bernoulli"`. The first
-    variant is the baseline.
+    Each is trained under several seeds. `[compare]` in the experiment file lists `seeds`, and under
+    `variants` what differs for each label, such as `[compare.variants.bernoulli]` with
+    `corruption.name = "bernoulli"`. The first variant is the baseline.
 
     The report is one HTML page that needs no network. Finished runs are kept, so the same command
     continues after **Ctrl-C**, which saves and exits with code 130.

@@ -17,7 +17,7 @@ def explain(
     trust: Trust = False,
     json: Json = False,
 ) -> None:
-    """Show which mined rules predict a triple, and the training facts they rest on.
+    """Show the mined rules and training facts that support a triple.
 
     Where no rule does, show the training facts of the same relation that are nearest to the triple
     under the model of the run. The triple may be true or false, known or not.

@@ -20,7 +20,9 @@ def export(
     trust: Trust = False,
     overrides: Overrides = None,
 ) -> None:
-    """Draw negatives for every training triple once, and write them as NumPy arrays.
+    """Write negatives for another library, as NumPy arrays.
+
+    They are drawn once for every training triple.
 
     The folder also gets the splits as ids, and the names of the ids. The layouts follow the
     libraries' sources; they were not run in the libraries.

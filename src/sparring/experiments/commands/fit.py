@@ -49,7 +49,7 @@ def fit(
             show_default=False,
         ),
     ] = None,
-    seed: Annotated[int, typer.Option(help="Of all random draws.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of all random draws.")] = 0,
     start: Annotated[
         Path | None,
         typer.Option(
@@ -73,24 +73,32 @@ def fit(
     *,
     read: list[str],
 ) -> None:
-    """Train a model on a graph, with settings chosen to suit it, and rank its test facts.
+    """Train a model on a graph, with settings that suit it.
 
-    The folder receives everything that the model needs, the graph too: it can be moved, and the
-    files of the graph may change. **Ctrl-C** saves; the same command with **--resume** continues.
+    Its test facts are ranked at the end. The folder receives everything that the model needs, the
+    graph too: it can be moved, and the files of the graph may change. **Ctrl-C** saves; the same
+    command with **--resume** continues.
 
     Example: `sparring fit atlas --epochs 10`
     """
+    from sparring.data import store
     from sparring.experiments.commands.ranks import show
     from sparring.experiments.config import graph_source
     from sparring.experiments.fit import plan, train_plan
     from sparring.experiments.graphs import load_graph
+    from sparring.experiments.run_folder import GRAPH
 
     overrides = [*(overrides or []), *read, *log_override(log)]
     given = {"model": model, "sampler": sampler, "loss": loss, "seed": seed, "start": start}
     given = {name: value for name, value in given.items() if value is not None}
     about_graph = [word for word in overrides if word.startswith("graph.")]
     others = [word for word in overrides if word not in about_graph]
-    facts = load_graph(graph_source(graph, about_graph))
+    kept = folder / GRAPH if resume and folder else None
+    facts = (
+        store.load(kept)
+        if kept and store.exists(kept)
+        else load_graph(graph_source(graph, about_graph))
+    )
     if start:
         given["start"] = str(start)
     limits = {"epochs": epochs, "minutes": minutes}

@@ -17,12 +17,14 @@ def init(
     graph: GraphName,
     file: Annotated[
         Path | None,
-        typer.Argument(help="The file; by default `<name of GRAPH>.toml`.", show_default=False),
+        typer.Argument(
+            metavar="FILE", help="The file; by default `<name of GRAPH>.toml`.", show_default=False
+        ),
     ] = None,
     *,
     read: list[str],
 ) -> None:
-    """Write an experiment file with settings that suit a graph, and a comment on each.
+    """Write a commented experiment file for a graph.
 
     Example: `sparring init atlas`, then edit `atlas.toml`, then `sparring run atlas.toml`
     """

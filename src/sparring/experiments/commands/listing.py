@@ -10,7 +10,7 @@ import typer
 from rich.padding import Padding
 from rich.text import Text
 
-from sparring.experiments.console import Json, as_json, out
+from sparring.experiments.console import Json, as_json, line, out
 from sparring.registry import Registry, load_plugins, options_of, refuse_unknown
 
 PLURAL = {"loss": "losses"}
@@ -68,15 +68,16 @@ def list_parts(
         str | None,
         typer.Argument(
             metavar="KIND",
-            help="Only `models`, `samplers`, `losses`, `corruptions`, `optimizers` or `schedules`.",
+            help="`models`, `samplers`, `losses`, `corruptions`, `optimizers` or `schedules`, with "
+            "all options; by default the names of all kinds.",
             show_default=False,
         ),
     ] = None,
     json: Json = False,
 ) -> None:
-    """List models, samplers, losses, corruptions, optimizers and schedules with their options.
+    """List models, samplers, losses and more, with their options.
 
-    Each option is shown with its type and default.
+    Example: `sparring list samplers` shows each sampler with the type and default of every option.
     """
     found = {name: parts(name) for name in ([kind] if kind else families())}
     if json:
@@ -88,12 +89,18 @@ def list_parts(
         for group, members in groupby(sorted(family, key=by_group), by_group):
             out.print(Text(f"  {group}", style="bold"))
             for part in members:
-                show(part)
+                show(part, options=kind is not None)
         out.print()
+    if kind is None:
+        line("sparring list KIND, such as `sparring list samplers`, shows their options")
 
 
-def show(part: Part) -> None:
+def show(part: Part, *, options: bool) -> None:
     """Print what a part is, and its options."""
+    if not options:
+        row = Text.assemble((f"    {part.name:<22} ", "cyan"), part.summary)
+        out.print(row, no_wrap=True, overflow="ellipsis")
+        return
     out.print(Text(f"    {part.name}", style="bold cyan"))
     out.print(Padding(Text(part.summary), (0, 0, 0, 8)))
     for option, words in part.options.items():

@@ -58,7 +58,7 @@ def predict(
     ] = "table",
     overrides: Overrides = None,
 ) -> None:
-    """Predict what completes a triple, best first: its tail, its head, or its relation.
+    """Complete a triple: predict its tail, its head or its relation.
 
     Entities and relations are given by name, or by a label that is unique. Known facts of all
     splits and the query's own entity are left out. Probabilities are shown after

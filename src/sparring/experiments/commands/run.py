@@ -47,7 +47,7 @@ def run(
     log: Log = None,
     quiet: Quiet = False,
 ) -> None:
-    """Train one experiment and rank its test facts.
+    """Train the experiment in a file and rank its test facts.
 
     The folder receives the resolved configuration, checkpoints, a log in JSON lines, all ranks, and
     the result overall and by group.
@@ -101,7 +101,7 @@ def evaluate(
     overrides: Overrides = None,
     json: Json = False,
 ) -> None:
-    """Rank the facts of a split with the best checkpoint of a run.
+    """Rank the facts of a split, with metrics by group.
 
     Metrics are filtered, and shown by side, cardinality of the relation, training degree of the
     answer, and relation. Intervals come from a bootstrap over triples.

@@ -26,7 +26,7 @@ def score(
     ] = False,
     trust: Trust = False,
 ) -> None:
-    """Score triples: each is printed with its score, separated by tabs. Higher is more plausible.
+    """Print triples with their scores; higher is more plausible.
 
     The score is the mean of that of the tail, given head and relation, and that of the head.
 
