@@ -90,16 +90,7 @@ class Predictor:
     @cached_property
     def metrics(self) -> dict[str, dict[str, float]]:
         """Filtered metrics by split: those of the result, and the best ones on `valid`."""
-        found: dict[str, dict[str, float]] = {}
-        rows = [row for row in self.run.log() if row["kind"] == "validation"]
-        if rows:
-            best = max(rows, key=lambda row: row["mrr"])
-            found["valid"] = {name: best[name] for name in ("mrr", "hits@10", "mr")}
-        if self.run.finished():
-            result = self.run.result()
-            names = ("mrr", "hits@1", "hits@3", "hits@10", "mr", "amri")
-            found[result["split"]] = {name: result[name] for name in names}
-        return found
+        return self.run.metrics()
 
     @cached_property
     def history(self) -> pl.DataFrame:

@@ -50,3 +50,9 @@ def to_json(content: Any, *, allow_nan: bool = True) -> str:
     text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=allow_nan)
     code = lambda found: found[0] if found[0] == "\n" else f"\\u{ord(found[0]):04x}"
     return CONTROL.sub(code, text)
+
+
+def to_json_line(content: Any) -> str:
+    """JSON on one line, which ends with a line feed; control characters are escaped."""
+    text = json.dumps(content, ensure_ascii=False, allow_nan=False)
+    return CONTROL.sub(lambda found: f"\\u{ord(found[0]):04x}", text) + "\n"

@@ -25,6 +25,7 @@ from sparring.experiments.commands import (
     predict,
     run,
     score,
+    serve,
     tune,
 )
 from sparring.experiments.commands import run as evaluate
@@ -92,6 +93,7 @@ app.command("score", rich_help_panel=MODELS)(score.score)
 app.command("explain", rich_help_panel=MODELS)(explain.explain)
 app.command("calibrate", rich_help_panel=MODELS)(calibrate.calibrate)
 app.command("evaluate", rich_help_panel=MODELS)(evaluate.evaluate)
+app.command("serve", rich_help_panel=MODELS)(serve.serve)
 app.command("init", rich_help_panel=EXPERIMENTS)(init.init)
 app.command("run", rich_help_panel=EXPERIMENTS)(run.run)
 app.command("compare", rich_help_panel=EXPERIMENTS)(compare.compare)

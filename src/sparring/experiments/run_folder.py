@@ -166,6 +166,19 @@ class Run:
         """The state of the model as the best epoch left it, or the last one."""
         return model_state(self._state())
 
+    def metrics(self) -> dict[str, dict[str, float]]:
+        """Filtered metrics by split: those of the result, and the best ones on `valid`."""
+        found: dict[str, dict[str, float]] = {}
+        rows = [row for row in self.log() if row["kind"] == "validation"]
+        if rows:
+            best = max(rows, key=lambda row: row["mrr"])
+            found["valid"] = {name: best[name] for name in ("mrr", "hits@10", "mr")}
+        if self.finished():
+            result = self.result()
+            names = ("mrr", "hits@1", "hits@3", "hits@10", "mr", "amri")
+            found[result["split"]] = {name: result[name] for name in names}
+        return found
+
     def finished(self) -> bool:
         """Whether there is a result."""
         return (self.folder / "result.json").exists()
