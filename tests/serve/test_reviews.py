@@ -77,7 +77,7 @@ steps = st.lists(
 )
 
 
-@settings(max_examples=12)
+@settings(max_examples=8)
 @given(steps)
 def test_undo_is_a_stack_of_each_reviewer(tmp_path_factory, steps):
     reviews = Reviews(tmp_path_factory.mktemp("reviews") / "reviews.db")
