@@ -17,9 +17,11 @@ on the way back, makes one gradient of them. What holds:
   processes (`DistributedDataParallel`) each have their own. Threads must not share a table:
   `nn.DataParallel` works on GPUs only, where this is not used."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -43,6 +45,27 @@ from sparring.kernels.runtime import (
 )
 
 
+@runtime_checkable
+class TableScorer(Protocol):
+    """A scorer that compares one vector per query with rows of a table."""
+
+    kernel: ClassVar[ScoreKernel | None]
+    query: Tensor
+
+    def score_in_pytorch(self, ids: Int[Tensor, "G K"]) -> Float[Tensor, "B K"]:
+        """The scores by PyTorch operations on the rows."""
+        ...
+
+
+@runtime_checkable
+class ScoringTable(Protocol):
+    """A table that knows the best way to compare queries with its rows, wherever these are."""
+
+    def compare(self, scorer: TableScorer, ids: Int[Tensor, "G K"]) -> Float[Tensor, "B K"]:
+        """Scores of rows for the queries of a scorer, of which equal numbers share a list."""
+        ...
+
+
 class EmbeddingTable(nn.Embedding):
     """An embedding table; on the CPU its gradient is made once for all uses together.
 
@@ -63,6 +86,12 @@ class EmbeddingTable(nn.Embedding):
         if sink is None:
             return super().forward(input)
         return LookUp.apply(sink, self.weight.detach(), input, self.accumulator)
+
+    def compare(self, scorer: TableScorer, ids: Int[Tensor, "G K"]) -> Float[Tensor, "B K"]:
+        """Scores of rows for the queries of a scorer, by a compiled loop where one is faster."""
+        if scorer.kernel and self.fits(scorer.kernel, scorer.query, ids):
+            return self.score(scorer.kernel, scorer.query, ids)
+        return scorer.score_in_pytorch(ids)
 
     def fits(
         self, kernel: ScoreKernel, query: Float[Tensor, "B c"], ids: Int[Tensor, "G K"]
@@ -118,6 +147,38 @@ class EmbeddingTable(nn.Embedding):
         matrix = matrix.unflatten(1, (vectors.shape[1], -1))
         matrix = torch.where(transposed.view(-1, 1, 1), matrix.mT, matrix)
         return torch.einsum("bi,bij->bj", vectors, matrix)
+
+
+Init = Callable[..., Any]  # fills a tensor, perhaps from a `generator`, as those of `torch.nn.init`
+TableMaker = Callable[[int, Init], nn.Module]  # makes a table of this width
+_sharded: ContextVar[tuple[int, TableMaker] | None] = ContextVar("sharded", default=None)
+
+
+def new_table(rows: int, dim: int, *, init: Init, sparse: bool = False) -> Any:
+    """A table of random vectors; inside `sharded_tables` perhaps one that several ranks share.
+
+    Args:
+        rows: number of vectors.
+        dim: numbers per vector.
+        init: fills the weight.
+        sparse: give the gradient of the rows in use only; sharded tables always do.
+    """
+    sharded = _sharded.get()
+    if sharded is not None and sharded[0] == rows:
+        return sharded[1](dim, init)
+    table = EmbeddingTable(rows, dim, sparse=sparse)
+    init(table.weight)
+    return table
+
+
+@contextmanager
+def sharded_tables(rows: int, make: TableMaker) -> Iterator[None]:
+    """Let `make` make the tables of so many rows, instead of `EmbeddingTable`."""
+    token = _sharded.set((rows, make))
+    try:
+        yield
+    finally:
+        _sharded.reset(token)
 
 
 class GradientAccumulator:

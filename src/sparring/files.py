@@ -55,7 +55,10 @@ def replaced_atomically(path: Path) -> Iterator[Draft]:
     """
     draft = Draft(path.with_name(f".{path.name}.{os.getpid()}.draft"), path)
     try:
+        draft.path.touch()
+        mode = draft.path.stat().st_mode
         yield draft
+        draft.path.chmod(mode)  # some writers make files that only their owner may read
         with draft.path.open("rb+") as file:
             os.fsync(file.fileno())
         draft.path.replace(draft.target)

@@ -5,7 +5,7 @@ import torch
 from kernels.switch import kernels_on
 
 from sparring.batch import Queries
-from sparring.generators.student import StudentModel, distillation_loss
+from sparring.generators.student import StudentModel
 from sparring.kernels.distillation import distinct_rows
 from sparring.testing import tiny_graph
 
@@ -24,7 +24,7 @@ def update(graph, loops, lists, answer_weight, dtype):
     log_q, target = torch.randn(BATCH, MANY), torch.randn(BATCH, MANY).softmax(1)
     target[2] = 0.0  # a query of which nothing counts
     with kernels_on(loops):
-        loss = distillation_loss(student, queries, ids, log_q, target, answer_weight)
+        loss = student.distillation_loss(queries, ids, log_q, target, answer_weight)
     weights = (student.entity.weight, student.relation.weight)
     grads = torch.autograd.grad(2 * loss, weights)
     return loss.detach(), *(one.to_dense() for one in grads)
@@ -50,7 +50,7 @@ def test_far_apart_logits_do_no_harm():
     some = torch.arange(4)
     queries = Queries(some, some % graph.num_relations, some, torch.ones(4))
     ids, nothing = some.view(4, 1).repeat(1, 3), torch.zeros(4, 3)
-    loss = distillation_loss(student, queries, ids, nothing, nothing + 1 / 3, 0.3)
+    loss = student.distillation_loss(queries, ids, nothing, nothing + 1 / 3, 0.3)
     loss.backward()
     assert loss.isfinite()
     assert student.entity.weight.grad.to_dense().isfinite().all()

@@ -7,7 +7,6 @@ covers names and triples, and takes some lists of names with NUL characters for 
 import hashlib
 from collections.abc import Sequence
 
-import numpy as np
 import polars as pl
 from jaxtyping import Int
 from torch import Tensor
@@ -35,6 +34,6 @@ def digest_of_ids(ids: Int[Tensor, "T c"] | None) -> bytes:
     return digest.digest()
 
 
-def id_bytes(ids: Int[Tensor, "T c"]) -> np.ndarray:
+def id_bytes(ids: Int[Tensor, "T c"]) -> memoryview:
     """The ids in 8 bytes each, one after another; a view, where they are kept so."""
-    return ids.long().cpu().contiguous().view(-1).numpy()
+    return ids.long().cpu().contiguous().view(-1).numpy().data

@@ -141,6 +141,10 @@ class TripleIndex(nn.Module):
         head, relation, tail = triples.long().unbind(1)
         anchor, entity = torch.cat([head, tail]), torch.cat([tail, head])
         key = query_key(anchor, torch.cat([relation, relation + num_relations]), num_relations)
+        self.index_facts(key, entity)
+
+    def index_facts(self, key: Int[Tensor, "F"], entity: Int[Tensor, "F"]) -> None:
+        """Index these answers of queries, which are given by key."""
         keys, sizes, entities = zip(*self._sorted_portions(key, entity))
         # one more query, without answers, so that no search leads beyond the last
         keys = torch.cat([*keys, key.new_full((1,), NO_KEY)])

@@ -86,31 +86,37 @@ def filtered_rank(
         whole = block(0)
         block = lambda start: whole
     nothing = torch.zeros((), device=queries.anchor.device)
-    target = sum((_answer_score(queries, block(start), start) for start in starts), nothing)
+    target = sum(
+        (answer_score(queries, block(start), queries.answer - start) for start in starts), nothing
+    )
 
     above = torch.zeros_like(candidates)
     at_least = torch.zeros_like(candidates)
     for start in starts:
         inside = (entity >= start) & (entity < start + chunk)
         hidden = (row[inside], entity[inside] - start)
-        more, same_or_more = _count_unknown(block(start), target, hidden)
+        more, same_or_more = count_unknown(block(start), target, hidden)
         above += more
         at_least += same_or_more
     best, worst = 1 + above, at_least  # the answer ties with itself
     return (best + worst).double() / 2, candidates
 
 
-def _answer_score(
-    queries: Queries, scores: Float[Tensor, "B n"], start: int
+def answer_score(
+    queries: Queries, scores: Float[Tensor, "B n"], place: Int[Tensor, "B"]
 ) -> Float[Tensor, "B 1"]:
-    """The answer's score if it is in the block that begins at `start`, else 0."""
+    """The answer's score if its place is in this block of scores, else 0.
+
+    Raises:
+        FloatingPointError: if a score is NaN.
+    """
     check_no_nan(queries, scores)
-    position = queries.answer.unsqueeze(1) - start
+    position = place.unsqueeze(1)
     inside = (position >= 0) & (position < scores.shape[1])
     return scores.gather(1, position.clamp(0, scores.shape[1] - 1)).where(inside, 0)
 
 
-def _count_unknown(
+def count_unknown(
     scores: Float[Tensor, "B n"], target: Float[Tensor, "B 1"], hidden: tuple[Tensor, Tensor]
 ) -> tuple[Int[Tensor, "B"], Int[Tensor, "B"]]:
     """How many scores are above the target, and how many at least as high, without the hidden."""

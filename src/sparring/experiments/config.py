@@ -72,6 +72,28 @@ class General:
             raise ValueError(f"threads must not be negative; got {self.threads}")
 
 
+@dataclass(frozen=True)
+class DistributedOptions:
+    """How a run is spread over processes; see docs/howto/distributed.md.
+
+    Attributes:
+        virtual_workers: parts that queries and entities are divided into; the number of processes
+            divides it, and results depend on it instead of that number. 0 trains in one process
+            without such parts.
+        timeout: seconds that processes wait for another one before they give it up.
+    """
+
+    virtual_workers: int = 0
+    timeout: float = 600.0
+
+    def __post_init__(self) -> None:
+        if self.virtual_workers < 0 or self.timeout <= 0:
+            raise ValueError(
+                "virtual_workers is at least 0 and timeout above 0; got "
+                f"virtual_workers={self.virtual_workers}, timeout={self.timeout}"
+            )
+
+
 PARTS: dict[str, tuple[Registry, dict[str, Any]]] = {
     "corruption": (CORRUPTIONS, {"name": "both"}),
     "model": (MODELS, {}),
@@ -87,6 +109,7 @@ PLAIN = {
     "train": FitOptions,
     "evaluate": EvaluateOptions,
     "log": LogOptions,
+    "distributed": DistributedOptions,
 }
 
 
@@ -103,6 +126,7 @@ class Config:
     train: FitOptions
     evaluate: EvaluateOptions
     log: LogOptions
+    distributed: DistributedOptions
     parts: Mapping[str, Mapping[str, Any]]
 
     def as_dict(self) -> dict[str, Any]:

@@ -22,8 +22,8 @@ from sparring.experiments.config import (
     resolve_part,
 )
 from sparring.experiments.recipe import choose_recipe
-from sparring.experiments.run import run
 from sparring.experiments.run_folder import GRAPH, Run
+from sparring.experiments.sharded import run_experiment
 from sparring.registry import ConfigError
 
 AUTO = "auto"
@@ -120,13 +120,14 @@ def train_plan(
     Raises:
         GraphError: if there are no facts to rank.
     """
-    result = run(
+    result = run_experiment(
         check_config(run_tables(wanted.tables, graph, folder)),
         folder,
         graph=graph,
         resume=resume,
         objects=wanted.objects,
         callbacks=lambda trainer: progress_callbacks(trainer, console, graph.name),
+        console=console,
     )
     return None if result is None else Run(folder, trust=True)
 

@@ -132,6 +132,10 @@ def _run(
     callbacks: Callable[[Trainer], Sequence[Callback]],
 ) -> dict[str, Any] | None:
     """As `run`, in a folder that is locked."""
+    if config.distributed.virtual_workers:
+        raise ConfigError(
+            "[distributed] virtual_workers is for sparring fit and sparring run; leave it at 0 here"
+        )
     check_folder(folder, config, resume)
     require_packages(config.log)
     remove_drafts(folder)

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from sparring.data import store
 from sparring.data.graph import SPLITS, KnowledgeGraph
 from sparring.data.hashes import HASH_VERSION
+from sparring.distributed import conversion
 from sparring.evaluation.breakdown import Breakdown, Row
 from sparring.evaluation.probability import ProbabilityCalibration
 from sparring.evaluation.ranking import RankingResult
@@ -184,7 +185,8 @@ class Run:
         return (self.folder / "result.json").exists()
 
     def _state(self) -> dict[str, Any]:
-        tables, state = self._json("config.json"), load_best(self.folder)
+        load = conversion.load_best if conversion.exists(self.folder) else load_best
+        tables, state = self._json("config.json"), load(self.folder)
         check_config_digest(state, tables, self.folder / "config.json")
         return state
 

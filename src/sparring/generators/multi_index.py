@@ -298,6 +298,11 @@ class InvertedMultiIndex(nn.Module):
             total.zero_()
         self.cell.copy_(self.next_cell)
         self.weight.copy_((self.next_bias - self.next_bias.amax()).clamp(min=-MAX_BIAS_GAP).exp())
+        self.sort_cells()
+        self.position = 0
+
+    def sort_cells(self) -> None:
+        """Find all that draws read from the cell and the weight of each entity."""
         self.order.copy_(self.cell.argsort(stable=True))
         weight = self.weight.double()
         self.cumulative.copy_(weight[self.order].cumsum(0))
@@ -307,7 +312,6 @@ class InvertedMultiIndex(nn.Module):
         self.first.copy_(self.size.cumsum(0) - self.size)
         cell = self.cell[self.order]
         self.hint.copy_(share_starts(self.first, self.size, self.cumulative, cell))
-        self.position = 0
 
     def _evenly_spaced(self, number: int) -> Int[Tensor, "C"]:
         return torch.arange(number, device=self.cell.device) * self.num_entities // number

@@ -24,7 +24,7 @@ from sparring.generators.multi_index import (
     InvertedMultiIndex,
     PerQueryDistribution,
 )
-from sparring.generators.student import StudentModel, distillation_loss
+from sparring.generators.student import StudentModel
 from sparring.optim import TableAdagrad, TableAdam
 from sparring.registry import register
 from sparring.samplers.base import Capabilities
@@ -235,12 +235,9 @@ class NSGenerator(NegativeGenerator):
             num_shared=k if share_negatives or group_size else 0,
         )
         many = graph.num_entities > MANY_ENTITIES
-        self.student = StudentModel(graph, dim=dim, sparse=many)
-        self.index = InvertedMultiIndex(
-            graph.num_entities,
-            dim=dim,
-            codes=codes,
-            assign_per_update=schedule.update_every * schedule.assign_per_step,
+        self.student = self.new_student(graph, dim, many)
+        self.index = self.new_index(
+            graph, dim, codes, schedule.update_every * schedule.assign_per_step
         )
         self.index.initialize(self.student.vectors, self.student.bias)
         self.register_buffer("inverse_temperature", torch.tensor(float(inverse_temperature)))
@@ -256,6 +253,18 @@ class NSGenerator(NegativeGenerator):
         self.current: tuple[Queries, CellDistribution] | None = None  # of the present step
         self.pending: PendingUpdate | None = None
         self.features: CandidateFeatures | None = None
+
+    def new_student(self, graph: TrainGraph, dim: int, sparse: bool) -> StudentModel:
+        """The student of this generator."""
+        return StudentModel(graph, dim=dim, sparse=sparse)
+
+    def new_index(
+        self, graph: TrainGraph, dim: int, codes: int, assign_per_update: int
+    ) -> InvertedMultiIndex:
+        """The cells that this generator draws from."""
+        return InvertedMultiIndex(
+            graph.num_entities, dim=dim, codes=codes, assign_per_update=assign_per_update
+        )
 
     @torch.no_grad()
     def distribution(self, queries: Queries) -> CellDistribution:
@@ -381,7 +390,7 @@ class NSGenerator(NegativeGenerator):
         if self.false_negatives.penalize_target:
             logit += (1 - p_false_negative).log()
         target = logit.softmax(1).nan_to_num(0.0)
-        return distillation_loss(self.student, queries, ids, log_q, target, self.answer_loss_weight)
+        return self.student.distillation_loss(queries, ids, log_q, target, self.answer_loss_weight)
 
     def p_false_negative(self, queries: Queries, ids: Int[Tensor, "G K"]) -> Float[Tensor, "B K"]:
         return self._p_false_negative(queries, self.distribution(queries), ids)

@@ -31,15 +31,34 @@ class StudentModel(nn.Module):
             raise ValueError(f"the student's vectors are complex, so dim must be even; got {dim}")
         self.dim = dim
         # vector and bias in one row, and factor and shift in one: a single look-up finds both
-        self.entity = EmbeddingTable(graph.num_entities, dim + 1, sparse=sparse)
+        self.entity = self.new_entity_table(graph.num_entities, sparse)
         self.relation = EmbeddingTable(2 * graph.num_relations, 2 * dim)
-        # nearly uniform: logits start at a standard deviation of about 0.1
-        nn.init.normal_(self.entity.weight, std=dim**-0.25 / 4)
-        nn.init.normal_(self.relation.weight, std=dim**-0.25 / 4)
+        self.reset_parameters()
+
+    def new_entity_table(self, rows: int, sparse: bool) -> EmbeddingTable:
+        """A row with a vector and a bias for each entity."""
+        return EmbeddingTable(rows, self.dim + 1, sparse=sparse)
+
+    def reset_parameters(self) -> None:
+        """Start nearly uniform: logits at a standard deviation of about 0.1."""
+        self.fill_entities(self.entity.weight)
+        nn.init.normal_(self.relation.weight, std=self.std)
         with torch.no_grad():
-            self.entity.weight[:, dim] = 0.0
-            self.relation.weight[:, : dim // 2] = 1.0
-            self.relation.weight[:, dim // 2 : dim] = 0.0
+            self.relation.weight[:, : self.dim // 2] = 1.0
+            self.relation.weight[:, self.dim // 2 : self.dim] = 0.0
+
+    @property
+    def std(self) -> float:
+        """Standard deviation of initial numbers."""
+        return self.dim**-0.25 / 4
+
+    def fill_entities(
+        self, weight: Float[Tensor, "n d1"], generator: torch.Generator | None = None
+    ) -> None:
+        """Fill rows of the entity table with random vectors, and biases of 0."""
+        nn.init.normal_(weight, std=self.std, generator=generator)
+        with torch.no_grad():
+            weight[:, self.dim] = 0.0
 
     @property
     def vectors(self) -> Float[Tensor, "N d"]:
@@ -59,24 +78,23 @@ class StudentModel(nn.Module):
         """A scorer of candidates, whose logits hold up to a constant per query."""
         return DotScorer(nn.functional.pad(self.context(queries), (0, 1), value=1.0), self.entity)
 
+    def distillation_loss(
+        self,
+        queries: Queries,
+        ids: Int[Tensor, "G K"],
+        log_q: Float[Tensor, "B K"],
+        target: Float[Tensor, "B K"],
+        answer_weight: float,
+    ) -> Float[Tensor, ""]:
+        """Forward KL of the student from the target among candidates, up to a constant.
 
-def distillation_loss(
-    student: StudentModel,
-    queries: Queries,
-    ids: Int[Tensor, "G K"],
-    log_q: Float[Tensor, "B K"],
-    target: Float[Tensor, "B K"],
-    answer_weight: float,
-) -> Float[Tensor, ""]:
-    """Forward KL of the student from the target among candidates, up to a constant.
-
-    Args:
-        ids: candidates; neither they nor the ids of queries are checked.
-        log_q: log-density of the candidates, which is subtracted from the student's logits.
-        target: probabilities, or 0 throughout for a query that does not count.
-        answer_weight: weight of minus the log-probability of the answer, against candidates of this
-            density (noise-contrastive estimation with one sum for all of them).
-    """
-    tables = (student.entity.weight, student.relation.weight)
-    given = (queries.anchor, queries.relation, queries.answer, ids, log_q, target)
-    return distill(*tables, *given, answer_weight, student.entity.sparse)
+        Args:
+            ids: candidates; neither they nor the ids of queries are checked.
+            log_q: log-density of the candidates, which is subtracted from the student's logits.
+            target: probabilities, or 0 throughout for a query that does not count.
+            answer_weight: weight of minus the log-probability of the answer, against candidates of
+                this density (noise-contrastive estimation with one sum for all of them).
+        """
+        tables = (self.entity.weight, self.relation.weight)
+        given = (queries.anchor, queries.relation, queries.answer, ids, log_q, target)
+        return distill(*tables, *given, answer_weight, self.entity.sparse)

@@ -3,6 +3,7 @@
 The loop makes the loss and the gradients of both tables in one pass over the candidates."""
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -64,18 +65,36 @@ def distill(
     given = (anchor, relation, answer, ids, log_q, target)
     if enabled_for(entity_table):
         return Distillation.apply(entity_table, relation_table, given, answer_weight)
-    query = transform(
-        F.embedding(anchor, entity_table, sparse=sparse), F.embedding(relation, relation_table)
-    )
-    query = F.pad(query, (0, 1), value=1.0)
+    entity = lambda rows: F.embedding(rows, entity_table, sparse=sparse)
+    return distill_by_look_up(entity, F.embedding(relation, relation_table), *given, answer_weight)
+
+
+def distill_by_look_up(
+    entity: Callable[[Tensor], Tensor],
+    relation_vectors: Float[Tensor, "B d2"],
+    anchor: Int[Tensor, "B"],
+    relation: Int[Tensor, "B"],
+    answer: Int[Tensor, "B"],
+    ids: Int[Tensor, "G K"],
+    log_q: Float[Tensor, "B K"],
+    target: Float[Tensor, "B K"],
+    answer_weight: float,
+) -> Float[Tensor, ""]:
+    """As `distill`, where rows of entities are looked up, perhaps elsewhere.
+
+    Args:
+        entity: gives rows of the entity table.
+        relation_vectors: rows of the relation table, one per query.
+    """
+    query = F.pad(transform(entity(anchor), relation_vectors), (0, 1), value=1.0)
     grouped = group_rows(query, len(ids))
-    candidates = F.embedding(ids, entity_table, sparse=sparse)
+    candidates = entity(ids)
     logits = (grouped @ candidates.mT).flatten(0, 1) - log_q
     total = logits.logsumexp(1, keepdim=True)
     loss = (target * (total - logits)).sum(1).mean()
     if not answer_weight:
         return loss
-    right = F.embedding(answer.unsqueeze(1), entity_table, sparse=sparse)
+    right = entity(answer.unsqueeze(1))
     answer_logit = (query.unsqueeze(1) @ right.mT).flatten(0, 1)
     rivals = total - math.log(logits.shape[1])
     return loss + answer_weight * F.softplus(rivals - answer_logit).mean()

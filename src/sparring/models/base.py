@@ -1,6 +1,7 @@
 """Base classes: `KGEModel` of all models, `EmbeddingModel` of those without an encoder."""
 
 from abc import ABC, abstractmethod
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int
@@ -8,7 +9,7 @@ from torch import Tensor, nn
 
 from sparring.batch import Queries, Scorer
 from sparring.data.graph import TrainGraph
-from sparring.embedding import EmbeddingTable
+from sparring.embedding import EmbeddingTable, new_table
 from sparring.models.scorers import Lookup
 from sparring.registry import Registry
 
@@ -122,7 +123,7 @@ class EmbeddingModel(KGEModel):
         self.entity_dropout = nn.Dropout(entity_dropout)
         self.relation_dropout = nn.Dropout(relation_dropout)
         self.sparse = sparse
-        self.entity = self.new_table(graph.num_entities, self.entity_dim())
+        self.entity = self.new_entity_table()
         self.relation = self.new_relation_table(self.relation_dim())
         self.add_parameters()
 
@@ -137,14 +138,21 @@ class EmbeddingModel(KGEModel):
     def add_parameters(self) -> None:
         """Create the parameters that a model has besides its entity and relation vectors."""
 
-    def new_table(self, rows: int, dim: int) -> EmbeddingTable:
+    def new_table(self, rows: int, dim: int) -> Any:
         """An embedding table with random entries."""
-        table = EmbeddingTable(rows, dim, sparse=self.sparse)
+        return new_table(rows, dim, init=self.fill, sparse=self.sparse)
+
+    def new_entity_table(self) -> Any:
+        """One row per entity."""
+        return self.new_table(self.num_entities, self.entity_dim())
+
+    def fill(
+        self, weight: Float[Tensor, "n d"], generator: torch.Generator | None = None
+    ) -> Float[Tensor, "n d"]:
+        """Fill rows of a table with random numbers."""
         if self.init_range:
-            nn.init.uniform_(table.weight, -self.init_range, self.init_range)
-        else:
-            nn.init.normal_(table.weight, std=self.init)
-        return table
+            return nn.init.uniform_(weight, -self.init_range, self.init_range, generator)
+        return nn.init.normal_(weight, std=self.init, generator=generator)
 
     def new_relation_table(self, dim: int) -> EmbeddingTable:
         """One row per relation, and with reciprocal relations one more per inverse."""

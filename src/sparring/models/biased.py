@@ -5,6 +5,7 @@ finds both, and samplers that compare rows see both.
 """
 
 import math
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -12,7 +13,7 @@ from torch import Tensor, nn
 
 from sparring.batch import Queries, Scorer
 from sparring.data.graph import TrainGraph
-from sparring.embedding import EmbeddingTable
+from sparring.embedding import EmbeddingTable, new_table
 from sparring.models.base import EmbeddingModel
 from sparring.models.scorers import BiasedSquaredL2Scorer
 from sparring.models.translational import rotate
@@ -68,11 +69,24 @@ class BiasedModel(EmbeddingModel):
             sparse=sparse,
         )
         self.entity_dropout = VectorDropout(entity_dropout)
-        with torch.no_grad():
-            self.entity.weight[:, -1] = 0.0
 
     def entity_dim(self) -> int:
         return self.dim + 1
+
+    def new_entity_table(self) -> Any:
+        """Vectors and biases, which start at 0."""
+        return new_table(
+            self.num_entities, self.entity_dim(), init=self.fill_without_bias, sparse=self.sparse
+        )
+
+    def fill_without_bias(
+        self, weight: Float[Tensor, "n d1"], generator: torch.Generator | None = None
+    ) -> Float[Tensor, "n d1"]:
+        """Fill rows of the table of entities."""
+        self.fill(weight, generator)
+        with torch.no_grad():
+            weight[:, -1] = 0.0
+        return weight
 
     def magnitude(self, vectors: Float[Tensor, "B d1"]) -> Float[Tensor, "B d"]:
         return vectors[:, :-1].abs()

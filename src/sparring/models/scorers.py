@@ -17,7 +17,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from sparring.batch import Scorer, expand_lists, group_rows
-from sparring.embedding import EmbeddingTable
+from sparring.embedding import ScoringTable
 from sparring.kernels.embedding import (
     COMPLEX_L1,
     DOT,
@@ -50,9 +50,8 @@ class LookupScorer(ABC):
 
     def __call__(self, ids: Int[Tensor, "G K"]) -> Float[Tensor, "B K"]:
         """Score each query against its list of candidates."""
-        table, kernel = self.entity, self.kernel
-        if kernel and isinstance(table, EmbeddingTable) and table.fits(kernel, self.query, ids):
-            return table.score(kernel, self.query, ids)
+        if isinstance(self.entity, ScoringTable):
+            return self.entity.compare(self, ids)
         return self.score_in_pytorch(ids)
 
     @abstractmethod

@@ -35,7 +35,7 @@ def save(folder: Path, name: str, state: Any) -> str:
         the digest of all, as `digest_of` reads it.
     """
     tensors: dict[str, torch.Tensor] = {}
-    skeleton = _pack(state, tensors)
+    skeleton = pack(state, tensors)
     folder.mkdir(parents=True, exist_ok=True)
     with replaced_atomically(folder / f"{name}.safetensors") as draft:
         save_file(_without_overlaps(tensors), draft.path)
@@ -134,7 +134,7 @@ def _tensors(folder: Path, name: str, body: Mapping[str, Any]) -> dict[str, torc
 
 def _state(body: Mapping[str, Any], tensors: Mapping[str, Any], path: Path) -> Any:
     try:
-        state = _unpack(body["state"], tensors)
+        state = unpack(body["state"], tensors)
         return state if body["format"] == FORMAT else convert(state)
     except (KeyError, ValueError, TypeError, AttributeError, RecursionError):
         raise CheckpointError(f"{path} holds no state of a training; {REMEDY}") from None
@@ -167,17 +167,17 @@ def _without_overlaps(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Te
     return alone
 
 
-def _pack(value: Any, tensors: dict[str, torch.Tensor]) -> Any:
+def pack(value: Any, tensors: dict[str, torch.Tensor]) -> Any:
     """JSON with numbered tensors; dicts as pairs, because JSON keys are strings only."""
     if isinstance(value, torch.Tensor):
         name = str(len(tensors))
         tensors[name] = value.detach().cpu().contiguous()
         return {"tensor": name}
     if isinstance(value, dict):
-        return {"dict": [[_plain(key), _pack(item, tensors)] for key, item in value.items()]}
+        return {"dict": [[_plain(key), pack(item, tensors)] for key, item in value.items()]}
     if isinstance(value, list | tuple):
         kind = "tuple" if isinstance(value, tuple) else "list"
-        return {kind: [_pack(item, tensors) for item in value]}
+        return {kind: [pack(item, tensors) for item in value]}
     return _plain(value)
 
 
@@ -192,13 +192,14 @@ def _plain(value: Any) -> Any:
     raise TypeError(f"a checkpoint cannot hold a {type(value).__name__}: {value!r}")
 
 
-def _unpack(value: Any, tensors: Mapping[str, Any]) -> Any:
+def unpack(value: Any, tensors: Mapping[str, Any]) -> Any:
+    """What `pack` was given, with these tensors."""
     if not isinstance(value, dict):
         return value
     ((kind, content),) = value.items()
     if kind == "tensor":
         return tensors[content]
     if kind == "dict":
-        return {key: _unpack(item, tensors) for key, item in content}
-    items = [_unpack(item, tensors) for item in content]
+        return {key: unpack(item, tensors) for key, item in content}
+    items = [unpack(item, tensors) for item in content]
     return {"list": list, "tuple": tuple}[kind](items)

@@ -1,6 +1,8 @@
 """`sparring fit`: train a model on a graph without an experiment file."""
 
+import os
 import shlex
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -64,6 +66,13 @@ def fit(
             help="Where the run is kept; by default `runs/<name of GRAPH>`.", show_default=False
         ),
     ] = None,
+    workers: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            help="Processes on this machine that share tables and queries; 0 trains in this one.",
+        ),
+    ] = 0,
     overrides: Overrides = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Continue the run in the folder where it stopped.")
@@ -81,7 +90,13 @@ def fit(
 
     Example: `sparring fit atlas --epochs 10`
     """
+    from sparring.distributed.launch import launch, with_virtual_workers, without_option
+
+    if workers and "WORLD_SIZE" not in os.environ:
+        raise typer.Exit(launch(without_option(sys.argv[1:], "--workers"), workers))
+
     from sparring.data import store
+    from sparring.distributed.world import is_first, is_launched
     from sparring.experiments.commands.ranks import show
     from sparring.experiments.config import graph_source
     from sparring.experiments.fit import plan, train_plan
@@ -89,6 +104,8 @@ def fit(
     from sparring.experiments.run_folder import GRAPH
 
     overrides = [*(overrides or []), *read, *log_override(log)]
+    overrides = with_virtual_workers(overrides) if is_launched() else overrides
+    quiet = quiet or not is_first()
     given = {"model": model, "sampler": sampler, "loss": loss, "seed": seed, "start": start}
     given = {name: value for name, value in given.items() if value is not None}
     about_graph = [word for word in overrides if word.startswith("graph.")]
@@ -118,6 +135,8 @@ def fit(
         again += [word for override in overrides for word in ("--set", override)]
         line(f"stopped; to continue: {shlex.join(again)}", to=err)
         raise typer.Exit(STOPPED)
+    if not is_first():
+        return
     result = run.result()
     show(run.breakdown(), f"{facts.name} ({result['split']})")
     line(f"best epoch {result['best_epoch']}, {result['cpu_seconds']} CPU seconds, in {folder}")

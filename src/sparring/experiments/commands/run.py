@@ -57,11 +57,13 @@ def run(
     **Ctrl-C** saves and exits with code 130. The same command with **--resume** continues, and the
     result is bit for bit that of an uninterrupted run.
     """
+    from sparring.distributed.world import is_first
     from sparring.experiments import run as runs
     from sparring.experiments.callbacks import progress_callbacks
     from sparring.experiments.commands.ranks import show
     from sparring.experiments.config import read_config
     from sparring.experiments.run_folder import Run
+    from sparring.experiments.sharded import run_experiment
     from sparring.files import write_json
 
     folder = folder or Path("runs") / config.stem
@@ -72,7 +74,7 @@ def run(
     bar = None if quiet else err
     callbacks = lambda trainer: progress_callbacks(trainer, bar, config.stem)
     try:
-        result = runs.run(experiment, folder, resume=resume, callbacks=callbacks)
+        result = run_experiment(experiment, folder, resume=resume, callbacks=callbacks, console=bar)
     except KeyboardInterrupt:  # the second one while training, or the first one elsewhere
         result = None
     if result is None:
@@ -81,6 +83,8 @@ def run(
         again += ["--record", str(record)] if record else []
         line(f"stopped; to continue: {shlex.join(again)}", to=err)
         raise typer.Exit(STOPPED)
+    if not is_first():
+        return
     if record:
         write_json(record, runs.as_record(result, os.path.relpath(config), overrides))
     show(Run(folder).breakdown(), f"{config.stem} on {result['dataset']} ({result['split']})")

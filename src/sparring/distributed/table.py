@@ -1,0 +1,124 @@
+"""An embedding table whose rows are spread over all ranks, with the interface of a local one."""
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int, Shaped
+from torch import Tensor, nn
+
+from sparring.distributed import world
+from sparring.distributed.layout import Layout
+from sparring.distributed.world import Route
+from sparring.embedding import EmbeddingTable, Init, TableScorer
+from sparring.seeds import Seeds
+
+
+class WholeTableError(TypeError):
+    """A part that reads all rows of a table at once, which no rank holds."""
+
+
+class RowBuffers(nn.Module):
+    """A module with buffers that have one row for each of this rank's rows of entities."""
+
+    def row_buffers(self) -> list[Tensor]:
+        """These buffers."""
+        raise NotImplementedError
+
+
+class ShardedTable(nn.Module):
+    """Vectors by entity, of which each rank holds those of its virtual workers.
+
+    Look-ups and scores travel to the rows and back, gradients the other way. Every call is a
+    collective one: all ranks must make it.
+
+    Args:
+        layout: who owns which rows.
+        dim: numbers per vector.
+        init: fills the rows of a virtual worker, from a generator that depends on the seed, the
+            name and the worker only.
+        seeds: of the initial numbers.
+        name: of the table among others of the same seeds.
+    """
+
+    def __init__(self, layout: Layout, dim: int, *, init: Init, seeds: Seeds, name: str):
+        super().__init__()
+        self.layout, self.num_embeddings, self.embedding_dim = layout, layout.num_entities, dim
+        with torch.random.fork_rng(devices=[]):  # other tables start alike on any number of ranks
+            self.rows = EmbeddingTable(layout.own_rows, dim, sparse=True)
+        with torch.no_grad():
+            for block, worker in zip(self.rows.weight.split(layout.block), layout.own):
+                init(block, generator=seeds.fresh(f"{name}/{worker}"))
+        self.is_local = False
+
+    @property
+    def weight(self) -> Tensor:
+        """No rank has it.
+
+        Raises:
+            WholeTableError: always.
+        """
+        raise WholeTableError(
+            "a sharded table has no weight of all rows: models and samplers that read it cannot be "
+            "sharded; train in one process, or choose others (docs/howto/distributed.md lists them)"
+        )
+
+    def forward(self, ids: Int[Tensor, "*shape"]) -> Float[Tensor, "*shape d"]:
+        """The vectors of these entities."""
+        if self.is_local:
+            return self.rows(self.layout.row(ids) - self.layout.first_row)
+        return fetch(self.layout, ids, self.rows)
+
+    def compare(self, scorer: TableScorer, ids: Int[Tensor, "G K"]) -> Float[Tensor, "B K"]:
+        """Scores of entities for the queries of a scorer, of which equal numbers share a list.
+
+        Where each query has a list of its own, longer than there are ranks, queries travel to the
+        rows and scores come back; otherwise the rows travel.
+        """
+        if self.is_local:
+            rows = self.layout.row(ids) - self.layout.first_row
+            return self.rows.compare(replace(scorer, entity=self.rows), rows)  # pyright: ignore
+        own_lists = len(ids) == len(scorer.query) and ids.shape[1] > world.size()
+        if scorer.kernel and own_lists:
+            return self._push(scorer, ids)
+        return scorer.score_in_pytorch(ids)
+
+    def _push(self, scorer: TableScorer, ids: Int[Tensor, "B K"]) -> Float[Tensor, "B K"]:
+        rows = self.layout.row(ids).flatten()
+        route = Route.to(self.layout.rank_of_row(rows))
+        first = world.rank() * len(ids)
+        query = torch.arange(first, first + len(ids), device=ids.device)
+        asked = torch.stack([rows, query.repeat_interleave(ids.shape[1])], 1)
+        row, query = route.send(asked).unbind(1)
+        vectors = world.gather_all(scorer.query).index_select(0, query)
+        local: Any = replace(scorer, query=vectors, entity=self.rows)  # pyright: ignore
+        scores = self.rows.compare(local, (row - self.layout.first_row).unsqueeze(1))
+        return route.answer(scores.squeeze(1)).view_as(ids)
+
+
+def fetch(
+    layout: Layout, ids: Int[Tensor, "*shape"], look_up: Callable[[Tensor], Tensor]
+) -> Shaped[Tensor, "*shape d"]:
+    """What the owners of these entities know of them; each entity travels once.
+
+    Args:
+        look_up: from rows of this rank to what it knows of each; gradients travel back to it.
+    """
+    rows, place = layout.row(ids.flatten()).unique(return_inverse=True)
+    route = Route.to(layout.rank_of_row(rows), ordered=True)
+    wanted = route.send(rows) - layout.first_row
+    answers = route.answer(look_up(wanted))
+    return answers.index_select(0, place).view(*ids.shape, *answers.shape[1:])
+
+
+@contextmanager
+def local_tables(module: nn.Module) -> Iterator[None]:
+    """Let the sharded tables of a module take entities of this rank only, without collectives."""
+    tables = [one for one in module.modules() if isinstance(one, ShardedTable)]
+    with ExitStack() as stack:
+        for table in tables:
+            table.is_local = True
+            stack.callback(setattr, table, "is_local", False)
+        yield
