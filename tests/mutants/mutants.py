@@ -340,9 +340,11 @@ def rows_that_rested_have_their_new_value_in_the_average_of_the_past(original):
     return lambda self, *_: None
 
 
-@mutant("sparring.models.bilinear:RESCAL.compose", "tests/models/test_bilinear.py")
-def the_inverse_of_a_matrix_is_the_matrix(original):
-    return lambda self, anchor, relation, sign: original(self, anchor, relation, sign.abs())
+@mutant("sparring.models.bilinear:RESCAL.multiply", "tests/models/test_bilinear.py")
+def dura_forgets_the_transpose(original):
+    return lambda self, vectors, queries, *, transpose=False, dropout=0.0: original(
+        self, vectors, queries, dropout=dropout
+    )
 
 
 @mutant("sparring.training.trainer:Trainer.resume", "tests/training/test_checkpoint.py -k resumes")

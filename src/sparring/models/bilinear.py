@@ -5,6 +5,7 @@ from abc import abstractmethod
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from sparring.batch import Queries, Scorer
 from sparring.data.graph import TrainGraph
@@ -60,39 +61,36 @@ class BilinearModel(EmbeddingModel):
         self.dura = dura
 
     @abstractmethod
-    def compose(
-        self,
-        anchor: Float[Tensor, "B d"],
-        relation: Float[Tensor, "B c"],
-        sign: Float[Tensor, "B 1"],
-    ) -> Float[Tensor, "B d"]:
-        """The query vector: anchor times R, or times its transpose where the sign is -1."""
-
     def multiply(
         self,
         vectors: Float[Tensor, "B d"],
         queries: Queries,
-        sign: Float[Tensor, "B 1"],
         *,
+        transpose: bool = False,
         dropout: float = 0.0,
     ) -> Float[Tensor, "B d"]:
-        """`compose` with the relations of queries, of which numbers are dropped."""
-        relation = self.relation(self.relation_row(queries.relation))
-        return self.compose(vectors, nn.functional.dropout(relation, dropout), sign)
+        """Vectors times the matrices R of the queries' relations, so that anchors give queries.
+
+        Args:
+            transpose: multiply by the transposed matrices.
+            dropout: probability of setting a parameter of a matrix to 0.
+        """
 
     def forward(self, queries: Queries) -> Scorer:
-        anchor, sign = self.anchor_vectors(queries), self.inverse_sign(queries.relation)
         dropout = self.relation_dropout.p if self.training else 0.0
-        query = self.multiply(anchor, queries, sign, dropout=dropout)
+        query = self.multiply(self.anchor_vectors(queries), queries, dropout=dropout)
         return DotScorer(self.dropout(query), self.candidates)
+
+    def relation_parameters(self, queries: Queries, dropout: float) -> Float[Tensor, "B c"]:
+        """The vectors of the queries' relations, of which numbers are dropped."""
+        return F.dropout(self.relation(self.relation_row(queries.relation)), dropout)
 
     def regularization(self, queries: Queries) -> Float[Tensor, ""]:
         other = super().regularization(queries)
         if not self.dura:
             return other
         anchor, answer = self.entity(queries.anchor), self.entity(queries.answer)
-        sign = self.inverse_sign(queries.relation)
-        products = self.multiply(anchor, queries, sign), self.multiply(answer, queries, -sign)
+        products = self.multiply(anchor, queries), self.multiply(answer, queries, transpose=True)
         squares = torch.cat([anchor, answer, *products], dim=1) ** 2
         return other + self.dura * squares.sum() / len(queries)
 
@@ -105,13 +103,15 @@ class DistMult(BilinearModel):
     Knowledge Bases".
     """
 
-    def compose(
+    def multiply(
         self,
-        anchor: Float[Tensor, "B d"],
-        relation: Float[Tensor, "B d"],
-        sign: Float[Tensor, "B 1"],
+        vectors: Float[Tensor, "B d"],
+        queries: Queries,
+        *,
+        transpose: bool = False,
+        dropout: float = 0.0,
     ) -> Float[Tensor, "B d"]:
-        return anchor * relation
+        return vectors * self.relation_parameters(queries, dropout)
 
 
 @register("complex", example={"dim": 8})
@@ -129,15 +129,17 @@ class ComplEx(BilinearModel):
     def magnitude(self, vectors: Float[Tensor, "B d"]) -> Float[Tensor, "B c"]:
         return complex_magnitude(vectors)
 
-    def compose(
+    def multiply(
         self,
-        anchor: Float[Tensor, "B d"],
-        relation: Float[Tensor, "B d"],
-        sign: Float[Tensor, "B 1"],
+        vectors: Float[Tensor, "B d"],
+        queries: Queries,
+        *,
+        transpose: bool = False,
+        dropout: float = 0.0,
     ) -> Float[Tensor, "B d"]:
-        a, b = anchor.chunk(2, dim=1)
-        c, d = relation.chunk(2, dim=1)
-        d = d * sign
+        a, b = vectors.chunk(2, dim=1)
+        c, d = self.relation_parameters(queries, dropout).chunk(2, dim=1)
+        d = d * self.inverse_sign(queries.relation) * (-1 if transpose else 1)
         return torch.cat([a * c - b * d, a * d + b * c], dim=1)
 
 
@@ -151,26 +153,17 @@ class RESCAL(BilinearModel):
     def relation_dim(self) -> int:
         return self.dim**2
 
-    def compose(
-        self,
-        anchor: Float[Tensor, "B d"],
-        relation: Float[Tensor, "B dd"],
-        sign: Float[Tensor, "B 1"],
-    ) -> Float[Tensor, "B d"]:
-        matrix = relation.unflatten(1, (self.dim, -1))
-        matrix = torch.where((sign < 0).unsqueeze(2), matrix.mT, matrix)
-        return torch.einsum("bi,bij->bj", anchor, matrix)
-
     def multiply(
         self,
         vectors: Float[Tensor, "B d"],
         queries: Queries,
-        sign: Float[Tensor, "B 1"],
         *,
+        transpose: bool = False,
         dropout: float = 0.0,
     ) -> Float[Tensor, "B d"]:
-        rows = self.relation_row(queries.relation)
-        return self.relation.multiply(vectors, rows, sign.squeeze(1) < 0, dropout=dropout)
+        rows, inverse = self.relation_row(queries.relation), self.inverse_sign(queries.relation) < 0
+        transposed = inverse.squeeze(1) != transpose
+        return self.relation.multiply(vectors, rows, transposed, dropout=dropout)
 
     def penalties(self, queries: Queries) -> Float[Tensor, ""]:
         rows, matrices = self.relation_row(queries.relation), self.relation.num_embeddings
