@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sparring.printing import CONTROL, cell, printable, to_json
+from sparring.printing import CONTROL, cell, html_table, printable, to_json
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]))
 
@@ -56,3 +56,10 @@ def test_a_formula_is_no_formula_in_a_cell(text):
 @pytest.mark.parametrize("text", ["-5", "+4.5e-3", "a=1", "", "e-mail", "'=1"])
 def test_other_texts_are_cells_as_they_are(text):
     assert cell(text) == text
+
+
+def test_a_table_for_a_notebook_escapes_names_and_aligns_numbers():
+    shown = html_table(["name", "n"], [["<b>\x1b", "1"]], [True, False])
+    assert "&lt;b&gt;\\x1b" in shown and "<b>" not in shown
+    assert '<td style="text-align: right">1</td>' in shown
+    assert shown.startswith('<div style="overflow-x: auto">')

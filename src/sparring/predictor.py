@@ -1,6 +1,5 @@
 """A trained model with its graph: what `fit` and `load` give."""
 
-import html
 import math
 import shutil
 import tempfile
@@ -32,6 +31,7 @@ from sparring.experiments.fit import Plan, train_plan
 from sparring.experiments.run import ensemble, metrics
 from sparring.experiments.run_folder import Run, RunError
 from sparring.models.base import KGEModel
+from sparring.printing import html_table
 from sparring.samplers.base import NegativeSampler
 from sparring.seeds import Seeds
 
@@ -305,11 +305,7 @@ class Predictor:
         return f"Predictor({', '.join(f'{name}: {text}' for name, text in self._summary())})"
 
     def _repr_html_(self) -> str:
-        rows = (
-            f"<tr><th>{html.escape(name)}</th><td>{html.escape(text)}</td></tr>"
-            for name, text in self._summary()
-        )
-        return f"<table><tbody>{''.join(rows)}</tbody></table>"
+        return html_table((), self._summary(), (True, True))
 
     def _summary(self) -> list[tuple[str, str]]:
         graph = self.graph

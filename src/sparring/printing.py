@@ -4,8 +4,10 @@ A name may hold an escape sequence that clears a terminal, or a mark that revers
 it. Tables, CSV files and messages show such characters as `\\x1b` or `\\u202e`.
 """
 
+import html
 import json
 import re
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 # C0 and C1 controls, bidirectional marks, separators of lines and paragraphs, lone surrogates
@@ -56,3 +58,25 @@ def to_json_line(content: Any) -> str:
     """JSON on one line, which ends with a line feed; control characters are escaped."""
     text = json.dumps(content, ensure_ascii=False, allow_nan=False)
     return CONTROL.sub(lambda found: f"\\u{ord(found[0]):04x}", text) + "\n"
+
+
+def html_table(columns: Sequence[str], rows: Iterable[Sequence[str]], text: Sequence[bool]) -> str:
+    """A table for a notebook, which may be scrolled where it is too wide.
+
+    Args:
+        columns: headings; none for a table without them.
+        text: whether each column holds text, which is flush left, or numbers.
+    """
+    align = [f' style="text-align: {"left" if left else "right"}"' for left in text]
+
+    def row(cells: Sequence[str], tag: str) -> str:
+        shown = (
+            f"<{tag}{style}>{html.escape(printable(cell))}</{tag}>"
+            for cell, style in zip(cells, align)
+        )
+        return f"<tr>{''.join(shown)}</tr>"
+
+    head = f"<thead>{row(columns, 'th')}</thead>" if columns else ""
+    body = "".join(row(cells, "td") for cells in rows)
+    table = f"<table>{head}<tbody>{body}</tbody></table>"
+    return f'<div style="overflow-x: auto">{table}</div>'

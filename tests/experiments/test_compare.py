@@ -295,3 +295,9 @@ def test_without_what_the_report_needs_the_command_says_how_to_install_it(
     result = command("compare", write(both, "two.toml"), "--quiet")
     assert result.exit_code == 1
     assert f"error: the HTML report needs the package {package}; run pip" in result.stderr
+
+
+def test_a_comparison_is_a_table_in_a_notebook(compared):
+    shown = compared._repr_html_()
+    assert shown.count("<tr>") == 3 and "popularity" in shown and "±" in shown
+    assert repr(compared).startswith("Comparison(")

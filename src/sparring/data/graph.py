@@ -18,6 +18,7 @@ from sparring.data.hashes import HASH_VERSION, digest_of_ids, digest_of_strings,
 from sparring.data.index import TripleIndex
 from sparring.data.split import SplitRule
 from sparring.data.vocabulary import Vocabulary
+from sparring.printing import html_table
 
 SPLITS = ("train", "valid", "test")
 
@@ -96,7 +97,7 @@ class TrainGraph:
         return replace(self, triples=triples, entity_type=pairs, held_out=held)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class KnowledgeGraph:
     """Vocabulary and splits. Ids are positions in `entities` and `relations`.
 
@@ -136,6 +137,18 @@ class KnowledgeGraph:
                     f"{split} triple {row} is {triples[row].tolist()}, outside the vocabulary of "
                     f"{len(self.entities)} entities and {len(self.relations)} relations"
                 )
+
+    def __repr__(self) -> str:
+        return f"KnowledgeGraph({', '.join(f'{name}: {text}' for name, text in self._summary())})"
+
+    def _repr_html_(self) -> str:
+        return html_table((), self._summary(), (True, True))
+
+    def _summary(self) -> list[tuple[str, str]]:
+        sizes = {"entities": self.entities, "relations": self.relations}
+        sizes |= {split: getattr(self, split) for split in SPLITS}
+        sizes |= {"types": self.types} if self.types else {}
+        return [("name", self.name), *((name, f"{len(part):,}") for name, part in sizes.items())]
 
     @cached_property
     def training(self) -> TrainGraph:

@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from sparring.extras import optional
-from sparring.printing import printable
+from sparring.printing import html_table, printable
 
 SHOWN = 50  # rows that are printed, at most
 
@@ -62,14 +62,11 @@ class Result(ABC):
 
     def _repr_html_(self) -> str:
         frame = self.shown()
-        head = "".join(f"<th>{html.escape(name)}</th>" for name in frame.columns)
-        rows = (
-            "".join(f"<td>{html.escape(in_cell(value))}</td>" for value in row)
-            for row in frame.head(SHOWN).iter_rows()
-        )
-        body = "".join(f"<tr>{row}</tr>" for row in rows)
-        table = f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
-        return table + html.escape(" ".join(filter(None, (self._not_shown(), self.caption()))))
+        rows = ([in_cell(value) for value in row] for row in frame.head(SHOWN).iter_rows())
+        text = [not kind.is_numeric() for kind in frame.dtypes]
+        notes = " ".join(filter(None, (self._not_shown(), self.caption())))
+        below = f"<p>{html.escape(notes)}</p>" if notes else ""
+        return html_table(frame.columns, rows, text) + below
 
     def _not_shown(self) -> str:
         more = len(self.shown()) - SHOWN

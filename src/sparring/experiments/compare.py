@@ -1,6 +1,7 @@
 """Compare variants of one experiment over the same seeds."""
 
 import dataclasses
+import html
 import re
 import shutil
 import statistics
@@ -28,6 +29,7 @@ from sparring.experiments.graphs import load_graph
 from sparring.experiments.run import config_changes, run
 from sparring.experiments.run_folder import Run, RunError, graph_changes
 from sparring.files import locked, remove_drafts, write_object
+from sparring.printing import html_table
 from sparring.registry import ConfigError, refuse_unknown, validate_type
 from sparring.seeds import Seeds
 from sparring.training import Trainer
@@ -63,7 +65,7 @@ class ComparisonPlan:
         return next(iter(self.variants))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Comparison:
     """Finished runs, by variant and in the order of the plan's seeds.
 
@@ -95,6 +97,17 @@ class Comparison:
                 for label, found in results.items()
             },
         }
+
+    def __repr__(self) -> str:
+        mrr = {label: mean(found["mrr"]) for label, found in self.numbers()["variants"].items()}
+        listed = ", ".join(f"{label}: {value}" for label, value in mrr.items())
+        return f"Comparison({self.plan.name} on {self.graph.name}, MRR {listed})"
+
+    def _repr_html_(self) -> str:
+        numbers = self.numbers()
+        columns, rows = as_rows(numbers)
+        below = "".join(f"<p>{html.escape(note)}</p>" for note in notes(numbers))
+        return html_table(columns, rows, [True, *[False] * (len(columns) - 1)]) + below
 
     def difference(self, label: str) -> dict[str, float]:
         """MRR of a variant minus that of the baseline, with its bootstrap interval."""
@@ -194,6 +207,51 @@ def _check_run_folder(config: Config, graph: KnowledgeGraph, place: Run, fresh: 
         )
     if changed:
         shutil.rmtree(place.folder)
+
+
+def as_rows(numbers: Mapping[str, Any]) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    """The columns and rows of a table with one row per variant.
+
+    Args:
+        numbers: those of `Comparison.numbers`.
+    """
+    versus = f"vs. {shortened(numbers['baseline'])}"
+    columns = ("", "MRR", "H@1", "H@10", versus, "scores", "CPU s")
+    rows = []
+    for label, found in numbers["variants"].items():
+        gap = found["difference"]
+        rows.append(
+            (
+                label,
+                mean(found["mrr"]),
+                f"{found['hits@1']['mean']:.3f}",
+                f"{found['hits@10']['mean']:.3f}",
+                f"{gap['low']:+.3f} to {gap['high']:+.3f}" if gap else "",
+                f"{found['scored_per_query']:,}",
+                f"{found['cpu_seconds']['mean']:.1f}",
+            )
+        )
+    return columns, rows
+
+
+def notes(numbers: Mapping[str, Any]) -> list[str]:
+    """What the columns of this table mean, one sentence per line."""
+    spread = "±: standard deviation over seeds; " if len(numbers["seeds"]) > 1 else ""
+    lines = [f"{spread}scores: per query, those without a gradient too"]
+    if len(numbers["variants"]) > 1:
+        lines.append(f"vs. {numbers['baseline']}: 95 % interval of the difference in MRR")
+    return lines
+
+
+def shortened(label: str, most: int = 12) -> str:
+    """A label that fits above a column of numbers."""
+    return label if len(label) <= most else f"{label[: most - 1].rstrip()}…"
+
+
+def mean(found: Mapping[str, Any]) -> str:
+    """Mean and standard deviation over seeds, such as "0.4123 ± 0.0031"."""
+    spread = "" if found["spread"] is None else f" ± {found['spread']:.4f}"
+    return f"{found['mean']:.4f}{spread}"
 
 
 def mean_over_seeds(values: Sequence[float]) -> dict[str, Any]:

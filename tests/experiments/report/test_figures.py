@@ -31,7 +31,9 @@ def found(tmp_path_factory):
 
 
 def of_variant(view, place):
-    return [trace for trace in view.figure["data"] if trace.get("meta") == {"variant": place}]
+    return [
+        trace for trace in view.figure["data"] if (trace.get("meta") or {}).get("variant") == place
+    ]
 
 
 def test_curves_are_drawn_against_epochs_and_against_processor_time(found):

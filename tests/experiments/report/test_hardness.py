@@ -1,4 +1,4 @@
-from sparring.experiments.report.hardness import hardness_in_words, label_positions
+from sparring.experiments.report.hardness import hardness, hardness_in_words, label_positions
 from sparring.experiments.report.records import THIN, SampleStats, Variant
 
 
@@ -56,3 +56,13 @@ def test_a_plot_of_one_point_compares_nothing():
 
 def test_without_a_plot_there_is_no_sentence():
     assert hardness_in_words([]) == ""
+
+
+def test_on_a_phone_labels_have_positions_of_their_own():
+    near = [audited("first one", 0.3, 0.001, 0.5), audited("second one", 0.2, 0.0028, 0.5)]
+    far = [audited("a third", 0.2, 0.1, 0.9)]
+    (view,) = hardness([*near, *far])
+    wide = [trace.get("textposition") for trace in view.figure["data"]]
+    narrow = [trace["meta"]["narrow"] for trace in view.figure["data"]]
+    assert wide == ["top center"] * 3
+    assert narrow != wide and narrow[0] != "top center"

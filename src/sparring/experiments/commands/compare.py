@@ -143,38 +143,11 @@ def in_words(seconds: float) -> str:
 
 
 def show(numbers: dict) -> None:
-    """Print one row per variant."""
-    seeds, baseline = len(numbers["seeds"]), numbers["baseline"]
-    columns = ("", "MRR", "H@1", "H@10", f"vs. {shortened(baseline)}", "scores", "CPU s")
-    rows = []
-    for label, found in numbers["variants"].items():
-        gap = found["difference"]
-        rows.append(
-            (
-                label,
-                mean(found["mrr"]),
-                f"{found['hits@1']['mean']:.3f}",
-                f"{found['hits@10']['mean']:.3f}",
-                f"{gap['low']:+.3f} to {gap['high']:+.3f}" if gap else "",
-                f"{found['scored_per_query']:,}",
-                f"{found['cpu_seconds']['mean']:.1f}",
-            )
-        )
-    table(
-        f"{numbers['dataset']} ({numbers['split']}), {seeds} seed{'s' * (seeds > 1)}", columns, rows
-    )
-    spread = "±: standard deviation over seeds; " if seeds > 1 else ""
-    line(f"{spread}scores: per query, those without a gradient too")
-    if len(rows) > 1:
-        line(f"vs. {baseline}: 95 % interval of the difference in MRR")
+    """Print one row per variant, and what the columns mean."""
+    from sparring.experiments.compare import as_rows, notes
 
-
-def shortened(label: str, most: int = 12) -> str:
-    """A label that fits above a column of numbers."""
-    return label if len(label) <= most else f"{label[: most - 1].rstrip()}…"
-
-
-def mean(found: dict) -> str:
-    """Mean and standard deviation over seeds, such as "0.4123 ± 0.0031"."""
-    spread = "" if found["spread"] is None else f" ± {found['spread']:.4f}"
-    return f"{found['mean']:.4f}{spread}"
+    seeds = len(numbers["seeds"])
+    title = f"{numbers['dataset']} ({numbers['split']}), {seeds} seed{'s' * (seeds > 1)}"
+    table(title, *as_rows(numbers))
+    for note in notes(numbers):
+        line(note)

@@ -77,6 +77,7 @@ def _boxes(x: float, y: float, width: float) -> dict[str, Box]:
 
 
 WIDTH, HEIGHT = 700.0, 330.0  # of the plot in pixels, about
+NARROW = 220.0  # its width on a phone
 
 
 class Point(NamedTuple):
@@ -101,7 +102,7 @@ def hardness(variants: Sequence[Variant]) -> list[View]:
     upward = Axis([0.5, *(point.harder for point in points)])
     figure = blank(
         height=430,
-        x="Withheld facts among the negatives that count",
+        x="Withheld facts among counted negatives",
         y="Share of entities that score lower",
     )
     figure.add_hline(
@@ -116,9 +117,15 @@ def hardness(variants: Sequence[Variant]) -> list[View]:
         },
     )
     names = [shortened(point.variant.label) for point in points]
-    pixels = [(WIDTH * across(point.withheld), HEIGHT * upward(point.harder)) for point in points]
-    positions = label_positions(pixels, names, WIDTH)
-    for point, name, position in zip(points, names, positions):
+    wide, narrow = (
+        label_positions(
+            [(width * across(point.withheld), HEIGHT * upward(point.harder)) for point in points],
+            names,
+            width,
+        )
+        for width in (WIDTH, NARROW)
+    )
+    for point, name, position, narrow_position in zip(points, names, wide, narrow):
         text = (
             f"{percent(point.withheld)} withheld facts<br>"
             f"{percent(point.harder)} of entities score lower"
@@ -132,7 +139,7 @@ def hardness(variants: Sequence[Variant]) -> list[View]:
             textfont={"color": "var(--ink)", "size": 13},
             cliponaxis=False,
             marker=marker(point.variant, 14),
-            meta={"variant": point.variant.place},
+            meta={"variant": point.variant.place, "narrow": narrow_position},
             **hover(point.variant, [text]),
         )
     figure.update_xaxes(tickformat="~%", **across.layout())

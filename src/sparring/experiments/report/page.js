@@ -27,11 +27,20 @@
     layout.height *= 1.5;
   };
 
+  const labelNarrow = (trace) => {
+    trace.mode = trace.meta.narrow ? "markers+text" : "markers";
+    trace.textposition = trace.meta.narrow ?? "top center";
+  };
+
   const draw = (box) => {
     const views = figures[box.dataset.figure];
     const { data, layout } = colored(views[box.dataset.view].figure, getComputedStyle(root));
     for (const trace of data) trace.visible = !hidden.has(trace.meta?.variant);
-    if (box.clientWidth < NARROW && layout.meta?.longTicks) ticksAbove(layout);
+    const narrow = box.clientWidth < NARROW;
+    if (narrow && layout.meta?.longTicks) ticksAbove(layout);
+    for (const trace of narrow ? data : []) {
+      if (trace.meta && "narrow" in trace.meta) labelNarrow(trace);
+    }
     box.style.height = `${layout.height}px`;
     Plotly.react(box, data, layout, config);
   };
