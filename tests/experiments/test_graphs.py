@@ -36,6 +36,7 @@ def test_what_is_odd_about_files_is_one_line(tmp_path, caplog):
     graph = load_graph(GraphSource(path=str(tmp_path)))
     assert graph.notes["duplicate triples in train"] == 1
     assert caplog.messages == [
-        f"{tmp_path}: 1 duplicate triples in train, 1 triples of valid also in train, 1 triples of "
-        f"test also in train, 1 triples of test also in valid; see `sparring data check {tmp_path}`"
+        f"{tmp_path}: duplicate triples in train (1), triples of valid also in train (1), triples "
+        "of test also in train (1), triples of test also in valid (1); "
+        f"see `sparring data check {tmp_path}`"
     ]

@@ -100,7 +100,7 @@ class RaiseOnError:
     def log_summary(self, source: Path) -> None:
         """Log all warnings in one line, where they were not logged one by one."""
         if self._brief and self._warned:
-            found = ", ".join(f"{count:,} {problem}" for problem, count in self._warned.items())
+            found = ", ".join(f"{problem} ({count:,})" for problem, count in self._warned.items())
             logger.warning("%s: %s; see `sparring data check %s`", source, found, source)
 
 
