@@ -7,7 +7,8 @@ For each model and method of the file, every trial trains at `tuned_at` negative
 on validation; the settings of the best one train at every K, and these runs are evaluated on test.
 Where `tuned_at` lists several numbers, each holds from there to the next. A method may have `ks` of
 its own, and a model or a method `tuned_at`. Each run is written to
-research/results/curve/<file>-<model>.json as it ends. A run that is there is not made again unless
+research/results/curve/<file>-<model>.json as it ends, or, where the file lists `graphs`, to
+<file>-<graph>-<model>.json. A run that is there is not made again unless
 its settings in the study have changed, so an interrupted study continues where it stopped.
 `cpu_seconds` are those of training.
 """
@@ -37,6 +38,7 @@ KEPT = (
     "hits@10",
     "cpu_seconds",
     "scored_per_query",
+    "shared_per_query",
     "commit",
     "cpu",
 )
@@ -45,11 +47,18 @@ SHOWN = ("method", "k", "changed", "split", "valid_mrr", "mrr", "cpu_seconds")
 
 
 class Study:
-    """One file of models and methods."""
+    """One file of models and methods.
 
-    def __init__(self, path: Path):
+    Args:
+        graph: one of those that the file lists; "" for the first, or that of its table `[graph]`.
+    """
+
+    def __init__(self, path: Path, graph: str = ""):
         self.name, self.base = path.stem, read_tables(path)
         plan = self.base.pop("curve")
+        graph = graph or plan.get("graphs", [""])[0]
+        if graph:
+            self.name, self.base["graph"] = f"{self.name}-{graph}", {"name": graph}
         self.plan, self.ks = plan, plan["ks"]
         self.models, self.methods = plan["models"], plan["methods"]
         self.graph = cache(load_graph)
@@ -158,11 +167,19 @@ def main() -> None:
     words = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     words.add_argument("study", type=Path, help="file of models and methods")
     words.add_argument("--only", default="", help="MODEL:METHOD, MODEL or :METHOD")
+    words.add_argument("--graph", default="", help="one of the graphs that the file lists")
     given = words.parse_args()
-    study = Study(given.study)
     RESULTS.mkdir(parents=True, exist_ok=True)
-    for model, method in study.lines(given.only):
-        finish(study, model, method)
+    for graph in graphs(given.study):
+        if given.graph in ("", graph):
+            study = Study(given.study, graph)
+            for model, method in study.lines(given.only):
+                finish(study, model, method)
+
+
+def graphs(path: Path) -> list[str]:
+    """The graphs that a file lists; "" for the one of its table `[graph]`."""
+    return read_tables(path)["curve"].get("graphs", [""])
 
 
 if __name__ == "__main__":

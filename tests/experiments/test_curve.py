@@ -51,6 +51,17 @@ def test_settings_chosen_at_several_k_hold_from_there_to_the_next(made):
     assert [k for *_, k, split in made if split == "valid"] == [8] * 4
 
 
+def test_a_file_may_list_graphs(made):
+    path = ROOT / "research" / "studies" / "blocks.toml"
+    names = [curve.Study(path, graph).name for graph in curve.graphs(path)]
+    assert names[:2] == ["blocks-fb15k-237", "blocks-wn18rr"]
+    study = curve.Study(path, "wn18rr")
+    assert study.settings("transe", "shared-512", 0, 1)["graph"] == {"name": "wn18rr"}
+    curve.finish(study, "transe", "shared-512")
+    assert (curve.RESULTS / "blocks-wn18rr-transe.json").exists()
+    assert curve.graphs(ROOT / "research" / "studies" / "fb15k-237.toml") == [""]
+
+
 def test_a_method_may_have_numbers_of_its_own(made):
     study = curve.Study(ROOT / "research" / "studies" / "wn18rr.toml")
     curve.finish(study, "complex", "generator-mostly-uniform")

@@ -225,9 +225,10 @@ RAMP_WORLD = graph_of((0, 0, 1), (0, 0, 2))
 RAMP_QUERY = make_queries(0, 0, 1)
 
 
-def ramp(inner=None, option="uniform_mix", start=1.0, end=0.0, steps=4):
+def ramp(inner=None, option="uniform_mix", start=1.0, end=0.0, steps=4, **options):
     inner = TypeConstrained(RAMP_WORLD, k=2) if inner is None else inner
-    return Curriculum(RAMP_WORLD, inner=inner, option=option, start=start, end=end, steps=steps)
+    options |= {"option": option, "start": start, "end": end, "steps": steps}
+    return Curriculum(RAMP_WORLD, inner=inner, **options)
 
 
 def seen(sampler, steps, score=None):
@@ -240,6 +241,19 @@ def seen(sampler, steps, score=None):
 
 def test_an_option_moves_evenly_and_then_stays():
     assert seen(ramp(), 6) == [1.0, 0.75, 0.5, 0.25, 0.0, 0.0]
+
+
+def test_an_option_may_return_at_the_end():
+    values = seen(ramp(cooldown_at=6), 12)
+    assert values == [1.0, 0.75, 0.5, 0.25, 0.0, 0.0, 0.0, 0.25, 0.5, 0.75, 1.0, 1.0]
+    assert seen(ramp(cooldown_at=4), 7) == [1.0, 0.75, 0.5, 0.25, 0.0, 0.25, 0.5]
+
+
+def test_a_way_back_begins_after_the_way_there():
+    with pytest.raises(
+        ValueError, match="way back begins after the way there, of steps=4; got coo"
+    ):
+        ramp(cooldown_at=3)
 
 
 def test_whole_numbers_stay_whole():

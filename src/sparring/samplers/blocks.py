@@ -1,5 +1,6 @@
 """Negatives in blocks: few hard ones per query, and many that the whole batch shares."""
 
+import math
 from dataclasses import replace
 from functools import partial, reduce
 
@@ -62,5 +63,13 @@ class Blocks(Mixture):
     def _join(self, drawn: list, batch: int) -> Negatives:
         return Negatives.join(drawn)  # in blocks, where a mixture has one list per query
 
-    def _log_add(self, log_terms: list) -> Tensor:
-        return reduce(torch.logaddexp, log_terms)  # four times as fast on long lists
+    def _mean(self, log_probs: list) -> Tensor | None:
+        """As for a mixture, but with less work on long lists."""
+        if any(log_prob is None for log_prob in log_probs):
+            return None
+        shape = log_probs[0].shape
+        terms = [
+            (log_prob[:1] if log_prob.stride(0) == 0 else log_prob) + math.log(part.k / self.k)
+            for log_prob, part in zip(log_probs, self._parts)
+        ]
+        return reduce(torch.logaddexp, terms).expand(shape)

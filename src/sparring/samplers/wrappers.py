@@ -213,10 +213,7 @@ class Mixture(NegativeSampler):
             for log_prob, part in zip(log_probs, self._parts)
             if log_prob is not None
         ]
-        return self._log_add(weighted) if len(weighted) == len(self.parts) else None
-
-    def _log_add(self, log_terms: list) -> Tensor:
-        return torch.stack(log_terms).logsumexp(0)
+        return torch.stack(weighted).logsumexp(0) if len(weighted) == len(self.parts) else None
 
     def observe(self, feedback: Feedback) -> dict[str, Tensor]:
         metrics, start = {}, 0
@@ -318,7 +315,9 @@ class WithPositives(SamplerWrapper):
 class Curriculum(SamplerWrapper):
     """Change one option of a sampler from one value to another, linearly over the first steps.
 
-    It counts training steps: batches drawn in training mode.
+    It counts training steps: batches drawn in training mode. With `cooldown_at` the option later
+    returns to its first value, as long as it took to leave it: hard negatives, say, that come
+    after a warm-up and go before the end.
 
     Args:
         inner: the sampler that has the option.
@@ -326,10 +325,11 @@ class Curriculum(SamplerWrapper):
             `DynamicNegatives`. Integers stay integers.
         start, end: values at the first step and from step `steps` on.
         steps: how long the change takes.
+        cooldown_at: the step at which the way back to `start` begins; None for no way back.
 
     Raises:
         ValueError: if the sampler has no such option that may change during training, a value is
-            out of its bounds, or there are no steps.
+            out of its bounds, there are no steps, or the way back begins before the way there ends.
     """
 
     def __init__(
@@ -341,6 +341,7 @@ class Curriculum(SamplerWrapper):
         start: float,
         end: float,
         steps: int,
+        cooldown_at: int | None = None,
     ):
         super().__init__(inner)
         bounds = {name: (low, high) for name, low, high in inner.schedulable}
@@ -356,13 +357,22 @@ class Curriculum(SamplerWrapper):
                 raise ValueError(f"{option} must be between {low} and {high}; got {value}")
         if steps < 1:
             raise ValueError(f"a curriculum takes at least one step; got steps={steps}")
+        if cooldown_at is not None and cooldown_at < steps:
+            raise ValueError(
+                f"a way back begins after the way there, of steps={steps}; got "
+                f"cooldown_at={cooldown_at}"
+            )
         self.option, self.start, self.end, self.steps = option, start, end, steps
+        self.cooldown_at = cooldown_at
         self.is_integer = isinstance(getattr(inner, option), int)
         self.set_extra_state(0)
 
     def value(self) -> float | int:
         """The present value of the option."""
-        value = self.start + (self.end - self.start) * min(1.0, self.calls / self.steps)
+        done = min(1.0, self.calls / self.steps)
+        if self.cooldown_at is not None and self.calls > self.cooldown_at:
+            done = max(0.0, 1 - (self.calls - self.cooldown_at) / self.steps)
+        value = self.start + (self.end - self.start) * done
         return round(value) if self.is_integer else value
 
     def sample(self, queries: Queries, score: Scorer, rng: torch.Generator) -> Negatives:
