@@ -82,7 +82,8 @@ def test_renames_are_made_to_last(tmp_path, monkeypatch):
 
 def test_drafts_of_killed_processes_are_removed(tmp_path):
     (tmp_path / "graph").mkdir()
-    for name in (".last.json.77.draft", "graph/.index.json.77.draft", "kept.draft"):
+    drafts = (".last.json.77.draft", "graph/.index.json.77.draft", ".tmpjCNv2k")
+    for name in (*drafts, "kept.draft"):
         (tmp_path / name).write_text("half")
     remove_drafts(tmp_path)
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["graph", "kept.draft"]

@@ -16,6 +16,7 @@ except ImportError:  # Windows
     fcntl = None
 
 LOCK = ".lock"
+DRAFTS = (".*.draft", ".tmp" + "[0-9A-Za-z]" * 6)  # ours, and those of safetensors
 NO_LINK = getattr(os, "O_NOFOLLOW", 0)
 DIGEST = "digest"
 
@@ -111,13 +112,14 @@ def json_digest(content: Any) -> str:
 
 
 def remove_drafts(folder: Path, *, below: bool = True) -> None:
-    """Remove what processes that were killed have left of `write_atomically` in a locked folder.
+    """Remove what processes that were killed have left of unfinished files in a locked folder.
 
     Args:
         below: also in the folders in it, unless others may be writing to them.
     """
-    for draft in folder.rglob(".*.draft") if below else folder.glob(".*.draft"):
-        draft.unlink(missing_ok=True)
+    for pattern in DRAFTS:
+        for draft in folder.rglob(pattern) if below else folder.glob(pattern):
+            draft.unlink(missing_ok=True)
 
 
 def read_json(path: Path) -> Any:

@@ -4,14 +4,22 @@ The name of a mutant says what it does. Each takes the function or method that i
 and returns a broken one.
 """
 
+import hashlib
 import inspect
 import math
+import os
+import sqlite3
+import sys
 from contextlib import nullcontext
 from dataclasses import replace
 from unittest.mock import patch
 
 import torch
 from mutants.plugin import mutant
+
+from sparring import printing
+from sparring.experiments import environment
+from sparring.training import checkpoint
 
 # batches and corruption
 
@@ -444,3 +452,155 @@ def former_names_of_options_are_dropped(original):
 @mutant("sparring.testing.samplers:chi_square", "tests/testing/test_samplers.py -k follow")
 def wrong_densities_pass_the_kit(original):
     return lambda counts, expected: 1.0
+
+
+# what a folder of a run, a file of data, a name or a killed process may do
+
+
+@mutant("sparring.registry:_working_directory_last", "tests/experiments/test_trust.py -k installed")
+def the_working_directory_comes_before_installed_modules(original):
+    return lambda: patch.object(sys, "path", [os.getcwd(), *sys.path])
+
+
+@mutant(
+    "sparring.experiments.trust:refuse_foreign_code",
+    "tests/experiments/test_trust.py -k refused_before_it_runs",
+)
+def opening_a_run_executes_what_it_names(original):
+    return lambda tables, path: None
+
+
+@mutant("sparring.registry:_checked_kind", "tests/experiments/test_trust.py -k another_family")
+def any_named_object_is_called(original):
+    return lambda found, name, registry, where: found
+
+
+@mutant(
+    "sparring.experiments.trust:check_config_digest",
+    "tests/experiments/test_trust.py -k altered_after_training",
+)
+def a_configuration_may_change_after_training(original):
+    return lambda state, tables, path: None
+
+
+@mutant("sparring.data.database:_sqlite", "tests/data/test_database.py -k no_other_file")
+def a_query_may_write_anywhere(original):
+    return lambda path: (lambda: sqlite3.connect(path), sqlite3.Error)
+
+
+@mutant("sparring.files:open_in_place", "tests/test_files.py -k link")
+def links_are_followed(original):
+    return lambda path, mode, **options: path.open(mode, **options)
+
+
+@mutant("sparring.training.trainer:_best_state", "tests/training/test_trainer.py -k place_of_the")
+def the_last_epoch_takes_the_place_of_a_lost_best_one(original):
+    return lambda folder, progress: checkpoint.load(
+        folder, "best" if checkpoint.exists(folder, "best") else "last"
+    )
+
+
+@mutant(
+    "sparring.data.graph:KnowledgeGraph.known_for_validation",
+    "tests/experiments/test_run.py -k test_triples_change",
+)
+def validation_filters_by_test_facts(original):
+    return property(lambda self: self.known)
+
+
+@mutant("sparring.data.graph:KnowledgeGraph.hash", "tests/experiments/test_run.py -k other_labels")
+def hashes_ignore_labels(original):
+    return lambda self, version=2: original(self, 1)
+
+
+@mutant("sparring.data.hashes:digest_of_strings", "tests/data/test_vocabulary.py -k digest")
+def a_digest_takes_two_lists_of_names_for_one(original):
+    return lambda strings: hashlib.blake2b("\0".join(strings).encode()).digest()
+
+
+@mutant("sparring.experiments.callbacks:_end", "tests/experiments/test_callbacks.py -k dropped")
+def the_log_is_not_cut_on_resume(original):
+    return lambda path, step: path.stat().st_size
+
+
+@mutant(
+    "sparring.training.trainer:_of_another_model", "tests/training/test_trainer.py -k another_model"
+)
+def a_checkpoint_that_does_not_fit_ends_in_a_traceback(original):
+    return lambda folder: nullcontext()
+
+
+@mutant("sparring.experiments.console:exit_code", "tests/experiments/test_console.py -k do_not_fit")
+def lack_of_memory_ends_in_a_traceback(original):
+    return lambda error: None if "DefaultCPUAllocator" in str(error) else original(error)
+
+
+@mutant("sparring.files:remove_drafts", "tests/experiments/test_run.py -k drafts")
+def drafts_of_killed_processes_stay(original):
+    return lambda folder, below=True: None
+
+
+@mutant("sparring.files:_sync", "tests/test_files.py -k last")
+def folders_are_not_synced(original):
+    return lambda folder: None
+
+
+@mutant("sparring.files:_acquire", "tests/test_files.py -k in_use")
+def two_processes_may_write_to_a_folder(original):
+    return lambda path, wait: path.parent.mkdir(parents=True, exist_ok=True)
+
+
+@mutant("sparring.experiments.run_folder:_damaged", "tests/experiments/test_run.py -k foreign_file")
+def foreign_files_end_in_a_traceback(original):
+    return lambda path, what="": nullcontext()
+
+
+@mutant("sparring.files:unsealed", "tests/experiments/test_trust.py -k altered_number")
+def altered_results_are_shown(original):
+    return lambda found: {key: value for key, value in found.items() if key != "digest"}
+
+
+@mutant("sparring.data.datasets:_check", "tests/data/test_datasets.py -k first_uses")
+def a_download_is_never_checked_again(original):
+    return lambda name, folder: None
+
+
+@mutant("sparring.data.datasets:locked", "tests/data/test_datasets.py -k at_once")
+def two_downloads_write_to_one_folder(original):
+    return lambda folder, wait=False: nullcontext()
+
+
+@mutant(
+    "sparring.experiments.pretrained:trained_model",
+    "tests/experiments/test_pretrained.py -k not_finite",
+)
+def a_teacher_may_have_vectors_of_nan(original):
+    def broken(graph, **options):
+        with patch.object(torch.Tensor, "isfinite", torch.ones_like):
+            return original(graph, **options)
+
+    return broken
+
+
+@mutant("sparring.printing:printable", "tests/evaluation/test_predict.py -k control")
+def names_reach_the_terminal_as_they_are(original):
+    return lambda text, keep="": text
+
+
+@mutant("sparring.printing:cell", "tests/test_printing.py -k formula")
+def formulas_reach_spreadsheets(original):
+    return printing.printable
+
+
+@mutant(
+    "sparring.experiments.environment:_commit", "tests/experiments/test_environment.py -k contains"
+)
+def the_commit_of_any_repository_is_recorded(original):
+    return lambda: environment._git("rev-parse", "HEAD")
+
+
+@mutant(
+    "sparring.experiments.run:warn_of_other_origin", "tests/experiments/test_run.py -k versions"
+)
+def other_versions_are_not_mentioned(original):
+    return lambda folder, now: None
