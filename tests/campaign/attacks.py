@@ -9,7 +9,7 @@ from campaign import interruptions
 from campaign.damage import flip
 from campaign.fuzz import fuzz
 from campaign.names import names
-from campaign.world import WORKFLOWS, World
+from campaign.world import World
 
 Case = Callable[[World, random.Random, str], str]
 BATCH = 50  # cases of a fuzzed kind that share a process
@@ -62,7 +62,6 @@ ATTACKS: dict[str, Attack] = {
     f"{name}: {of}": Attack(cases, one_by_one(case, name, of), few=FEW.get(f"{name}: {of}", 0))
     for name, (case, counts) in INTERRUPTIONS.items()
     for of, cases in counts.items()
-    if of in WORKFLOWS
 }
 ATTACKS |= {
     "bad downloads": Attack(20, one_by_one(interruptions.download, "bad", "download"), few=2),

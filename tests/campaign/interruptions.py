@@ -145,10 +145,12 @@ def ended(world: World, name: str, folder: Path, done: Done, accepted: tuple[int
     line. One that says it is done has done all."""
     if done.code in accepted:
         return ""
-    if done.code == 0 and (wrong := differences(folder, world.whole(name).essence)):
+    wrong = differences(WORKFLOWS[name].essence(folder), world.whole(name).essence)
+    if done.code == 0 and wrong:
         return f"said to be done, but {wrong}"
-    if done.code in (1, 2) and len(done.said.strip().splitlines()) > 1:
-        return f"more than a line: {done.said.strip()[-300:]}"
+    errors = [line for line in done.said.splitlines() if line.startswith("error: ")]
+    if done.code in (1, 2) and len(errors) != 1:
+        return f"not one line of an error: {done.said.strip()[-300:]}"
     return done.fault()
 
 
@@ -157,4 +159,4 @@ def continued(world: World, name: str, folder: Path, *faults: Setup) -> str:
     done = disturbed(world, name, folder, True, faults)
     if done.fault() or done.code:
         return done.fault() or f"refused to continue: {done.said.strip()[-300:]}"
-    return differences(folder, world.whole(name).essence)
+    return differences(WORKFLOWS[name].essence(folder), world.whole(name).essence)

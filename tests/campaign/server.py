@@ -17,6 +17,12 @@ from pathlib import Path
 from typing import Any
 
 HUNG = "hung"
+WARM = (
+    *("torch.utils.tensorboard.writer", "plotly.graph_objects", "optuna.visualization", "pooch"),
+    *("sqlalchemy.dialects.sqlite.pysqlite", "alembic.command", "sparring.api"),
+    *("sparring.experiments.report.page", "sparring.experiments.report.tuning"),
+    *("sparring.experiments.tune", "sparring.experiments.compare", "sparring.experiments.fit"),
+)
 Setup = tuple[str, dict[str, Any]]  # a function in `campaign.faults`, and its arguments
 
 
@@ -118,8 +124,9 @@ def serve() -> None:
 
 def warm() -> None:
     """Import what commands need, load compiled loops, and stop the clock of the processor."""
+    for module in WARM:
+        importlib.import_module(module)
     import torch
-    import torch.utils.tensorboard.writer  # noqa: F401
 
     import sparring.experiments.environment
     from sparring.data.graph import TrainGraph

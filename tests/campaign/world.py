@@ -81,7 +81,7 @@ class World:
         with workflow.surroundings(self, folder) as setup:
             done = self.do(*workflow.words(self, folder), setup=(*setup, counting))
         assert done.code == 0, done.said
-        found = essence(folder)
+        found = workflow.essence(folder)
         kept = folder.rename(self.folder / f"whole-{name}")
         return Whole(kept, found, done.seconds, counted.stat().st_size)
 
@@ -119,6 +119,10 @@ class Workflow:
     def surroundings(self, world: World, folder: Path) -> Iterator[tuple[Setup, ...]]:
         """What the command needs around it."""
         yield ()
+
+    def essence(self, folder: Path) -> dict[str, str]:
+        """What it leaves, by name, as far as it must be the same after an interruption."""
+        return essence(folder)
 
 
 class RunWorkflow(Workflow):
@@ -167,10 +171,34 @@ class DownloadWorkflow(Workflow):
 
 
 class TuneWorkflow(Workflow):
-    """`sparring tune`."""
+    """`sparring tune`: its trials that ended, and its best run; not how often a trial was begun."""
 
     def words(self, world: World, folder: Path, again: bool = False) -> tuple[Any, ...]:
-        return ("tune", world.config, "--folder", folder, "-q")
+        more = ("train.epochs=2", "threads=1", "evaluate.bootstrap=5")
+        sets = [word for each in more for word in ("--set", each)]
+        words = ("tune", world.graph, "--methods", "uniform", "--model", "distmult")
+        return (*words, "--trials", "3", "--folder", folder, "-q", *sets)
+
+    def essence(self, folder: Path) -> dict[str, str]:
+        hidden = {path.name: "" for path in folder.rglob(".*")}
+        if not (folder / "tuning.json").exists():
+            return hidden
+        found = json.loads((folder / "tuning.json").read_text())
+        methods = {
+            f"method {name}": json.dumps(
+                [
+                    *(method[key] for key in ("valid_mrr", "mrr", "settings")),
+                    [
+                        {key: trial[key] for key in ("state", "valid_mrr", "settings")}
+                        for trial in method["trials"]
+                        if trial["state"] != "fail"
+                    ],
+                ]
+            )
+            for name, method in found["methods"].items()
+        }
+        best = json.loads((folder / "best" / "result.json").read_text())
+        return {**hidden, **methods, "best run": json.dumps([best["mrr"], best["valid_mrr"]])}
 
 
 WORKFLOWS: dict[str, Workflow] = {
@@ -179,6 +207,7 @@ WORKFLOWS: dict[str, Workflow] = {
     "compare": CompareWorkflow(),
     "report": ReportWorkflow(),
     "download": DownloadWorkflow(),
+    "tune": TuneWorkflow(),
 }
 
 
@@ -238,9 +267,8 @@ def essence(folder: Path) -> dict[str, str]:
     }
 
 
-def differences(folder: Path, whole: dict[str, str]) -> str:
-    """How the lasting files of a folder differ from those of an undisturbed one."""
-    found = essence(folder)
+def differences(found: dict[str, str], whole: dict[str, str]) -> str:
+    """How what a workflow left differs from what an undisturbed one leaves."""
     wrong = [f"{name} is left" for name in found if name not in whole]
     wrong += [f"{name} is missing" for name in whole if name not in found]
     wrong += [f"{name} differs" for name in found if found[name] != whole.get(name, found[name])]

@@ -19,7 +19,7 @@ from sparring.experiments.run_folder import RunError
 from sparring.experiments.search import Choice, Log
 from sparring.experiments.trials import Budget, ShareMedian
 from sparring.experiments.tune import tune
-from sparring.files import FolderInUseError, locked
+from sparring.files import DamagedFileError, FolderInUseError, locked
 from sparring.models import DistMult
 from sparring.registry import ConfigError
 
@@ -260,3 +260,18 @@ class TestPruning:
         trial = found.ask()
         trial.report(0.1, 500)
         assert not trial.should_prune()
+
+
+def test_a_damaged_database_is_named_in_one_line(graph, tmp_path):
+    study(graph, tmp_path / "tuned", trials=1)
+    path = tmp_path / "tuned" / "study.db"
+    path.write_bytes(path.read_bytes()[:100] + b"\xff" * 5000)
+    with pytest.raises(DamagedFileError, match=r"study\.db cannot be read or written \([^\n]*$"):
+        study(graph, tmp_path / "tuned", trials=2)
+
+
+def test_drafts_of_a_killed_process_are_removed(graph, tmp_path):
+    (tmp_path / "tuned").mkdir()
+    (tmp_path / "tuned" / ".study.json.77.draft").write_text("half")
+    study(graph, tmp_path / "tuned", trials=1)
+    assert not list((tmp_path / "tuned").glob(".*"))

@@ -71,6 +71,7 @@ def as_json(content: Any) -> None:
 
 MISUSED, FAILED, STOPPED = 2, 1, 130
 OUT_OF_MEMORY = "DefaultCPUAllocator"  # in the message of PyTorch
+LESS_MEMORY = "lower batch_size, dim or max_scores"
 EXPECTED = (ValueError, FloatingPointError, OSError, MemoryError, MissingExtraError)
 
 
@@ -93,6 +94,7 @@ class Commands(TyperGroup):
             code = exit_code(error)
             if code is None or ctx.meta["debug"]:
                 raise
+            error.__traceback__ = error.__context__ = None  # its frames may hold all the memory
             message = printable(f"error: {sentence(error)}")
             err.print(Text(message, style="red"), soft_wrap=True)
             raise typer.Exit(code) from None
@@ -118,7 +120,9 @@ def sentence(error: Exception) -> str:
     if OUT_OF_MEMORY in str(error):
         asked = re.search(r"allocate (\d+) bytes", str(error))
         size = f": {int(asked[1]) / 2**30:,.1f} GiB more were asked for" if asked else ""
-        return f"not enough memory{size}; lower batch_size, dim or max_scores"
+        return f"not enough memory{size}; {LESS_MEMORY}"
+    if isinstance(error, MemoryError) and not str(error):
+        return f"not enough memory; {LESS_MEMORY}"
     if isinstance(error, OSError) and error.filename is not None:
         return f"{os.fspath(error.filename)}: {error.strerror}"
     with suppress(IndexError):

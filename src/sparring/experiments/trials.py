@@ -30,6 +30,14 @@ RANDOM = 4  # trials before the search follows the results, and before any is pr
 ATTEMPTS = 3  # of the same settings, if the process is killed again and again
 
 
+def sqlalchemy_errors() -> type[Exception]:
+    """What Optuna's database raises where Optuna lets it pass."""
+    # imported here: it comes with Optuna
+    from sqlalchemy.exc import SQLAlchemyError
+
+    return SQLAlchemyError
+
+
 @dataclass(frozen=True)
 class Budget:
     """What each method may spend.

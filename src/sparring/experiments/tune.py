@@ -8,7 +8,8 @@ are ranked once, by the best run of each method, when all trials are done.
 import dataclasses
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,8 +22,14 @@ from sparring.experiments.config import check_config
 from sparring.experiments.fit import plan, run_tables
 from sparring.experiments.run_folder import RunError, graph_identity
 from sparring.experiments.search import NO_RANGES, Method, Range, method_of
-from sparring.experiments.trials import Budget, MakeCallbacks, MethodTrials, optuna
-from sparring.files import locked, read_object, write_json
+from sparring.experiments.trials import (
+    Budget,
+    MakeCallbacks,
+    MethodTrials,
+    optuna,
+    sqlalchemy_errors,
+)
+from sparring.files import DamagedFileError, locked, read_object, remove_drafts, write_object
 from sparring.registry import ConfigError
 
 TRIALS = 10  # full ones in a budget of minutes; those that are pruned leave time for more
@@ -122,7 +129,8 @@ def tune(
             "load_graph(..., split=(0.05, 0.05)) does for triples without splits"
         )
     wanted = _Wanted(methods, seed, dict(train or {}), overrides, ranges)
-    with locked(folder):
+    with locked(folder), _readable(folder / "study.db"):
+        remove_drafts(folder)
         budget, chosen = _kept(folder, graph, wanted, budget)
         storage = optuna.storages.RDBStorage(f"sqlite:///{(folder / 'study.db').resolve()}")
         studies = {
@@ -148,7 +156,7 @@ def tune(
             "methods": found,
         }
         _publish(folder / found[numbers["best"]]["folder"], folder / "best")
-        write_json(folder / "tuning.json", numbers)
+        write_object(folder / "tuning.json", numbers)
     return Tuning(folder, graph, numbers)
 
 
@@ -208,9 +216,22 @@ def _kept(
             f"{folder} holds another study, which differs in {', '.join(changed)}; name another "
             "folder"
         )
-    write_json(path, {**about, "methods": methods})
+    write_object(path, {**about, "methods": methods})
     budget = dataclasses.replace(budget, trial_minutes=about["trial_minutes"])
     return budget, {name: Method.from_dict(one) for name, one in methods.items()}
+
+
+@contextmanager
+def _readable(database: Path) -> Iterator[None]:
+    """Report in one line that the trials cannot be read or written."""
+    try:
+        yield
+    except (optuna.exceptions.StorageInternalError, sqlalchemy_errors()) as error:
+        reason = " ".join(str(error.__cause__ or error).split())[:200]
+        raise DamagedFileError(
+            f"{database} cannot be read or written ({reason}); if there is room on the disk, "
+            "restore it from a copy, or delete it to tune anew"
+        ) from None
 
 
 def _publish(run: Path, target: Path) -> None:
