@@ -51,10 +51,14 @@ def full_disk(world: World, rng: random.Random, name: str) -> str:
 
 
 def little_memory(world: World, rng: random.Random, name: str) -> str:
-    """Memory is limited; then it is not. A library that PyTorch or Polars calls may abort."""
+    """Memory is limited; then it is not.
+
+    PyTorch, Polars and what they call may abort the process. With less than some 64 MiB, Polars may
+    wait for its threads for ever, so there is more.
+    """
     folder = begin(world, name)
     kind = rng.choice(("AS", "DATA"))
-    setup: Setup = ("limit_memory", {"kind": kind, "extra": int(2 ** rng.uniform(16, 29))})
+    setup: Setup = ("limit_memory", {"kind": kind, "extra": int(2 ** rng.uniform(26, 30))})
     done = disturbed(world, name, folder, False, (setup,))
     return ended(world, name, folder, done, accepted=(-6, -11)) or continued(world, name, folder)
 
@@ -111,7 +115,7 @@ def two_at_once(world: World, rng: random.Random, name: str) -> str:
 
 
 def download(world: World, rng: random.Random, name: str) -> str:
-    """A server that sends something else; then a good one."""
+    """A server that sends something else; then a good one; then a file in the store changes."""
     folder = begin(world, name)
     how = rng.choice(("short", "altered", "endless", "missing", "cut off"))
     with serving(world.graph, how) as host:
@@ -121,7 +125,14 @@ def download(world: World, rng: random.Random, name: str) -> str:
         return f"{how}: {fault}"
     if left := [path.name for path in folder.rglob("*") if path.is_file()]:
         return f"{how}: left {', '.join(left)}"
-    return continued(world, name, folder)
+    if fault := continued(world, name, folder):
+        return f"{how}: {fault}"
+    file = rng.choice(sorted(path for path in folder.rglob("*.txt")))
+    file.write_bytes(file.read_bytes().replace(b"e1\t", b"e2\t", 1))
+    done = disturbed(world, name, folder, True, ())
+    if done.code and file.name in done.said:
+        return done.fault()
+    return f"changed {file.name}: {done.fault() or done.said.strip()[-200:]}"
 
 
 def begin(world: World, name: str) -> Path:

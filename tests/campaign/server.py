@@ -5,6 +5,7 @@ to, but never uses Polars, whose threads do not outlive a fork. Its processor cl
 that all files of two equal runs are equal.
 """
 
+import faulthandler
 import importlib
 import json
 import os
@@ -45,7 +46,7 @@ class Done:
     def fault(self) -> str:
         """What must not happen, whatever was asked for; empty if it did not."""
         if self.code == HUNG:
-            return f"no end after {self.seconds:.0f} s"
+            return f"no end after {self.seconds:.0f} s: {self.said[-1500:]}"
         if "Traceback (most recent call last)" in self.said:
             return f"traceback: {self.said.strip().splitlines()[-1][:200]}"
         return "" if self.code in (0, 1, 2, 130) else f"exit code {self.code}: {self.said[-200:]}"
@@ -65,7 +66,7 @@ class Call:
     words: tuple[Any, ...]
     setup: tuple[Setup, ...] = ()
     signals: tuple[tuple[float, str], ...] = ()
-    timeout: float = 120
+    timeout: float = 300
 
     def as_json(self) -> dict[str, Any]:
         """As the server reads it."""
@@ -164,6 +165,7 @@ def start(call: dict[str, Any], said: Path) -> int:
         output = os.open(said, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         os.dup2(output, 1), os.dup2(output, 2), os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
         os.chdir(said.parent)
+        faulthandler.enable(2)
         for name, options in call["setup"]:
             getattr(importlib.import_module("campaign.faults"), name)(**options)
         code = run(call["words"], said.with_suffix(".json"))
@@ -190,8 +192,9 @@ def run(words: list[str], result: Path) -> int:
             app(words)
     except SystemExit as stop:
         code = stop.code if isinstance(stop.code, int) else int(stop.code is not None)
-    except BaseException:
+    except BaseException as error:
         code = 70
+        os.write(2, f"escaped: {type(error).__name__}\n".encode())
         traceback.print_exc()
     try:
         for file in (console.out.file, console.err.file):
@@ -217,6 +220,8 @@ def wait(children: list[int], calls: list[dict[str, Any]]) -> list[tuple[int | s
             elif plans[child] and plans[child][0][0] <= seconds:
                 os.kill(child, getattr(signal, plans[child].pop(0)[1]))
             elif seconds > call["timeout"]:
+                os.kill(child, signal.SIGABRT)  # it writes where it is
+                time.sleep(1)
                 os.kill(child, signal.SIGKILL)
                 os.waitpid(child, 0)
                 found[child] = (HUNG, seconds)
