@@ -1,7 +1,6 @@
 """A study spends equal budgets, chooses on validation, survives kills, and leaves a run."""
 
 import dataclasses
-import json
 import os
 import signal
 import subprocess
@@ -19,7 +18,7 @@ from sparring.experiments.run_folder import RunError
 from sparring.experiments.search import Choice, Log
 from sparring.experiments.trials import Budget, ShareMedian
 from sparring.experiments.tune import tune
-from sparring.files import DamagedFileError, FolderInUseError, locked
+from sparring.files import DamagedFileError, FolderInUseError, locked, read_object
 from sparring.models import DistMult
 from sparring.registry import ConfigError
 
@@ -91,7 +90,7 @@ class TestStudy:
         assert {"method", "state", "valid_mrr", "optimizer.lr"} <= set(tuned.trials.columns)
 
     def test_numbers_are_those_in_the_folder(self, tuned):
-        assert json.loads((tuned.folder / "tuning.json").read_text()) == tuned.numbers
+        assert read_object(tuned.folder / "tuning.json") == tuned.numbers
 
     def test_test_facts_choose_nothing(self, graph, tuned, tmp_path):
         other = dataclasses.replace(graph, test=graph.test[:2].flip(0))
