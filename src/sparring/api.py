@@ -15,6 +15,7 @@ from sparring.data.split import SplitRule
 from sparring.data.validation import Unseen
 from sparring.experiments import graphs
 from sparring.experiments.fit import plan
+from sparring.experiments.reviewed import with_reviews
 from sparring.experiments.run_folder import Run
 from sparring.predictor import Predictor, fitted
 
@@ -95,6 +96,7 @@ def fit(
     progress: bool = True,
     log: Mapping[str, Any] | Sequence[str] | str | None = None,
     start: "Predictor | str | Path | None" = None,
+    reviewed: str | Path | None = None,
     **train_options: Any,
 ) -> Predictor:
     """Train a model on a graph, and rank its test facts.
@@ -122,6 +124,8 @@ def fit(
         progress: print what was chosen, and show a progress bar.
         start: a predictor or the folder of a run; entities and relations start from its vectors, by
             name.
+        reviewed: a database of `sparring serve`: accepted facts are trained on, rejected ones are
+            curated negatives, whose loss has the weight `rejected_weight`.
         train_options: entries of the table `train`, such as `batch_size` or `patience`.
 
     Returns:
@@ -133,6 +137,12 @@ def fit(
         KeyboardInterrupt: if training is stopped.
     """
     graph = load_graph(graph)
+    console = Console(stderr=True) if progress else None
+    if reviewed is not None:
+        found = with_reviews(graph, reviewed)
+        graph = found.graph
+        if console is not None:
+            console.print(str(found), soft_wrap=True)
     given = {
         "model": model,
         "sampler": sampler,
@@ -151,7 +161,6 @@ def fit(
     wanted = plan(
         graph, {name: part for name, part in given.items() if part is not None}, train=train
     )
-    console = Console(stderr=True) if progress else None
     if console is not None:
         wanted.explain(console)
     return fitted(wanted, graph, folder, resume=resume, console=console, device=device)

@@ -63,7 +63,9 @@ def test_a_constant_estimate_settles_at_the_share_of_truth():
     estimate = FalseNegativeClassifier(graph, missing_rate=0.5)
     held_share = estimate.label_frequency
     held_out = torch.rand(20_000, 1, generator=torch.Generator().manual_seed(0)) < 0.1
-    candidates = CandidateFeatures(torch.zeros(20_000, 1, 8), held_out, torch.ones_like(held_out))
+    candidates = CandidateFeatures(
+        torch.zeros(20_000, 1, 8), held_out, torch.ones_like(held_out), torch.zeros_like(held_out)
+    )
     optimizer = torch.optim.Adam(estimate.parameters(), 0.05)
     for _ in range(500):
         optimizer.zero_grad()
@@ -76,7 +78,9 @@ def test_a_constant_estimate_settles_at_the_share_of_truth():
 def test_known_facts_and_answers_teach_nothing():
     estimate = FalseNegativeClassifier(tiny_graph().hold_out(0.2), missing_rate=0.5)
     held_out = torch.tensor([[True], [False], [True], [False]])
-    candidates = CandidateFeatures(torch.zeros(4, 1, 8), held_out, ~held_out)
+    candidates = CandidateFeatures(
+        torch.zeros(4, 1, 8), held_out, ~held_out, torch.zeros_like(held_out)
+    )
     only = estimate.loss(candidates)
     assert only.item() == pytest.approx(
         -torch.log(1 - estimate.label_frequency * estimate(candidates)[0]).item()

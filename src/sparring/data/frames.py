@@ -131,6 +131,24 @@ def with_facts(graph: KnowledgeGraph, facts: Any) -> KnowledgeGraph:
     return replace(graph, entities=entities, relations=relations, train=train)
 
 
+def with_rejected(graph: KnowledgeGraph, triples: Any) -> KnowledgeGraph:
+    """The graph with triples that are known to be false, besides those that it has already.
+
+    Facts of the graph, in any split, stay facts.
+
+    Args:
+        triples: as `triple_ids` takes them.
+
+    Raises:
+        UnknownNameError: for a name that the graph does not have; suggests similar ones.
+    """
+    ids = triple_ids(graph, triples)
+    ids = ids[~graph.known.contains_triples(ids)]
+    before = graph.train[:0] if graph.rejected is None else graph.rejected
+    rejected = torch.cat([before, ids]).unique(dim=0)
+    return replace(graph, rejected=rejected if len(rejected) else None)
+
+
 def _from_columns(frame: Any) -> pl.DataFrame:
     names = [str(name) for name in frame.columns]
     options = ReadOptions(extra_columns="ignore")

@@ -35,6 +35,7 @@ class TrainGraph:
         held_out: true triples that are not in `triples`, for calibrating estimates of false
             negatives. They are not known facts, so they can be drawn as negatives.
         labels: readable label of each entity, by id; None if there are none.
+        rejected: triples that people have said are false; None if there are none.
     """
 
     triples: Int[Tensor, "T 3"]
@@ -43,6 +44,7 @@ class TrainGraph:
     entity_type: Int[Tensor, "P 2"] | None = None
     held_out: Int[Tensor, "H 3"] | None = None
     labels: pl.Series | None = None
+    rejected: Int[Tensor, "X 3"] | None = None
 
     def hold_out(self, fraction: float) -> "TrainGraph":
         """The same graph with a random fraction of its triples held out.
@@ -68,6 +70,12 @@ class TrainGraph:
         return TripleIndex(self.triples, self.num_entities, self.num_relations)
 
     @cached_property
+    def known_false(self) -> TripleIndex:
+        """Index of the rejected triples."""
+        rejected = self.triples[:0] if self.rejected is None else self.rejected
+        return TripleIndex(rejected, self.num_entities, self.num_relations)
+
+    @cached_property
     def degree(self) -> Float[Tensor, "N"]:
         """Training triples that mention each entity; a self-loop counts twice."""
         ends = self.triples[:, [0, 2]].flatten()
@@ -86,15 +94,17 @@ class TrainGraph:
         if version > 1:
             digest.update(digest_of_ids(self.entity_type))
             digest.update(b"" if self.labels is None else digest_of_strings(self.labels))
+        digest.update(_digest_of_rejected(self.rejected))
         return digest.hexdigest()
 
     def to(self, device: torch.device) -> "TrainGraph":
         """The same graph on another device."""
         if self.triples.device == device:
             return self
-        tensors = (self.triples, self.entity_type, self.held_out)
-        triples, pairs, held = (None if each is None else each.to(device) for each in tensors)
-        return replace(self, triples=triples, entity_type=pairs, held_out=held)
+        names = ("triples", "entity_type", "held_out", "rejected")
+        tensors = {name: getattr(self, name) for name in names}
+        moved = {name: None if each is None else each.to(device) for name, each in tensors.items()}
+        return replace(self, **moved)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -110,6 +120,7 @@ class KnowledgeGraph:
         entity_type: (entity, type) pairs; None if there are none.
         notes: counts of what the reader reported: dropped rows, overlaps, unseen names.
         hold_out: fraction of `train` that `training` holds out.
+        rejected: triples that people have said are false; None if there are none.
 
     Raises:
         ValueError: if a triple has an id outside the vocabulary.
@@ -125,6 +136,7 @@ class KnowledgeGraph:
     entity_type: Int[Tensor, "P 2"] | None = None
     notes: Mapping[str, int] = field(default_factory=dict)
     hold_out: float = 0.0
+    rejected: Int[Tensor, "X 3"] | None = None
 
     def __post_init__(self):
         limit = torch.tensor([len(self.entities), len(self.relations), len(self.entities)])
@@ -154,7 +166,13 @@ class KnowledgeGraph:
     def training(self) -> TrainGraph:
         """The part of the graph that training may see."""
         sizes = len(self.entities), len(self.relations)
-        whole = TrainGraph(self.train, *sizes, self.entity_type, labels=self.entities.labels)
+        whole = TrainGraph(
+            self.train,
+            *sizes,
+            self.entity_type,
+            labels=self.entities.labels,
+            rejected=self.rejected,
+        )
         return whole.hold_out(self.hold_out)
 
     @cached_property
@@ -185,7 +203,13 @@ class KnowledgeGraph:
             digest.update(id_bytes(triples))
         if version > 1:
             digest.update(digest_of_strings(self.types) + digest_of_ids(self.entity_type))
+        digest.update(_digest_of_rejected(self.rejected))
         return digest.hexdigest()
+
+
+def _digest_of_rejected(rejected: Int[Tensor, "X 3"] | None) -> bytes:
+    """Nothing without rejected triples, so that hashes of graphs without stay as they were."""
+    return b"" if rejected is None else b"rejected" + digest_of_ids(rejected)
 
 
 CARDINALITIES = ("1-1", "1-N", "N-1", "N-N")

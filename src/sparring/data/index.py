@@ -227,6 +227,12 @@ class TripleIndex(nn.Module):
         """True where (anchor, relation, id) is known."""
         return self._by_key.contains(self.key(queries), self._rows, ids)
 
+    def contains_triples(self, triples: Int[Tensor, "T 3"]) -> Bool[Tensor, "T"]:
+        """True where a triple is known."""
+        head, relation, tail = triples.unbind(1)
+        queries = Queries(head, relation, tail, torch.ones(len(triples), device=triples.device))
+        return self.contains(queries, tail.unsqueeze(1)).squeeze(1)
+
     def find(self, queries: Queries, ids: Int[Tensor, "B K"]) -> Int[Tensor, "B K"]:
         """The number of each fact (anchor, relation, id); -1 where it is not known."""
         return self.entities.find_between(*self.bounds(queries), ids)

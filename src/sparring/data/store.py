@@ -32,8 +32,9 @@ def save(graph: KnowledgeGraph, folder: str | Path) -> None:
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     triples = {split: _narrow(getattr(graph, split)) for split in SPLITS}
-    if graph.entity_type is not None:
-        triples["entity_type"] = _narrow(graph.entity_type)
+    for name in ("entity_type", "rejected"):
+        if (ids := getattr(graph, name)) is not None:
+            triples[name] = _narrow(ids)
     contents = {
         "entities.parquet": _parquet(_columns(graph.entities)),
         "relations.parquet": _parquet(_columns(graph.relations)),
@@ -81,6 +82,7 @@ def load(folder: str | Path) -> KnowledgeGraph:
         entity_type=triples.get("entity_type"),
         notes=body["notes"],
         hold_out=body["hold_out"],
+        rejected=triples.get("rejected"),
     )
 
 

@@ -125,8 +125,8 @@ def audit(
             for part, accumulator in ((sampler, own), (uniform, base)):
                 drawn = part.sample(queries, score, rng)
                 hardness = scale and scale.hardness(queries, drawn.per_candidate(score))
-                known, withheld = facts.among(queries, drawn.ids)
-                accumulator.add(queries, drawn, known, withheld, hardness)
+                marks = facts.among(queries, drawn.ids)
+                accumulator.add(queries, drawn, *marks, hardness)
     return _audit(sampler, own, _audit(uniform, base))
 
 
@@ -144,21 +144,23 @@ def _audit(
 
 
 class _Facts:
-    """Training facts and withheld facts."""
+    """Training facts, withheld facts, and triples that people have rejected."""
 
     def __init__(self, graph: KnowledgeGraph, extra_true: Tensor, device: torch.device) -> None:
         held = torch.cat([graph.valid, graph.test, extra_true.to(graph.test.device)])
         sizes = len(graph.entities), len(graph.relations)
         self.known = TripleIndex(graph.train.to(device), *sizes)
         self.withheld = TripleIndex(held.to(device), *sizes)
+        self.known_false = graph.training.to(device).known_false
 
     def among(
         self, queries: Queries, ids: Int[Tensor, "G K"]
-    ) -> tuple[Bool[Tensor, "B K"], Bool[Tensor, "B K"]]:
-        """Which candidates are training facts and which are withheld facts, except the answer."""
+    ) -> tuple[Bool[Tensor, "B K"], Bool[Tensor, "B K"], Bool[Tensor, "B K"]]:
+        """Which candidates are training facts, withheld facts, and rejected, except the answer."""
         other = not_answer(queries.answer, ids)
         known = self.known.contains(queries, ids)
-        return other & known, other & ~known & self.withheld.contains(queries, ids)
+        rejected = other & ~known & self.known_false.contains(queries, ids)
+        return other & known, other & ~known & self.withheld.contains(queries, ids), rejected
 
 
 @dataclass(frozen=True, eq=False)

@@ -23,6 +23,7 @@ OF_COUNTED = (
     "answer_counted",
     "known_counted",
     "withheld_counted",
+    "rejected_counted",
     "percentile",
     "above",
     "distinct",
@@ -44,6 +45,7 @@ class SampleStats:
         draws: candidates: queries * k.
         counted: candidates whose mask is True.
         answer_*, known_*, withheld_*: fraction of answers, training facts, withheld facts.
+        rejected_counted: fraction of triples that reviewers rejected: true negatives.
         withheld_weight: fraction of the counted candidates' weight that lies on withheld facts.
         percentile: mean over candidates of the fraction of entities that score lower, ties
             counting half; 0.5 on average for uniform draws under any model. None without a model.
@@ -65,6 +67,7 @@ class SampleStats:
     answer_counted: float | None
     known_counted: float | None
     withheld_counted: float | None
+    rejected_counted: float | None
     withheld_weight: float | None
     percentile: float | None
     above: float | None
@@ -109,13 +112,14 @@ class AuditAccumulator:
         drawn: Negatives,
         known: Bool[Tensor, "B K"],
         withheld: Bool[Tensor, "B K"],
+        rejected: Bool[Tensor, "B K"],
         hardness: Float[Tensor, "2 B K"] | None,
     ) -> None:
         """Add one batch.
 
         Args:
-            known, withheld: candidates that are training facts, or withheld ones, but not the
-                answer.
+            known, withheld, rejected: candidates that are training facts, withheld ones, or that
+                reviewers rejected, but not the answer.
             hardness: percentile of each candidate, and whether it scores above the answer; None
                 without a model.
         """
@@ -135,6 +139,7 @@ class AuditAccumulator:
             "answer_counted": answer & mask,
             "known_counted": known & mask,
             "withheld_counted": withheld & mask,
+            "rejected_counted": rejected & mask,
             "percentile": percentile * mask,
             "above": above * mask,
             "distinct": _first_occurrence(ids, mask, self.num_entities),

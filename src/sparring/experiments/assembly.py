@@ -16,6 +16,7 @@ from sparring.experiments.config import (
 from sparring.registry import ConfigError, build
 from sparring.seeds import Seeds
 from sparring.training import TrainingStep
+from sparring.training.curated import curated_terms
 
 
 def assemble(
@@ -42,7 +43,8 @@ def assemble(
         for name in ("model", "sampler", "loss", "corruption")
     }
     try:
-        step = TrainingStep(**parts)
+        terms = curated_terms(training, weight=config.train.rejected_weight)
+        step = TrainingStep(**parts, terms=terms)
     except ValueError as error:
         raise ConfigError(f"[loss] {error}") from error
     return step.to(device), seeds

@@ -63,11 +63,13 @@ class CandidateFeatures:
         features: F numbers per candidate.
         held_out: which candidates are held-out facts.
         unknown: which candidates are neither known facts nor answers: the ones to classify.
+        rejected: which candidates people have said are false.
     """
 
     features: Float[Tensor, "B K F"]
     held_out: Bool[Tensor, "B K"]
     unknown: Bool[Tensor, "B K"]
+    rejected: Bool[Tensor, "B K"]
 
 
 class FalseNegativeClassifier(nn.Module):
@@ -107,7 +109,7 @@ class FalseNegativeClassifier(nn.Module):
                 "there are none; set graph.hold_out, such as 0.02"
             )
         self.num_entities, self.num_relations = graph.num_entities, graph.num_relations
-        self.known = graph.known
+        self.known, self.known_false = graph.known, graph.known_false
         self.held_out = TripleIndex(held_out, graph.num_entities, graph.num_relations)
         given = len(graph.triples) + len(held_out)
         # of the facts that are held out or missing, how many are held out
@@ -158,11 +160,13 @@ class FalseNegativeClassifier(nn.Module):
             torch.stack(features, 2),
             self.held_out.contains(queries, own),
             not_answer(queries.answer, ids) & ~self.known.contains(queries, own),
+            self.known_false.contains(queries, own),
         )
 
     def forward(self, candidates: CandidateFeatures) -> Float[Tensor, "B K"]:
         """Probability that each candidate is true, given that it is not known."""
-        return self.layers(candidates.features).squeeze(2).sigmoid()
+        found = self.layers(candidates.features).squeeze(2).sigmoid()
+        return found.masked_fill(candidates.rejected, 0.0)
 
     def loss(self, candidates: CandidateFeatures) -> Float[Tensor, ""]:
         """Mean cross-entropy of which unknown candidates are held out."""

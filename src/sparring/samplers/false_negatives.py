@@ -125,7 +125,8 @@ class DistanceEstimator(Estimator):
 class FalseNegativeWeighting(SamplerWrapper):
     """Weigh candidates by the probability that they are true negatives: 1 - `p_false_negative`.
 
-    With a calibrated estimate, sums over candidates estimate sums over true negatives.
+    With a calibrated estimate, sums over candidates estimate sums over true negatives. Triples that
+    reviewers rejected have probability 0.
 
     Args:
         inner: draws the candidates.
@@ -145,6 +146,7 @@ class FalseNegativeWeighting(SamplerWrapper):
     ):
         super().__init__(inner)
         self.estimator, self.weight_negatives = estimator, weight_negatives
+        self.known_false = graph.known_false
 
     def sample(self, queries: Queries, score: Scorer, rng: torch.Generator) -> Negatives:
         drawn = self.inner.sample(queries, score, rng)
@@ -153,6 +155,9 @@ class FalseNegativeWeighting(SamplerWrapper):
             with torch.no_grad():
                 estimate = drawn.per_candidate(partial(self.estimator, queries))
                 p = torch.where(drawn.mask, estimate, p)
+        if self.known_false.num_facts:
+            rejected = drawn.per_candidate(partial(self.known_false.contains, queries))
+            p = p.masked_fill(rejected, 0.0)
         weight = drawn.weight
         if self.weight_negatives:  # known facts, which do not count, keep their weights
             weight = torch.where(drawn.mask, weight * (1 - p), weight)

@@ -9,7 +9,6 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from sparring.corruption import tail_and_head_queries
 from sparring.data.frames import triple_ids
 from sparring.data.graph import SPLITS, KnowledgeGraph
 from sparring.evaluation.explain import Explanation, explain, training_rules
@@ -118,8 +117,7 @@ class ServedModel:
     def known(self, triples: Sequence[tuple[str, str, str]]) -> list[bool]:
         """Whether triples are facts of any split."""
         ids = triple_ids(self.graph, triples)
-        queries = tail_and_head_queries(ids, len(self.graph.relations))[: len(ids)]
-        return self.graph.known.contains(queries, ids[:, 2:]).squeeze(1).tolist()
+        return self.graph.known.contains_triples(ids).tolist()
 
     def names(self, triples: Int[Tensor, "T 3"]) -> list[tuple[str, str, str]]:
         """Triples of ids by name."""

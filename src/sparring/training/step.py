@@ -1,5 +1,7 @@
 """One update step, in the order in which it happens."""
 
+from collections.abc import Iterable
+
 import torch
 from jaxtyping import Int
 from torch import Tensor, nn
@@ -21,17 +23,25 @@ class TrainingStep(nn.Module):
         sampler: draws negatives, and may learn from the scores that they got.
         loss: compares the scores of answers and negatives.
         corruption: turns triples into queries.
+        terms: further terms of the loss, such as `CuratedNegatives`: modules that take the model
+            and random numbers.
 
     Raises:
         ValueError: if the loss needs a density that the sampler does not know.
     """
 
     def __init__(
-        self, model: KGEModel, sampler: NegativeSampler, loss: Loss, corruption: Corruption
+        self,
+        model: KGEModel,
+        sampler: NegativeSampler,
+        loss: Loss,
+        corruption: Corruption,
+        terms: Iterable[nn.Module] = (),
     ):
         super().__init__()
         loss.check(sampler, model)
         self.model, self.sampler, self.loss, self.corruption = model, sampler, loss, corruption
+        self.terms = nn.ModuleList(terms)
         sampler.bind_model(model)
 
     def trainable_parameters(self) -> list[nn.Parameter]:
@@ -65,8 +75,11 @@ class TrainingStep(nn.Module):
         negative.register_hook(gradients.append)  # as `retain_grad`, without the copy
 
         loss = self.loss(positive, negative, negatives, queries.weight)
+        total = loss + self.model.regularization(queries)
+        for term in self.terms:
+            total = total + term(self.model, rng)
         optimizer.zero_grad()
-        (loss + self.model.regularization(queries)).backward()
+        total.backward()
         optimizer.step()
         self.model.after_step()
 

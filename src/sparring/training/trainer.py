@@ -46,6 +46,8 @@ class FitOptions:
         average: decay per step of an exponential moving average of the model's weights, such as
             0.999; validation, the best epoch and the end result are those of the average. 0 for
             none. See `WeightAverage`.
+        rejected_weight: weight of the loss of triples that reviewers rejected, where the graph has
+            any. See `CuratedNegatives`.
 
     Raises:
         ValueError: for a number out of range.
@@ -63,12 +65,14 @@ class FitOptions:
     log_every: int = 50
     max_scores: int = 2**25
     average: float = 0.0
+    rejected_weight: float = 1.0
 
     def __post_init__(self) -> None:
         for name in ("batch_size", "save_every", "log_every", "max_scores"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1; got {getattr(self, name)}")
-        for name in ("epochs", "validate_every", "validate_on", "patience", "minutes"):
+        amounts = ("epochs", "validate_every", "validate_on", "patience", "minutes")
+        for name in (*amounts, "rejected_weight"):
             if not getattr(self, name) >= 0:
                 raise ValueError(f"{name} must not be negative; got {getattr(self, name)}")
         if not 0 <= self.average < 1:

@@ -60,6 +60,14 @@ def fit(
             show_default=False,
         ),
     ] = None,
+    reviewed: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Learn from the decisions in this database of `sparring serve`.",
+            show_default=False,
+        ),
+    ] = None,
     folder: Annotated[
         Path | None,
         typer.Option(
@@ -101,6 +109,7 @@ def fit(
     from sparring.experiments.config import graph_source
     from sparring.experiments.fit import plan, train_plan
     from sparring.experiments.graphs import load_graph
+    from sparring.experiments.reviewed import with_reviews
     from sparring.experiments.run_folder import GRAPH
 
     overrides = [*(overrides or []), *read, *log_override(log)]
@@ -116,6 +125,10 @@ def fit(
         if kept and store.exists(kept)
         else load_graph(graph_source(graph, about_graph))
     )
+    if reviewed and not (kept and store.exists(kept)):
+        found = with_reviews(facts, reviewed)
+        facts = found.graph
+        line(str(found), to=err)
     if start:
         given["start"] = str(start)
     limits = {"epochs": epochs, "minutes": minutes}
@@ -130,6 +143,7 @@ def fit(
         run = None
     if run is None:
         words = {"model": model, "sampler": sampler, "loss": loss, **limits, "start": start}
+        words["reviewed"] = reviewed
         again = ["sparring", "fit", graph, "--folder", str(folder), "--seed", str(seed), "--resume"]
         again += [w for n, v in words.items() if v is not None for w in (f"--{n}", str(v))]
         again += [word for override in overrides for word in ("--set", override)]
