@@ -99,7 +99,7 @@ def api_router(workspace: Workspace) -> APIRouter:
     async def entity(name: Name, facts: Count = 12, nearest: Count = 8) -> dict[str, Any]:
         """The facts of an entity, its types, and the entities nearest to it."""
         graph = served.graph
-        found = graph.entities.id(name)
+        found = await workspace.store(graph.entities.id, name)
         groups = await workspace.ask(facts_of_entity, graph, found, shown=facts)
         near = await workspace.ask(nearest_entities, graph, served.model, found, nearest)
         return {

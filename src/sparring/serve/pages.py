@@ -92,7 +92,8 @@ def page_router(workspace: Workspace, access: Access, pages: Pages) -> APIRouter
         if not (wanted["entity"].strip() and wanted["relation"].strip()):
             return show(request, "ask", problem=missing_field(wanted), **values)
         try:
-            anchor, relation = entity_names(wanted["entity"]), relation_names(wanted["relation"])
+            anchor = await workspace.store(entity_names, wanted["entity"])
+            relation = await workspace.store(relation_names, wanted["relation"])
             named = {**wanted, "entity": anchor["name"], "relation": relation["name"]}
             answers = await workspace.ask(answers_to, named)
         except (UnknownNameError, ValueError) as error:
@@ -131,11 +132,11 @@ def page_router(workspace: Workspace, access: Access, pages: Pages) -> APIRouter
         given = request.query_params
         triple = Triple(*(given.get(part, "") for part in Triple._fields))
         try:
-            names = triple_names(triple)
+            names = await workspace.store(triple_names, triple)
             triple = Triple(*(names[part]["name"] for part in Triple._fields))
             found = await workspace.ask(served.explain, triple)
             rated = await workspace.ask(served.rate, [triple])
-            known = served.known([triple])[0]
+            (known,) = await workspace.store(served.known, [triple])
         except UnknownNameError as error:
             return show(request, "error", 404, title="Unknown name", message=str(error))
         decided = await workspace.store(reviews.decisions_on, [triple])
@@ -158,7 +159,7 @@ def page_router(workspace: Workspace, access: Access, pages: Pages) -> APIRouter
         if not name.strip():
             return show(request, "look", entity=None, problem="")
         try:
-            found = id_of(graph.entities, name)
+            found = await workspace.store(id_of, graph.entities, name)
         except UnknownNameError as error:
             return show(request, "look", 404, entity=None, problem=str(error))
         nearest = await workspace.ask(nearest_entities, graph, served.model, found)
@@ -181,7 +182,7 @@ def page_router(workspace: Workspace, access: Access, pages: Pages) -> APIRouter
         if not any(triple):
             return show(request, "negatives", triple=example_fact(), side=side, draws=None)
         try:
-            names = triple_names(triple)
+            names = await workspace.store(triple_names, triple)
             triple = Triple(*(names[part]["name"] for part in Triple._fields))
             draws = await workspace.ask(workspace.comparison.draw, triple, side)
         except (UnknownNameError, ValueError) as error:
@@ -221,7 +222,7 @@ def page_router(workspace: Workspace, access: Access, pages: Pages) -> APIRouter
             request,
             "review",
             candidate=candidate,
-            names=triple_names(candidate.triple),
+            names=await workspace.store(triple_names, candidate.triple),
             explanation=explanation,
             relations=relations,
             last=last,
