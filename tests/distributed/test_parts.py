@@ -6,7 +6,7 @@ from distributed.ranks import made, on_ranks, small_graph, trainer
 
 from sparring.distributed import checkpoint
 from sparring.distributed.facts import Facts, PartialGraphError
-from sparring.distributed.launch import with_virtual_workers, without_option
+from sparring.distributed.launch import check_workers, with_virtual_workers, without_option
 from sparring.distributed.layout import Layout
 from sparring.distributed.step import PerWorkerSampler, UnsupportedPartError, refuse_unsupported
 from sparring.distributed.table import WholeTableError
@@ -123,3 +123,6 @@ def test_words_of_a_launch():
     assert without_option(words, "--workers") == ["fit", "atlas", "--epochs=2"]
     assert with_virtual_workers(["seed=1"]) == ["seed=1", "distributed.virtual_workers=64"]
     assert with_virtual_workers(["distributed.virtual_workers = 8"])[1:] == []
+    check_workers(["distributed.virtual_workers = 6"], 3)
+    with pytest.raises(ValueError, match="3 processes cannot share 64 virtual workers evenly"):
+        check_workers(["seed=1"], 3)

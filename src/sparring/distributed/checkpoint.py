@@ -6,6 +6,7 @@ moment leaves the old checkpoint or the new one."""
 
 import pickle
 import shutil
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -171,7 +172,9 @@ def _read(
 ) -> None:
     place = _place(folder, name, body)
     try:
-        load_sharded(views, checkpoint_id=place, no_dist=no_dist)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "torch.distributed is disabled")
+            load_sharded(views, checkpoint_id=place, no_dist=no_dist)
     except (CheckpointException, OSError, ValueError, KeyError, RuntimeError) as error:
         reason = " ".join(str(error).split())[:300]
         raise CheckpointError(f"{place} is damaged ({reason}); {REMEDY}") from error

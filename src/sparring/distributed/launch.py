@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 
+SETTING = "distributed.virtual_workers"
 VIRTUAL_WORKERS = 64  # divided by the usual numbers of processes
 # with it, PyTorch 2.13 cannot start workers again under gloo (pytorch#135712)
 ENVIRONMENT = {"TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1", "OMP_NUM_THREADS": "1"}
@@ -38,9 +39,28 @@ def launch(words: Sequence[str], workers: int, *, restarts: int = 3) -> int:
 
 def with_virtual_workers(overrides: Sequence[str]) -> list[str]:
     """The `path=value` overrides, with a number of virtual workers if there is none."""
-    name = "distributed.virtual_workers="
-    given = any(word.replace(" ", "").startswith(name) for word in overrides)
-    return [*overrides] if given else [*overrides, f"{name}{VIRTUAL_WORKERS}"]
+    given = _virtual_workers(overrides) is not None
+    return [*overrides] if given else [*overrides, f"{SETTING}={VIRTUAL_WORKERS}"]
+
+
+def check_workers(overrides: Sequence[str], workers: int) -> None:
+    """Make sure that so many processes can share the virtual workers, before any is started.
+
+    Raises:
+        ValueError: if their number does not divide that of virtual workers.
+    """
+    given = _virtual_workers(overrides) or str(VIRTUAL_WORKERS)
+    if given.isdecimal() and int(given) % workers:
+        raise ValueError(
+            f"{workers} processes cannot share {given} virtual workers evenly; add "
+            f"--set {SETTING}=N with a multiple N of {workers}, or start another number"
+        )
+
+
+def _virtual_workers(overrides: Sequence[str]) -> str | None:
+    """The value that overrides give, if they do."""
+    pairs = (word.partition("=") for word in overrides)
+    return next((value.strip() for path, _, value in pairs if path.strip() == SETTING), None)
 
 
 def without_option(words: Sequence[str], option: str) -> list[str]:

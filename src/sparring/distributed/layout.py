@@ -9,6 +9,7 @@ from torch import Tensor
 from sparring.distributed import world
 
 GOLDEN = -7046029254386353131  # 2**64 divided by the golden ratio, as a signed number
+HASH_BITS = 31
 
 
 @dataclass(frozen=True)
@@ -93,4 +94,4 @@ class Layout:
     ) -> Int[Tensor, "..."]:
         """The virtual worker that owns each query; relations run over [0, 2R)."""
         key = anchor * (2 * self.num_relations) + relation
-        return ((key * GOLDEN) >> 33) % self.workers
+        return ((key * GOLDEN) >> (64 - HASH_BITS) & (2**HASH_BITS - 1)) % self.workers

@@ -72,11 +72,11 @@ def _ranks(
     target = torch.zeros(len(queries), 1, device=row.device)
     above, at_least = torch.zeros(2, len(queries), dtype=torch.long, device=row.device)
     with local_tables(model):
-        for worker, scores in blocks(score, layout):
+        for worker, scores in blocks(score, layout, row.device):
             local = _in_block(queries.answer, worker, layout)
             target += answer_score(queries, scores, local)
         target = world.sum_all(target)
-        for worker, scores in blocks(score, layout):
+        for worker, scores in blocks(score, layout, row.device):
             inside = entity % layout.workers == worker
             hidden = (row[inside], entity[inside] // layout.workers)
             more, same_or_more = count_unknown(scores, target, hidden)
@@ -87,10 +87,12 @@ def _ranks(
     return (1 + above + at_least).double() / 2, candidates
 
 
-def blocks(score: Scorer, layout: Layout) -> Iterator[tuple[int, Float[Tensor, "B n"]]]:
+def blocks(
+    score: Scorer, layout: Layout, device: torch.device
+) -> Iterator[tuple[int, Float[Tensor, "B n"]]]:
     """Scores of the entities of each virtual worker of this rank, inside `local_tables`."""
     for worker in layout.own:
-        yield worker, score(layout.entities_of(worker).unsqueeze(0))
+        yield worker, score(layout.entities_of(worker).unsqueeze(0).to(device))
 
 
 def _in_block(entity: Int[Tensor, "B"], worker: int, layout: Layout) -> Int[Tensor, "B"]:
@@ -118,7 +120,7 @@ def best_answers(
         best: list[Tensor] = []
         ids: list[Tensor] = []
         with local_tables(model):
-            for worker, scores in blocks(score, layout):
+            for worker, scores in blocks(score, layout, row.device):
                 inside = entity % layout.workers == worker
                 scores[row[inside], entity[inside] // layout.workers] = -torch.inf
                 top = scores.sort(dim=1, descending=True, stable=True)

@@ -68,7 +68,7 @@ class ShardedTrainer(Trainer):
             )
         super().__init__(
             *(step, optimizer, schedule, seeds, options),
-            triples=facts.queries,
+            triples=facts.queries.to(valid.device),
             valid=valid,
             known=known,
             folder=folder,

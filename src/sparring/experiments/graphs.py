@@ -14,6 +14,8 @@ from sparring.data.options import ReadOptions
 from sparring.data.read import read_graph
 from sparring.data.split import SplitRule
 from sparring.data.validation import Unseen
+from sparring.distributed import partition
+from sparring.distributed.partition import Partition
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,8 @@ def _load(source: GraphSource) -> KnowledgeGraph:
         path = as_path(source.path)
         if store.exists(path):
             return store.load(path)
+        if partition.exists(path):
+            return Partition.open(path).graph()
         split = rule if path.is_file() else None
         return read_graph(path, unseen=source.unseen, split=split, options=source, brief=True)
     if source.name == "atlas":

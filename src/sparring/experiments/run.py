@@ -224,8 +224,12 @@ def breakdown_of(ranks: RankingResult, graph: KnowledgeGraph, config: Config) ->
     return breakdown(ranks, graph, rng=rng, replicates=config.evaluate.bootstrap)
 
 
-def summary(config: Config, graph: KnowledgeGraph, trainer: Trainer, best: int) -> dict[str, Any]:
-    """Parts, options, cost and provenance of a run, as `result.json` holds them."""
+def summary(config: Config, graph: Any, trainer: Trainer, best: int) -> dict[str, Any]:
+    """Parts, options, cost and provenance of a run, as `result.json` holds them.
+
+    Args:
+        graph: has a name and a content hash.
+    """
     sampler = trainer.step.sampler
     return {
         "dataset": graph.name,

@@ -2,21 +2,25 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 import torch
+from jaxtyping import Int
 from rich.console import Console
-from torch import nn
+from torch import Tensor, nn
 
 from sparring.data import store
 from sparring.data.graph import KnowledgeGraph
+from sparring.data.index import TripleIndex
 from sparring.distributed import checkpoint as sharded_checkpoint
-from sparring.distributed import world
+from sparring.distributed import partition, world
 from sparring.distributed.facts import Facts
 from sparring.distributed.forecast import forecast
 from sparring.distributed.layout import Layout
+from sparring.distributed.partition import Partition
 from sparring.distributed.ranking import evaluate, known_answers
 from sparring.distributed.step import (
     OwnQueries,
@@ -37,7 +41,7 @@ from sparring.experiments.loggers import LogOptions
 from sparring.experiments.run import breakdown_of, check_folder, keep_config, metrics, run, summary
 from sparring.experiments.run_folder import GRAPH, check_graph, graph_identity
 from sparring.experiments.trust import config_digest
-from sparring.files import locked, remove_drafts, write_object
+from sparring.files import json_digest, locked, remove_drafts, write_object
 from sparring.generators.base import NegativeGenerator
 from sparring.registry import ConfigError, build
 from sparring.samplers.base import NegativeSampler
@@ -98,16 +102,109 @@ def _run(
     world.on_first_rank(lambda: check_folder(folder, config, resume))
     if config.log != LogOptions():
         raise ConfigError("[log] a sharded run logs to its folder only; leave [log] out")
-    torch.set_num_threads(config.general.threads or max(1, torch.get_num_threads()))
-    graph = load_graph(config.graph) if graph is None else graph
-    trainer = prepare(config, graph, folder)
-    world.on_first_rank(lambda: _write_beginning(folder, graph, config, trainer))
+    if config.general.start:
+        raise ConfigError("[start] a sharded run cannot start from another one yet")
+    torch.set_num_threads(config.general.threads or torch.get_num_threads())
+    work = Work.of(config, graph)
+    trainer = prepare(config, work, folder)
+    world.on_first_rank(lambda: _write_beginning(folder, work, config, trainer))
     if console and world.is_first():
         forecast(trainer).show(console)
     if resume and sharded_checkpoint.exists(folder, "last"):
         trainer.resume()
-    elif config.general.start:
-        raise ConfigError("[start] a sharded run cannot start from another one yet")
+    _train(trainer, folder, callbacks)
+    if not trainer.progress.finished:
+        return None
+    best = trainer.load_best()
+    ranks = evaluate(
+        trainer.step.model,
+        work.evaluated.to(trainer.device),
+        work.known.to(trainer.device),
+        trainer.layout,
+        max_scores=config.evaluate.max_scores,
+    )
+    result = {**summary(config, work, trainer, best), **metrics(ranks)}
+    result["processes"] = world.size()
+
+    def write_end() -> None:
+        checkpoint.save(folder, "ranks", vars(ranks))
+        if work.graph is not None:
+            parts = breakdown_of(ranks, work.graph, config).to_dict()
+            write_object(folder / "breakdown.json", parts)
+        write_object(folder / "result.json", result)
+
+    world.on_first_rank(write_end)
+    return result
+
+
+@dataclass(frozen=True, eq=False)
+class Work:
+    """What a rank works on.
+
+    Attributes:
+        name, content_hash: of the graph.
+        facts: the training facts of this rank.
+        valid, evaluated: triples that are ranked while training, and at the end.
+        known_for_validation, known: facts that their ranks leave out, of this rank's queries.
+        graph: the whole graph; None where its parts are on disk.
+    """
+
+    name: str
+    content_hash: str
+    facts: Facts
+    valid: Int[Tensor, "V 3"]
+    evaluated: Int[Tensor, "S 3"]
+    known_for_validation: TripleIndex
+    known: TripleIndex
+    graph: KnowledgeGraph | None = None
+
+    @classmethod
+    def of(cls, config: Config, graph: KnowledgeGraph | None) -> "Work":
+        """This rank's part of a graph in memory, or of the one that an experiment names."""
+        place = Path(config.graph.path)
+        if graph is None and config.graph.path and partition.exists(place):
+            return cls._of_partition(config, Partition.open(place))
+        return cls._of_graph(config, load_graph(config.graph) if graph is None else graph)
+
+    @classmethod
+    def _of_graph(cls, config: Config, graph: KnowledgeGraph) -> "Work":
+        workers = config.distributed.virtual_workers
+        layout = Layout(len(graph.entities), len(graph.relations), workers)
+        seen = [graph.train, graph.valid]
+        known_for_validation = known = known_answers(torch.cat(seen), layout)
+        if config.evaluate.split == "test":
+            known = known_answers(torch.cat([*seen, graph.test]), layout)
+        return cls(
+            graph.name,
+            graph.content_hash,
+            Facts.of(graph, layout),
+            graph.valid,
+            getattr(graph, config.evaluate.split),
+            known_for_validation,
+            known,
+            graph,
+        )
+
+    @classmethod
+    def _of_partition(cls, config: Config, parts: Partition) -> "Work":
+        if config.distributed.virtual_workers != parts.workers:
+            raise ConfigError(
+                f"[distributed] {parts.folder} has parts of {parts.workers} virtual workers, not "
+                f"of {config.distributed.virtual_workers}; set virtual_workers = {parts.workers}"
+            )
+        facts, valid = parts.facts(), parts.triples("valid")
+        evaluated = parts.triples(config.evaluate.split)
+        known_for_validation = known = parts.known(facts, valid)
+        if config.evaluate.split == "test":
+            known = parts.known(facts, torch.cat([valid, evaluated]))
+        digest = json_digest(asdict(parts) | {"folder": ""})
+        return cls(parts.name, digest, facts, valid, evaluated, known_for_validation, known)
+
+
+def _train(
+    trainer: Trainer, folder: Path, callbacks: Callable[[Trainer], Sequence[Callback]]
+) -> None:
+    """Train to the end, or until a signal; the first rank has the log and the callbacks."""
     listening: list[Callback] = []
     if world.is_first():
         log = JsonLines(folder / "log.jsonl", after=trainer.progress.step)
@@ -120,52 +217,33 @@ def _run(
     finally:
         for callback in listening:
             callback.close()
-    if not trainer.progress.finished:
-        return None
-    best = trainer.load_best()
-    split, layout = config.evaluate.split, trainer.layout
-    known = [graph.train, graph.valid, *([graph.test] if split == "test" else [])]
-    ranks = evaluate(
-        *(trainer.step.model, getattr(graph, split), known_answers(torch.cat(known), layout)),
-        layout,
-        max_scores=config.evaluate.max_scores,
-    )
-    result = {**summary(config, graph, trainer, best), **metrics(ranks)}
-    result["processes"] = world.size()
-
-    def write_end() -> None:
-        checkpoint.save(folder, "ranks", vars(ranks))
-        write_object(folder / "breakdown.json", breakdown_of(ranks, graph, config).to_dict())
-        write_object(folder / "result.json", result)
-
-    world.on_first_rank(write_end)
-    return result
 
 
-def _write_beginning(folder: Path, graph: KnowledgeGraph, config: Config, trainer: Trainer) -> None:
+def _write_beginning(folder: Path, work: Work, config: Config, trainer: Trainer) -> None:
     """Write what a run's folder holds from the start."""
     remove_drafts(folder)
-    check_graph(folder, graph)
     keep_config(folder, trainer, config)
-    write_object(folder / "graph.json", graph_identity(graph))
-    store.save(graph, folder / GRAPH)
+    if work.graph is not None:
+        check_graph(folder, work.graph)
+        write_object(folder / "graph.json", graph_identity(work.graph))
+        store.save(work.graph, folder / GRAPH)
 
 
-def prepare(config: Config, graph: KnowledgeGraph, folder: Path) -> ShardedTrainer:
+def prepare(config: Config, work: Work, folder: Path) -> ShardedTrainer:
     """The trainer of a sharded experiment on this rank, ready to run or to resume.
 
     Raises:
         ConfigError: for parts that refuse their options, or that cannot be sharded.
     """
-    if not len(getattr(graph, config.evaluate.split)):
-        raise ConfigError(f"[evaluate.split] {graph.name} has no {config.evaluate.split} triples")
-    if config.parts["corruption"] != {**config.parts["corruption"], "name": "both"}:
-        raise ConfigError("[corruption] a sharded run trains on both queries of each triple: both")
-    if config.parts["corruption"].get("subsampling"):
-        raise ConfigError("[corruption] a sharded run has no subsampling; set it to 0")
-    device, options = device_of(config), config.distributed
-    layout = Layout(len(graph.entities), len(graph.relations), options.virtual_workers)
-    facts = Facts.of(graph, layout)
+    if not len(work.evaluated):
+        raise ConfigError(f"[evaluate.split] {work.name} has no {config.evaluate.split} triples")
+    corruption = config.parts["corruption"]
+    if corruption["name"] != "both" or corruption.get("subsampling"):
+        raise ConfigError(
+            "[corruption] a sharded run trains on both queries of each triple with equal weight; "
+            'leave it at name = "both" without subsampling'
+        )
+    device, facts = device_of(config), work.facts
     try:
         step, seeds = assemble(config, facts)
         step = step.to(device)
@@ -182,8 +260,8 @@ def prepare(config: Config, graph: KnowledgeGraph, folder: Path) -> ShardedTrain
             seeds,
             config.train,
             facts=facts,
-            valid=graph.valid.to(device),
-            known=known_answers(torch.cat([graph.train, graph.valid]), layout),
+            valid=work.valid.to(device),
+            known=work.known_for_validation.to(device),
             folder=folder,
             about={
                 "config": config_digest(config.as_dict()),

@@ -1,5 +1,6 @@
 """`sparring data`: list, describe and check graphs."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -132,6 +133,34 @@ def check(
         line(f"{path}: {errors} errors, {len(diagnostics) - errors} warnings and notes")
     if errors:
         raise typer.Exit(FAILED)
+
+
+@data.command("partition")
+def partition(
+    source: Annotated[
+        Path,
+        typer.Argument(
+            help="Folder with train, valid and test, or one file of triples: text or Parquet.",
+            show_default=False,
+        ),
+    ],
+    folder: Annotated[Path, typer.Argument(help="Where the parts go.", show_default=False)],
+    workers: Annotated[int, typer.Option(min=1, help="Virtual workers of the runs to come.")] = 64,
+    memory: Annotated[str, typer.Option(help="Limit of memory for sorting.")] = "3GB",
+    threads: Annotated[int, typer.Option(min=1, help="Threads; more need more memory.")] = 1,
+) -> None:
+    """Write a graph larger than memory as parts of virtual workers, for `sparring run`.
+
+    Labels become ids by DuckDB under the limit of memory. The folder is a `graph.path` of
+    experiments with as many `distributed.virtual_workers`.
+    """
+    from sparring.distributed.partition import partition as write
+
+    made = write(source, folder, workers=workers, memory=memory, threads=threads)
+    line(
+        f"{made.num_entities:,} entities, {made.num_relations:,} relations, "
+        f"{sum(made.sizes) // 2:,} training facts in {workers} parts in {folder}"
+    )
 
 
 def share(value: float | None) -> str:

@@ -98,9 +98,15 @@ def fit(
 
     Example: `sparring fit atlas --epochs 10`
     """
-    from sparring.distributed.launch import launch, with_virtual_workers, without_option
+    from sparring.distributed.launch import (
+        check_workers,
+        launch,
+        with_virtual_workers,
+        without_option,
+    )
 
     if workers and "WORLD_SIZE" not in os.environ:
+        check_workers(overrides or [], workers)
         raise typer.Exit(launch(without_option(sys.argv[1:], "--workers"), workers))
 
     from sparring.data import store

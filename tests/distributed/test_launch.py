@@ -1,0 +1,68 @@
+"""The command on several real processes, of which one is killed."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from sparring.experiments.run_folder import Run
+from sparring.predictor import Predictor
+
+WORDS = (
+    *("fit", "atlas", "--quiet", "--sampler", "uniform", "--epochs", "8"),
+    *("--set", "distributed.virtual_workers=4", "--set", "train.validate_every=4"),
+    *("--set", "model.dim=8", "--set", "evaluate.bootstrap=10", "--set", "distributed.timeout=20"),
+)
+
+
+def started(folder, workers, *more):
+    words = [*WORDS, "--workers", str(workers), "--folder", str(folder), *more]
+    return subprocess.Popen([sys.executable, "-m", "sparring", *words])
+
+
+def workers_of(launcher):
+    """Processes that descend from the launcher and train."""
+    parents, found = {launcher}, []
+    for entry in sorted(Path("/proc").iterdir(), key=lambda path: (len(path.name), path.name)):
+        if not entry.name.isdigit():
+            continue
+        try:
+            parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+            words = (entry / "cmdline").read_bytes().split(b"\0")
+        except OSError:
+            continue
+        if parent in parents:
+            parents.add(int(entry.name))
+            if b"sparring" in words and b"torch.distributed.run" not in words:
+                found.append(int(entry.name))
+    return [pid for pid in found if pid != launcher]
+
+
+def epochs_done(folder):
+    log = folder / "log.jsonl"
+    lines = log.read_text().splitlines() if log.exists() else []
+    return max((json.loads(line)["epoch"] for line in lines), default=0)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_training_goes_on_after_a_worker_was_killed(tmp_path):
+    assert started(tmp_path / "whole", 1).wait() == 0
+    launcher = started(tmp_path / "killed", 2)
+    while epochs_done(tmp_path / "killed") < 2:
+        assert launcher.poll() is None
+        time.sleep(0.02)
+    victim = workers_of(launcher.pid)[-1]
+    os.kill(victim, signal.SIGKILL)
+    assert launcher.wait() == 0
+    whole, killed = (Run(tmp_path / name).result() for name in ("whole", "killed"))
+    assert killed["processes"] == 2
+    for metric in ("mrr", "mr", "valid_mrr"):
+        assert killed[metric] == pytest.approx(whole[metric], rel=1e-3)
+    predictor = Predictor(Run(tmp_path / "killed"))
+    assert predictor.evaluate("test")["mrr"] == pytest.approx(killed["mrr"], abs=1e-9)
