@@ -1,6 +1,6 @@
 """How much reviews find, and how much they teach a model, on graphs whose hidden truth is known.
 
-    python research/scripts/reviewing.py [GRAPH ...]
+    python research/scripts/reviewing.py [GRAPH ...] [--train ORDER ...]
 
 A simulated reviewer goes through candidates of a trained model and accepts those that are true:
 
@@ -17,10 +17,10 @@ facts of the graph and the hidden truth, so that they can be compared. Writes
 research/results/reviewing/GRAPH.json; SPARRING_DATA is the folder of the graphs.
 """
 
+import argparse
 import gzip
 import json
 import os
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -44,7 +44,7 @@ from sparring.serve.reviews import Reviews, Triple
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "research" / "results" / "reviewing"
 AT = (100, 500, 2000)
-TRAINED_WITH = ("probability", "score", "random")
+ORDERS = ("probability", "score", "random")  # that a model is trained with
 CANDIDATES = 40_000
 SETTINGS = {
     "fb15k-237": {"model": {"name": "complex", "dim": 100}, "epochs": 5},
@@ -100,7 +100,7 @@ def mrr(model: Predictor, known: TripleIndex) -> float:
     return evaluate(model.model, model.graph.test, known).mrr()
 
 
-def study(name: str) -> dict:
+def study(name: str, orders_to_train: list[str]) -> dict:
     start = time.process_time()
     whole = sparring.load_graph(Path(os.environ["SPARRING_DATA"], name), name=name)
     graph, true, pool = hidden_truth(name, whole)
@@ -122,7 +122,7 @@ def study(name: str) -> dict:
     }
     gains = {}
     before = mrr(base, known)
-    for order in TRAINED_WITH:
+    for order in orders_to_train:
         after = mrr(taught(name, graph, names, accepted, orders[order]), known)
         gains[order] = {
             "mrr": round(after, 4),
@@ -136,7 +136,9 @@ def study(name: str) -> dict:
         "precision": precision,
         "reviews": AT[-1],
         "mrr without reviews": round(before, 4),
-        "mrr with another seed": round(mrr(fitted(name, graph, seed=1), known), 4),
+        "mrr with another seed": round(mrr(fitted(name, graph, seed=1), known), 4)
+        if orders_to_train
+        else None,
         "trained with reviews": gains,
         "cpu_seconds": round(time.process_time() - start),
         **provenance(),
@@ -158,26 +160,15 @@ def taught(
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("graphs", nargs="*", default=list(SETTINGS), metavar="GRAPH")
+    parser.add_argument("--train", nargs="*", default=ORDERS, metavar="ORDER")
+    options = parser.parse_args()
     RESULTS.mkdir(parents=True, exist_ok=True)
-    for name in sys.argv[1:] or SETTINGS:
-        found = study(name)
-        (RESULTS / f"{name}.json").write_text(json.dumps(found, indent=2) + "\n")
-        print(
-            json.dumps(
-                {
-                    key: found[key]
-                    for key in (
-                        "graph",
-                        "precision",
-                        "trained with reviews",
-                        "mrr without reviews",
-                        "mrr with another seed",
-                        "cpu_seconds",
-                    )
-                },
-                indent=1,
-            )
-        )
+    for name in options.graphs:
+        text = json.dumps(study(name, options.train), indent=2)
+        (RESULTS / f"{name}.json").write_text(text + "\n")
+        print(text)
 
 
 if __name__ == "__main__":

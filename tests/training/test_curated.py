@@ -44,7 +44,7 @@ def test_it_is_minus_the_log_probability_of_being_false(model):
     everything = score(torch.arange(5).unsqueeze(0)).logsumexp(1)
     p = (score(queries.answer.unsqueeze(1)).squeeze(1) - everything).exp()
     each = -(1 - p / (1 + p)).log()  # p / (1 + p) = e^s / (e^s + Z)
-    assert term(model, rng()).item() == pytest.approx(0.5 * each.mean().item(), rel=0.02)
+    assert term(model, rng()).item() == pytest.approx(0.5 * 2 / 4 * each.mean().item(), rel=0.02)
 
 
 def test_only_rejected_answers_are_pushed(model):
@@ -72,4 +72,4 @@ def test_without_rejected_triples_there_is_no_term():
     assert curated_terms(TrainGraph(TRIPLES, 5, 2), weight=1.0) == ()
     assert curated_terms(GRAPH, weight=0.0) == ()
     (term,) = curated_terms(GRAPH, weight=2.0)
-    assert term.weight == 2.0 and not term.state_dict()
+    assert term.weight == 2.0 * 2 / 4 and not term.state_dict()

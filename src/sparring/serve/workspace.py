@@ -20,6 +20,7 @@ from sparring.serve.served import ServedModel
 P = ParamSpec("P")
 T = TypeVar("T")
 ENOUGH = 20_000  # candidates in the queue
+FIRST = 500  # before rules are mined
 LEAST = 0.01  # probability of a candidate
 
 
@@ -108,10 +109,12 @@ class Workspace:
     def _prepare(self) -> None:
         try:
             self.task = "finding facts that are probably missing"
-            self.fill_queue()
+            self.fill_queue(enough=FIRST)
             if not self._stopping.is_set():
                 self.task = "mining rules for explanations"
                 self.served.mine_rules()
+            self.task = "finding more facts that are probably missing"
+            self.fill_queue()
         finally:
             self.task = ""
 

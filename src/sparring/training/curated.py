@@ -22,7 +22,7 @@ class CuratedNegatives(nn.Module):
 
     Args:
         graph: its `rejected` triples are the ones to learn from.
-        weight: of this loss vs. that of facts and drawn negatives.
+        weight: of a rejected triple vs. that of a fact, which has its drawn negatives.
         batch_size: rejected triples per step, at most; drawn at random.
         num_uniform: entities that estimate Z.
     """
@@ -40,13 +40,15 @@ class CuratedNegatives(nn.Module):
         super().__init__()
         rejected = graph.triples[:0] if graph.rejected is None else graph.rejected
         self.register_buffer("triples", rejected, persistent=False)
-        self.weight, self.num_relations = weight, graph.num_relations
+        # the loss of facts is a mean over all of them, so that this one is a mean over fewer
+        self.weight = weight * len(rejected) / len(graph.triples)
+        self.num_relations = graph.num_relations
         self.num_entities = graph.num_entities
         self.batch_size = min(batch_size, len(rejected))
         self.num_uniform = min(num_uniform, graph.num_entities)
 
     def forward(self, model: KGEModel, rng: torch.Generator) -> Float[Tensor, ""]:
-        """The weighted mean over a sample of the rejected triples."""
+        """The weighted loss, estimated from a sample of the rejected triples."""
         device = self.triples.device
         rows = torch.randint(len(self.triples), (self.batch_size,), generator=rng, device=device)
         queries = tail_and_head_queries(self.triples[rows], self.num_relations)

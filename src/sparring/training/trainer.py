@@ -46,8 +46,8 @@ class FitOptions:
         average: decay per step of an exponential moving average of the model's weights, such as
             0.999; validation, the best epoch and the end result are those of the average. 0 for
             none. See `WeightAverage`.
-        rejected_weight: weight of the loss of triples that reviewers rejected, where the graph has
-            any. See `CuratedNegatives`.
+        rejected_weight: weight of a triple that reviewers rejected vs. that of a fact; 0 ignores
+            them. See `CuratedNegatives`.
 
     Raises:
         ValueError: for a number out of range.

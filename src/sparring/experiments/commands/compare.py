@@ -96,6 +96,7 @@ def compare(
     run = comparison.runs[best][0].folder
     line("next:")
     line(f"  {shlex.join(['sparring', 'predict', str(run), *query])}")
+    line(f"  {shlex.join(['sparring', 'serve', str(run)])}    # ask and correct it in a browser")
     line("  sparring fit GRAPH    # your own: a folder or a file of triples")
     line(f"report, to open in a browser: {report}")
 

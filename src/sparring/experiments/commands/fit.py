@@ -163,6 +163,7 @@ def fit(
     line("next:")
     line(f"  {shlex.join(['sparring', 'predict', str(folder), *example_query(facts)])}")
     line(f"  {shlex.join(['sparring', 'audit', str(folder)])}")
+    line(f"  {shlex.join(['sparring', 'serve', str(folder)])}")
 
 
 def example_query(graph: "KnowledgeGraph") -> list[str]:
