@@ -1,6 +1,6 @@
 # make run: a comparison with a report, from nothing.
 # make test: all tests.  make check: lint and the fast tests, in under two minutes.
-# make docs: the site, in docs/_build/html.
+# make docs: the site, in docs/_build/html.  make release-check: wheel and sdist, checked, in dist.
 PYTHON ?= python3
 VENV := .venv
 # the CPU build, where the package index has it under this version; any torch>=2.9,<2.14 will do
@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 # one process per core; PyTorch keeps to one thread in each (tests/conftest.py)
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto --dist worksteal
 
-.PHONY: run test check lint docs mutants campaign test-hosts install clean
+.PHONY: run test check lint docs mutants campaign test-hosts build release-check install clean
 
 run: $(VENV)/installed
 	$(BIN)/sparring compare --folder runs/atlas
@@ -42,6 +42,16 @@ campaign: $(VENV)/installed-dev
 test-hosts:
 	TORCH="$(TORCH)" PYTHON=$(PYTHON) scripts/test_hosts.sh $(HOSTS)
 
+build: $(VENV)/installed-release
+	rm -rf dist
+	$(BIN)/python -m build --outdir dist
+
+# metadata and contents of what would be published, and the wheel by itself in an empty environment
+release-check: build
+	$(BIN)/python -m twine check --strict dist/*
+	$(BIN)/check-wheel-contents dist/*.whl
+	TORCH="$(TORCH)" PYTHON=$(PYTHON) scripts/try_wheel.sh dist/*.whl
+
 install: $(VENV)/installed-dev
 
 $(VENV)/bin/python:
@@ -57,10 +67,14 @@ $(VENV)/installed-dev: pyproject.toml | $(VENV)/bin/python
 	$(BIN)/python -m pip install --quiet --editable ".[dev]"
 	touch $@ $(VENV)/installed
 
+$(VENV)/installed-release: pyproject.toml | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet "build>=1.2" "twine>=6.1" "check-wheel-contents>=0.6"
+	touch $@
+
 $(VENV)/installed-docs: pyproject.toml | $(VENV)/bin/python
 	$(BIN)/python -m pip install --quiet "$(TORCH)"
 	$(BIN)/python -m pip install --quiet --editable ".[docs]"
 	touch $@
 
 clean:
-	rm -rf $(VENV) runs docs/_build docs/_generated docs/gallery docs/reference/api
+	rm -rf $(VENV) runs dist docs/_build docs/_generated docs/gallery docs/reference/api

@@ -84,7 +84,7 @@ sphinx_gallery_conf = {
     "gallery_dirs": "gallery",
     "filename_pattern": rf"^{not_run}.*\.py$",
     "within_subsection_order": "charts.TutorialOrder",
-    "image_scrapers": (),
+    "image_scrapers": ("matplotlib",),
     "reset_modules": (),
     "abort_on_example_error": True,
     "min_reported_time": 10**6,

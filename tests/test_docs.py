@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import sparring.generators  # noqa: F401  (registers its parts)
+from sparring.experiments.compare import check_comparison
 from sparring.experiments.config import check_config
 from sparring.losses import LOSSES
 from sparring.samplers import ESTIMATORS, SAMPLERS
@@ -99,8 +100,12 @@ def run_shell(code: str, names: dict) -> None:
 
 
 def run_toml(code: str, names: dict) -> None:
-    """An experiment, or tables of one."""
+    """An experiment, tables of one, or a comparison."""
     del names
-    rest = {"graph": {"name": "atlas"}, "model": {"name": "complex"}}
-    rest |= {"sampler": {"name": "uniform", "k": 8}, "loss": {"name": "sampled-softmax"}}
-    check_config({**rest, **tomllib.loads(code)})
+    tables = {"graph": {"name": "atlas"}, "model": {"name": "complex"}}
+    tables |= {"sampler": {"name": "uniform", "k": 8}, "loss": {"name": "sampled-softmax"}}
+    tables |= tomllib.loads(code)
+    if "compare" in tables:
+        check_comparison("page", tables)
+    else:
+        check_config(tables)

@@ -1,7 +1,6 @@
 """What the README shows works as shown."""
 
 import re
-import tomllib
 from pathlib import Path
 
 import pytest
@@ -23,7 +22,7 @@ def run(code: str) -> None:
 @pytest.mark.slow
 def test_a_fit_predicts_and_is_saved(capsys, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
-    run(shown("python")[0].replace("epochs=5", "epochs=1, progress=False"))
+    run(shown("python")[0].replace("epochs=5", "epochs=1"))
     mrr, _, table = capsys.readouterr().out.partition("\n")
     assert 0 < float(mrr) < 1
     assert "rank" in table
@@ -31,15 +30,8 @@ def test_a_fit_predicts_and_is_saved(capsys, monkeypatch, tmp_path):
 
 
 @pytest.mark.slow
-def test_the_training_loop_trains(capsys):
-    run(shown("python")[1].replace("range(5)", "range(1)"))
-    assert 0 < float(capsys.readouterr().out) < 1
-
-
-def test_the_configuration_can_be_run():
-    from sparring.experiments.config import check_config
-
-    assert check_config(tomllib.loads(shown("toml")[0])).parts["model"]["name"] == "complex"
+def test_the_adapter_is_built():
+    run(shown("python")[1])
 
 
 def test_every_file_the_readme_links_to_exists():

@@ -155,8 +155,10 @@ class Part(SphinxDirective):
             rows += [(f"Draws on {where}", words) for where, words in audited(name)]
         former = [old for old, (new, _) in registry.aliases.items() if new == name]
         rows += [("Former names", ", ".join(f"`{old}`" for old in former))] * bool(former)
-        text = "| | |\n|---|---|\n" + "\n".join(f"| {a} | {b} |" for a, b in rows)
+        text = ":::{list-table}\n:class: facts\n"
+        text += "".join(f"* - {a}\n  - {b}\n" for a, b in rows) + ":::\n"
         chart = CHARTS / f"{registry.kind}-{name}.svg"
+        self.env.note_dependency(str(chart))
         if chart.exists():
             text += f"\n\n:::{{chart}} {chart.stem}\n:alt: {alternative(name, registry)}\n:::\n"
         text += f"\n\n**Options**\n\n{options_table(maker)}\n"

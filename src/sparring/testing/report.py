@@ -68,6 +68,14 @@ class Report:
         """The violations that are not warnings."""
         return [violation for violation in self.violations if violation.severity == "error"]
 
+    def __str__(self) -> str:
+        """One line for each check, with its violations."""
+        lines: list[str] = []
+        for name in self.checks:
+            found = [one for one in self.violations if one.check == name]
+            lines += [f"{one.severity}: {name}: {one.message}" for one in found] or [f"ok: {name}"]
+        return "\n".join(lines)
+
     def raise_errors(self) -> None:
         """Raise AssertionError with the messages of all errors, if there are any."""
         if self.errors:
