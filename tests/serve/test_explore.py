@@ -1,5 +1,6 @@
 """The client in docs/howto/explore.md works as it is printed."""
 
+import json
 import re
 import threading
 import time
@@ -10,7 +11,26 @@ import uvicorn
 from sparring.serve.app import create_app
 from sparring.serve.safety import Access
 
-PAGE = Path(__file__).parents[2] / "docs" / "howto" / "explore.md"
+ROOT = Path(__file__).parents[2]
+PAGE = ROOT / "docs" / "howto" / "explore.md"
+RESULTS = ROOT / "research" / "results" / "reviewing"
+
+
+ORDERS = {"probability": "probability (the queue)", "score": "plain score (top-k)"}
+
+
+def test_the_numbers_are_those_of_the_study():
+    text = PAGE.read_text()
+    for graph in ("codex-m", "fb15k-237"):
+        found = json.loads((RESULTS / f"{graph}.json").read_text())
+        for order, title in {**ORDERS, "random": "random"}.items():
+            shares = (f"{100 * share:.1f} %" for share in found["precision"][order].values())
+            assert f"| {graph} | {title} | {' | '.join(shares)} |" in text
+    found = json.loads((RESULTS / "codex-m.json").read_text())
+    taught = found["trained with reviews"]
+    mrr = [found["mrr without reviews"], found["mrr with another seed"]]
+    mrr += [taught[order]["mrr"] for order in ("probability", "random")]
+    assert all(f"{value:.4f}".removeprefix("0") in text for value in mrr)
 
 
 def test_the_client(workspace, capsys):
