@@ -1,6 +1,6 @@
 """What training takes where entities are many: the generator vs. uniform draws on one machine.
 
-    python benchmarks/scale.py
+    python benchmarks/scale.py [ENTITIES ...]
 
 writes research/results/benchmarks/scale.json and the same as a table, scale.md. One thread;
 processor time, the median of interleaved rounds. A step is ComplEx, d = 64, on both queries of
@@ -12,6 +12,7 @@ added to each step in proportion.
 import gc
 import resource
 import statistics
+import sys
 
 import torch
 from generator import BATCH, generator, random_graph, take_turns, uniform
@@ -20,7 +21,7 @@ from record import load, write
 
 from sparring.experiments.environment import keep_freed_memory, provenance
 
-SIZES, K, ROUNDS = (1_000_000, 10_000_000), 64, 5
+SIZES, K, ROUNDS = (1_000_000, 10_000_000), 64, 3
 
 
 def measured(size: int) -> dict:
@@ -64,7 +65,7 @@ def main() -> None:
     torch.set_num_threads(1)
     keep_freed_memory()
     rows = []
-    for size in SIZES:
+    for size in [int(word) for word in sys.argv[1:]] or SIZES:
         rows.append(measured(size))
         print(rows[-1], flush=True)
         gc.collect()
