@@ -1,12 +1,14 @@
 """All that the application works with: a model, its queue, and the labels to search."""
 
+import asyncio
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from typing import ParamSpec, TypeVar
 
-from anyio import CapacityLimiter, to_thread
+from anyio import to_thread
 from torch import Tensor
 
 from sparring.data.vocabulary import Vocabulary
@@ -48,16 +50,17 @@ class Workspace:
     def __post_init__(self) -> None:
         self.queue = ReviewQueue(self.reviews, self.served.identity)
         self.comparison = SamplerComparison(self.served)
-        # requests that need the model wait here, and so leave the other threads free
-        self._one = CapacityLimiter(1)
+        # one thread, so that what PyTorch keeps for each thread is kept once
+        self._one = ThreadPoolExecutor(1, thread_name_prefix="model")
         self._waiting = 0
         self._background: threading.Thread | None = None
 
     async def ask(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Run what needs the model in a thread, one at a time."""
+        """Run what needs the model in its own thread, one call at a time."""
         self._waiting += 1
         try:
-            return await to_thread.run_sync(partial(function, *args, **kwargs), limiter=self._one)
+            loop = asyncio.get_running_loop()
+            return await loop.run_in_executor(self._one, partial(function, *args, **kwargs))
         finally:
             self._waiting -= 1
 
@@ -79,6 +82,7 @@ class Workspace:
         """Stop the background, and close the databases."""
         self._stopping.set()
         self.wait()
+        self._one.shutdown()
         self.reviews.close()
         self.labels.close()
 
