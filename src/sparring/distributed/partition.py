@@ -154,6 +154,7 @@ def partition(
             ("threads", threads),
             ("temp_directory", f"'{work}'"),
             ("preserve_insertion_order", "false"),
+            ("enable_progress_bar", "false"),
         ):
             database.execute(f"set {option} = {value}")
         sizes = _write(database, facts, folder, workers)
