@@ -56,7 +56,7 @@ INTERRUPTIONS: dict[str, tuple[Case, dict[str, int]]] = {
     "signals": (interruptions.signals, {"run": 40, "compare": 20, "tune": 20}),
     "clock jumps": (interruptions.clock, {"run": 20, "compare": 10, "tune": 10}),
 }
-FEW = {"killed: run": 2, "killed: report": 1, "killed: download": 1, "killed: tune": 1}
+FEW = {"killed: run": 1, "killed: report": 1, "killed: download": 1, "killed: tune": 1}
 FEW |= {f"{name}: run": 1 for name in INTERRUPTIONS if name != "killed"}
 ATTACKS: dict[str, Attack] = {
     f"{name}: {of}": Attack(cases, one_by_one(case, name, of), few=FEW.get(f"{name}: {of}", 0))
@@ -65,7 +65,7 @@ ATTACKS: dict[str, Attack] = {
 }
 ATTACKS |= {
     "bad downloads": Attack(20, one_by_one(interruptions.download, "bad", "download"), few=2),
-    "flipped bits": Attack(500, one_by_one(flip, "flip", "comparison"), few=4),
+    "flipped bits": Attack(500, one_by_one(flip, "flip", "comparison"), few=2),
     "hostile names": Attack(60, one_by_one(names, "names", "outputs"), few=1),
     "broken data files": Attack(4000, partial(fuzz, name="broken data files"), batch=BATCH, few=20),
     "odd configurations": Attack(

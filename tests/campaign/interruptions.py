@@ -76,7 +76,8 @@ def signals(world: World, rng: random.Random, name: str) -> str:
     }.get(kind, ((moment, kind),))
     done = disturbed(world, name, folder, False, setup, signals=sent)
     deaths = {"SIGTERM": (-15,), "SIGHUP": (-1,)}.get(kind, ())
-    fault = ended(world, name, folder, done, accepted=deaths)
+    silent = kind == "nobody reads" and not done.said.strip()
+    fault = "" if silent else ended(world, name, folder, done, accepted=deaths)
     if not fault and kind in ("SIGPIPE", "STOP") and done.code:
         fault = f"exit code {done.code}: {done.said[-200:]}"
     return fault or continued(world, name, folder)

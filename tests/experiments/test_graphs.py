@@ -1,5 +1,6 @@
 import pytest
 
+from sparring.data.diagnostics import GraphError
 from sparring.experiments.graphs import GraphSource, load_graph
 
 
@@ -40,3 +41,12 @@ def test_what_is_odd_about_files_is_one_line(tmp_path, caplog):
         "of test also in train (1), triples of test also in valid (1); "
         f"see `sparring data check {tmp_path}`"
     ]
+
+
+def test_a_known_graph_that_cannot_be_used_is_not_said_to_be_missing(monkeypatch):
+    def changed(name):
+        raise GraphError("train.txt: this is not the file of wn18rr")
+
+    monkeypatch.setattr("sparring.experiments.graphs.load_benchmark", changed)
+    with pytest.raises(GraphError, match="this is not the file of wn18rr"):
+        load_graph(GraphSource(name="wn18rr"))

@@ -1,9 +1,11 @@
 import dataclasses
 import re
 import sys
+import threading
 import time
 import tomllib
 import warnings
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -220,3 +222,18 @@ def test_the_code_on_the_page_runs():
     names: dict = {}
     exec(code, names)
     assert list((names["predictor"].run.folder / "tensorboard").iterdir())
+
+
+def test_a_full_disk_ends_the_log_for_tensorboard_without_a_traceback(tmp_path, monkeypatch):
+    def full(self, data):
+        raise OSError(28, "No space left on device")
+
+    shown = []
+    monkeypatch.setattr(threading, "excepthook", shown.append)
+    monkeypatch.setattr("tensorboard.summary.writer.record_writer.RecordWriter.write", full)
+    with suppress(OSError):
+        loggers.TensorBoard(tmp_path, LogOptions(), CONFIG).log({"loss": 1.0}, progress(1))
+    for thread in threading.enumerate():
+        if type(thread).__name__ == "_AsyncWriterThread":
+            thread.join(10)
+    assert shown == []

@@ -532,3 +532,9 @@ class TestMinutes:
     def test_a_senseless_limit_is_refused(self, minutes):
         with pytest.raises(ValueError, match="minutes"):
             FitOptions(minutes=minutes)
+
+
+def test_a_checkpoint_of_something_else_is_refused_in_one_line(tmp_path):
+    checkpoint.save(tmp_path, "best", [1, 2])
+    with pytest.raises(CheckpointError, match=r"best\.json holds no state of a training; [^\n]*$"):
+        load_best(tmp_path)

@@ -79,7 +79,8 @@ def _load(source: GraphSource) -> KnowledgeGraph:
     try:
         return load_benchmark(source.name)
     except GraphError as error:
-        if near := get_close_matches(source.name, known_graphs()):
+        known = known_graphs()
+        if source.name not in known and (near := get_close_matches(source.name, known)):
             names = " or ".join(near)
             raise GraphError(f"there is no graph {source.name!r}; did you mean {names}?") from error
         raise

@@ -4,6 +4,7 @@ A logger that fails is switched off with one warning; training goes on, and `log
 """
 
 import os
+import threading
 import time
 import uuid
 import warnings
@@ -68,6 +69,8 @@ class TensorBoard:
         # imported here: it takes a second, and most commands do not need it
         from torch.utils.tensorboard.writer import SummaryWriter
 
+        self.hook = threading.excepthook
+        threading.excepthook = self._show
         place = str(folder / "tensorboard")
         self.writer, self.step = SummaryWriter(place, purge_step=after + 1 if after else None), 0
 
@@ -77,9 +80,17 @@ class TensorBoard:
             self.writer.add_scalar(name, value, record.step)
 
     def finish(self, metrics: Mapping[str, float]) -> None:
-        for name, value in metrics.items():
-            self.writer.add_scalar(name, value, self.step)
-        self.writer.close()
+        try:
+            for name, value in metrics.items():
+                self.writer.add_scalar(name, value, self.step)
+            self.writer.close()
+        finally:
+            threading.excepthook = self.hook
+
+    def _show(self, about: Any) -> None:
+        """Show what ended a thread, but for that of the writer, which raises it later."""
+        if not type(about.thread).__module__.startswith("tensorboard."):
+            self.hook(about)
 
 
 class MLflow:

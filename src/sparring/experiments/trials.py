@@ -17,6 +17,7 @@ from sparring.experiments.run import keep_config, prepare, run
 from sparring.experiments.run_folder import Run
 from sparring.experiments.search import Method
 from sparring.extras import optional
+from sparring.files import locked
 from sparring.registry import ConfigError
 from sparring.seeds import Seeds
 from sparring.training import DivergedError, Trainer
@@ -195,8 +196,9 @@ class MethodTrials:
     def rank(self) -> bool:
         """Rank the test facts by the best run, once; False if stopped."""
         best = Run(self.place(self.best()))
-        if best.finished():
-            return True
+        with locked(best.folder):  # which removes the lock of a killed process
+            if best.finished():
+                return True
         return run(best.config(), best.folder, graph=self.graph, resume=True) is not None
 
     def numbers(self) -> dict[str, Any]:

@@ -323,7 +323,7 @@ class Trainer:
             CheckpointError: if it is missing, damaged, or of another batch size, graph or model;
                 also if the best epoch's checkpoint, which it names, is.
         """
-        state = checkpoint.load(self.folder, "last")
+        state = _state(self.folder, "last")
         progress = _progress(state, self.folder)
         for name, current in (("batch_size", self.batch_size), ("triples", len(self.triples))):
             if state.get(name) != current:
@@ -425,10 +425,10 @@ def load_best(folder: Path) -> dict[str, Any]:
         CheckpointError: if it is missing, damaged, or not the one that the last checkpoint names.
     """
     if not checkpoint.exists(folder, "last") and checkpoint.exists(folder, "best"):
-        return checkpoint.load(folder, "best")  # stopped before the first regular checkpoint
+        return _state(folder, "best")  # stopped before the first regular checkpoint
     progress = _progress(checkpoint.outline(folder, "last"), folder)
     if progress.best_mrr is None and not checkpoint.exists(folder, "best"):
-        return checkpoint.load(folder, "last")
+        return _state(folder, "last")
     return _best_state(folder, progress)
 
 
@@ -460,7 +460,7 @@ def _best_state(folder: Path, progress: Progress) -> dict[str, Any]:
             f"{path} is missing: it holds the best epoch, {progress.best_epoch}, and the last one "
             f"must not take its place; {remedy}"
         )
-    state = checkpoint.load(folder, "best")
+    state = _state(folder, "best")
     epoch = state.get("epoch", 0)
     later = epoch > progress.best_epoch and not progress.finished
     same = epoch == progress.best_epoch
@@ -472,6 +472,20 @@ def _best_state(folder: Path, progress: Progress) -> dict[str, Any]:
             f"{folder / 'last.json'} names; {remedy}"
         )
     return state
+
+
+def _state(folder: Path, name: str) -> dict[str, Any]:
+    """A checkpoint of a training.
+
+    Raises:
+        CheckpointError: if it is missing or damaged, or holds something else.
+    """
+    state = checkpoint.load(folder, name)
+    if isinstance(state, dict):
+        return state
+    raise checkpoint.CheckpointError(
+        f"{folder / f'{name}.json'} holds no state of a training; {checkpoint.REMEDY}"
+    )
 
 
 def _progress(state: Any, folder: Path) -> Progress:
