@@ -50,7 +50,11 @@ class TableScorer(Protocol):
     """A scorer that compares one vector per query with rows of a table."""
 
     kernel: ClassVar[ScoreKernel | None]
-    query: Tensor
+
+    @property
+    def query(self) -> Float[Tensor, "B d"]:
+        """One vector per query."""
+        ...
 
     def score_in_pytorch(self, ids: Int[Tensor, "G K"]) -> Float[Tensor, "B K"]:
         """The scores by PyTorch operations on the rows."""
