@@ -1,5 +1,6 @@
 """One training from Python objects or a few words: what was asked for becomes an experiment."""
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,7 +22,7 @@ from sparring.experiments.config import (
     override_value,
     resolve_part,
 )
-from sparring.experiments.recipe import choose_recipe
+from sparring.experiments.recipe import choose_recipe, still_rising
 from sparring.experiments.run_folder import GRAPH, Run
 from sparring.experiments.sharded import run_experiment
 from sparring.registry import ConfigError
@@ -37,11 +38,13 @@ class Plan:
         tables: as in an experiment file, without the graph.
         objects: parts that were given as objects, by table.
         reasons: one sentence for each choice that was left open, by table.
+        warnings: about the graph.
     """
 
     tables: dict[str, Any]
     objects: dict[str, nn.Module] = field(default_factory=dict)
     reasons: dict[str, str] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
 
     def explain(self, console: Console) -> None:
         """Print what was chosen, and why."""
@@ -70,7 +73,7 @@ def plan(
     Raises:
         ConfigError: for a part that is none of these.
     """
-    recipe = choose_recipe(graph)
+    recipe = choose_recipe(graph, train.get("minutes", 0.0))
     tables: dict[str, Any] = dict(recipe.tables)
     objects: dict[str, nn.Module] = {}
     left_open = lambda name: given.get(name, AUTO) in (AUTO, recipe.tables[name].get("name"))
@@ -96,6 +99,7 @@ def plan(
         tables,
         objects,
         {name: recipe.reasons[name] for name in recipe.reasons if name in open_parts},
+        recipe.warnings,
     )
 
 
@@ -120,6 +124,8 @@ def train_plan(
     Raises:
         GraphError: if there are no facts to rank.
     """
+    for warning in wanted.warnings:
+        warnings.warn(warning, stacklevel=2)
     result = run_experiment(
         check_config(run_tables(wanted.tables, graph, folder)),
         folder,
@@ -129,7 +135,12 @@ def train_plan(
         callbacks=lambda trainer: progress_callbacks(trainer, console, graph.name),
         console=console,
     )
-    return None if result is None else Run(folder, trust=True)
+    if result is None:
+        return None
+    done = Run(folder, trust=True)
+    if warning := still_rising([row for row in done.log() if row["kind"] == "validation"]):
+        warnings.warn(warning, stacklevel=2)
+    return done
 
 
 def run_tables(tables: Mapping[str, Any], graph: KnowledgeGraph, folder: Path) -> dict[str, Any]:

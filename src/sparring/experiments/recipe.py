@@ -1,12 +1,33 @@
-"""Settings for a graph, chosen by its size, with the reasons."""
+"""Settings for a graph, chosen by its size, density and cardinalities, with the reasons.
+
+Every constant was chosen on validation facts. `research/scripts/auto.py` compares what comes out
+with what tuning finds in ten times the budget.
+"""
 
 import math
 from dataclasses import dataclass
 from typing import Any
 
-from sparring.data.graph import KnowledgeGraph
+import torch
 
-UPDATES = 2000  # steps, about those of the runs on FB15k-237 in research/configs/generator
+from sparring.data.graph import MANY, KnowledgeGraph, heads_per_tail, tails_per_head
+
+K = 32
+# Processor time per query and number of a vector at K = 32, with generator, update and loss: that
+# of research/results/generator/fb15k-237-complex-generator-32.json.
+QUERY_SECONDS = 1.4e-7
+SCORES_PER_SECOND = 5e9  # multiplications of evaluation, on one core
+WIDTHS = (64, 128, 256)
+EPOCHS = 20  # what a wider model must still get; below, time is worth more than width
+MOST_EPOCHS = 200  # small graphs are learned by heart long before
+MINUTES = (0.5, 10.0)  # if none are given: enough for 1.5 x EPOCHS of width 128, in these bounds
+USED = 0.8  # share of the time for training; the rest is for validation and slower machines
+VALIDATIONS = 10
+N3 = 0.05
+DENSE, N3_DENSE = 20.0, 0.02  # facts per entity from which less penalty is needed
+STANDARD_ERROR = 0.02  # of the validation MRR, above which its differences say little
+SPREAD = 0.4  # standard deviation of reciprocal ranks, usual where MRR is .2 to .8
+STILL_RISING = 0.01  # gain of the last validation that suggests a longer training
 
 
 @dataclass(frozen=True)
@@ -16,28 +37,40 @@ class Recipe:
     Attributes:
         tables: as in an experiment file.
         reasons: one sentence for each choice, by table.
+        warnings: what makes the graph hard to learn or to choose by.
     """
 
     tables: dict[str, dict[str, Any]]
     reasons: dict[str, str]
+    warnings: tuple[str, ...] = ()
 
 
-def choose_recipe(graph: KnowledgeGraph) -> Recipe:
-    """Model, sampler, loss and training for a graph."""
+def choose_recipe(graph: KnowledgeGraph, minutes: float = 0.0) -> Recipe:
+    """Model, sampler, loss and training for a graph.
+
+    Args:
+        minutes: of processor time that the training may take; 0 for what suits the size.
+    """
     facts = len(graph.train)
+    epoch_seconds = {width: 2 * facts * width * QUERY_SECONDS for width in WIDTHS}
+    low, high = MINUTES
+    budget = minutes or min(high, max(low, 1.5 * EPOCHS * epoch_seconds[128] / 60))
+    affordable = {width: 60 * USED * budget / epoch_seconds[width] for width in WIDTHS}
+    width = max((w for w in WIDTHS if affordable[w] >= EPOCHS), default=WIDTHS[0])
+    epochs = min(MOST_EPOCHS, max(1, round(affordable[width])))
     batch = min(1024, max(64, 2 ** round(math.log2(facts / 64 + 1))))
-    steps = math.ceil(facts / batch)
-    epochs = min(100, max(8, math.ceil(UPDATES / steps)))
-    every = max(1, epochs // 10)
+    every = max(1, epochs // VALIDATIONS)
+    density = 2 * facts / max(1, len(graph.entities))
+    penalty = N3_DENSE if density > DENSE else N3
     tables = {
         "model": {
             "name": "complex",
-            "dim": 100,
+            "dim": width,
             "reciprocal_relations": True,
             "init": 0.1,
-            "n3": 0.05,
+            "n3": penalty,
         },
-        "sampler": {"name": "generator", "k": 32},
+        "sampler": {"name": "generator", "k": K},
         "loss": {"name": "sampled-softmax", "correction": "both"},
         "optimizer": {"name": "adam", "lr": 2e-2},
         "schedule": {"name": "linear"},
@@ -45,16 +78,73 @@ def choose_recipe(graph: KnowledgeGraph) -> Recipe:
             "epochs": epochs,
             "batch_size": batch,
             "validate_every": every,
+            "validate_on": _validated(graph, budget, width),
             "patience": 3,
         },
     }
+    many = torch.cat([tails_per_head(graph.training), heads_per_tail(graph.training)]) >= MANY
     reasons = {
-        "model": "ComplEx with a vector per inverse relation: fast, and strong on most graphs",
-        "sampler": "32 negatives per query from a generator, which learns which ones are hard",
-        "loss": "sampled softmax, corrected by the density of the negatives",
+        "model": f"ComplEx with a vector per inverse relation, strong on most graphs; {width} wide, "
+        f"so that {budget:.1f} CPU minutes give {epochs} epochs; N3 penalty {penalty} at "
+        f"{density:.1f} facts per entity",
+        "sampler": f"{K} negatives per query from a generator, which learns which ones are hard",
+        "loss": "sampled softmax, corrected by the density of the negatives; "
+        f"{many.float().mean():.0%} of the queries' kinds have several answers",
         "optimizer": "Adam; lower lr if the loss rises",
         "schedule": "the learning rate falls to 0 over all epochs, which ends higher",
-        "train": f"{facts:,} facts: up to {epochs} epochs of {steps:,} steps; training stops "
-        "early if validation no longer improves",
+        "train": f"{facts:,} facts: up to {epochs} epochs of {math.ceil(facts / batch):,} steps, in "
+        f"about {budget:.1f} CPU minutes; training stops early if validation no longer improves",
     }
-    return Recipe(tables, reasons)
+    return Recipe(tables, reasons, (*_about_validation(graph), *_about_relations(graph)))
+
+
+def _validated(graph: KnowledgeGraph, minutes: float, width: int) -> int:
+    """Validation triples to use, so that all validations take a tenth of the time; 0 for all."""
+    seconds = 60 * minutes / 10 / VALIDATIONS
+    per_triple = 2 * len(graph.entities) * 2 * width / SCORES_PER_SECOND
+    size = max(1000, int(seconds / per_triple))
+    return size if size < len(graph.valid) else 0
+
+
+def _about_validation(graph: KnowledgeGraph) -> list[str]:
+    """Whether there are too few validation facts to choose by."""
+    if not len(graph.valid):
+        return ["there are no validation facts, so the last epoch is kept, not the best"]
+    error = SPREAD / math.sqrt(2 * len(graph.valid))
+    if error <= STANDARD_ERROR:
+        return []
+    needed = math.ceil((SPREAD / STANDARD_ERROR) ** 2 / 2)
+    return [
+        f"{len(graph.valid)} validation facts give an MRR with a standard error of about "
+        f"{error:.2f}, too much to choose by; hold out {needed} or more"
+    ]
+
+
+def _about_relations(graph: KnowledgeGraph) -> list[str]:
+    """Whether most relations occur once."""
+    counts = torch.bincount(graph.train[:, 1], minlength=len(graph.relations))
+    once = int((counts == 1).sum())
+    if 2 * once <= int((counts > 0).sum()):
+        return []
+    return [
+        f"{once:,} of {len(graph.relations):,} relations occur once in training, so nothing can be "
+        "learned about them; is a column in the wrong place?"
+    ]
+
+
+def still_rising(validations: list[dict[str, float]]) -> str:
+    """A sentence if validation still rose at the end of training; else empty.
+
+    Args:
+        validations: with their `mrr`, in order.
+    """
+    reached = [row["mrr"] for row in validations]
+    if len(reached) < 2 or reached[-1] < max(reached):
+        return ""
+    gain = reached[-1] - reached[-2]
+    if gain < STILL_RISING:
+        return ""
+    return (
+        f"the best epoch is the last: validation MRR rose by {gain:.3f} since the validation "
+        "before; a longer training (epochs or minutes) may give more"
+    )
