@@ -1,4 +1,4 @@
-"""Three graphs from the packages of this machine, as a user has them: triples, RDF and a CSV export.
+"""Three graphs from the packages of this machine: triples, RDF and a CSV export.
 
     python research/scripts/package_graphs.py FOLDER
 

@@ -84,16 +84,16 @@ def choose_recipe(graph: KnowledgeGraph, minutes: float = 0.0) -> Recipe:
     }
     many = torch.cat([tails_per_head(graph.training), heads_per_tail(graph.training)]) >= MANY
     reasons = {
-        "model": f"ComplEx with a vector per inverse relation, strong on most graphs; {width} wide, "
-        f"so that {budget:.1f} CPU minutes give {epochs} epochs; N3 penalty {penalty} at "
+        "model": f"ComplEx with a vector per inverse relation, strong on most graphs; {width} wide, so "
+        f"that {budget:.1f} CPU minutes give {epochs} epochs; N3 penalty {penalty} at "
         f"{density:.1f} facts per entity",
         "sampler": f"{K} negatives per query from a generator, which learns which ones are hard",
         "loss": "sampled softmax, corrected by the density of the negatives; "
         f"{many.float().mean():.0%} of the queries' kinds have several answers",
         "optimizer": "Adam; lower lr if the loss rises",
         "schedule": "the learning rate falls to 0 over all epochs, which ends higher",
-        "train": f"{facts:,} facts: up to {epochs} epochs of {math.ceil(facts / batch):,} steps, in "
-        f"about {budget:.1f} CPU minutes; training stops early if validation no longer improves",
+        "train": f"{facts:,} facts: up to {epochs} epochs of {math.ceil(facts / batch):,} steps, "
+        f"in about {budget:.1f} CPU minutes; training stops early if validation no longer improves",
     }
     return Recipe(tables, reasons, (*_about_validation(graph), *_about_relations(graph)))
 
