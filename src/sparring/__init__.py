@@ -25,17 +25,16 @@ if TYPE_CHECKING:
     from sparring.api import fit, load, load_graph
     from sparring.batch import Negatives, Queries
     from sparring.data.graph import KnowledgeGraph
-    from sparring.evaluation.audit import audit
-    from sparring.evaluation.predict import predict
-    from sparring.evaluation.ranking import evaluate
     from sparring.generators.ns_generator import NSGenerator
     from sparring.losses.softmax import SampledSoftmax
     from sparring.models.base import KGEModel
     from sparring.predictor import Predictor
+    from sparring.results import audit, evaluate, mine_negatives, predict
     from sparring.samplers.base import NegativeSampler
-    from sparring.studies import tune
+    from sparring.studies import compare, tune
     from sparring.testing import check_loss, check_model, check_sampler
-    from sparring.training import Trainer, TrainingStep
+    from sparring.trainer import Trainer
+    from sparring.training import TrainingStep
 
     __version__: str
 
@@ -49,17 +48,19 @@ HOMES = {
     "Predictor": "sparring.predictor",
     "Queries": "sparring.batch",
     "SampledSoftmax": "sparring.losses.softmax",
-    "Trainer": "sparring.training",
+    "Trainer": "sparring.trainer",
     "TrainingStep": "sparring.training",
-    "audit": "sparring.evaluation.audit",
+    "audit": "sparring.results",
     "check_loss": "sparring.testing",
     "check_model": "sparring.testing",
     "check_sampler": "sparring.testing",
-    "evaluate": "sparring.evaluation.ranking",
+    "compare": "sparring.studies",
+    "evaluate": "sparring.results",
     "fit": "sparring.api",
     "load": "sparring.api",
     "load_graph": "sparring.api",
-    "predict": "sparring.evaluation.predict",
+    "mine_negatives": "sparring.results",
+    "predict": "sparring.results",
     "tune": "sparring.studies",
 }
 ROOMS = (
@@ -83,6 +84,7 @@ __all__ = [
     "check_loss",
     "check_model",
     "check_sampler",
+    "compare",
     "data",
     "evaluate",
     "evaluation",
@@ -92,6 +94,7 @@ __all__ = [
     "load",
     "load_graph",
     "losses",
+    "mine_negatives",
     "models",
     "predict",
     "samplers",

@@ -47,12 +47,14 @@ class ComparisonPlan:
         variants: the configuration of each label, in the order of the file; the first one is
             the baseline.
         extra: file of true triples that are in no split, for the audit; empty for none.
+        command: that makes the comparison, where it is not that of an experiment file.
     """
 
     name: str
     seeds: tuple[int, ...]
     variants: Mapping[str, Config]
     extra: str = ""
+    command: str = ""
 
     def config(self, label: str, seed: int) -> Config:
         """The experiment of one variant and one seed."""

@@ -73,7 +73,7 @@ def plan(
     Raises:
         ConfigError: for a part that is none of these.
     """
-    recipe = choose_recipe(graph, train.get("minutes", 0.0))
+    recipe = choose_recipe(graph, train.get("minutes", 0.0), train.get("epochs"))
     tables: dict[str, Any] = dict(recipe.tables)
     objects: dict[str, nn.Module] = {}
     left_open = lambda name: given.get(name, AUTO) in (AUTO, recipe.tables[name].get("name"))
@@ -138,7 +138,7 @@ def train_plan(
     if result is None:
         return None
     done = Run(folder, trust=True)
-    if warning := still_rising([row for row in done.log() if row["kind"] == "validation"]):
+    if warning := still_rising([row["mrr"] for row in done.log() if row["kind"] == "validation"]):
         warnings.warn(warning, stacklevel=2)
     return done
 

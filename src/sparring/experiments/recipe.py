@@ -5,6 +5,7 @@ with what tuning finds in ten times the budget.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,11 +46,14 @@ class Recipe:
     warnings: tuple[str, ...] = ()
 
 
-def choose_recipe(graph: KnowledgeGraph, minutes: float = 0.0) -> Recipe:
+def choose_recipe(
+    graph: KnowledgeGraph, minutes: int | float = 0.0, epochs: int | None = None
+) -> Recipe:
     """Model, sampler, loss and training for a graph.
 
     Args:
         minutes: of processor time that the training may take; 0 for what suits the size.
+        epochs: if they are given; chosen by the time otherwise.
     """
     facts = len(graph.train)
     epoch_seconds = {width: 2 * facts * width * QUERY_SECONDS for width in WIDTHS}
@@ -57,7 +61,8 @@ def choose_recipe(graph: KnowledgeGraph, minutes: float = 0.0) -> Recipe:
     budget = minutes or min(high, max(low, 1.5 * EPOCHS * epoch_seconds[128] / 60))
     affordable = {width: 60 * USED * budget / epoch_seconds[width] for width in WIDTHS}
     width = max((w for w in WIDTHS if affordable[w] >= EPOCHS), default=WIDTHS[0])
-    epochs = min(MOST_EPOCHS, max(1, round(affordable[width])))
+    if epochs is None:
+        epochs = min(MOST_EPOCHS, max(1, round(affordable[width])))
     batch = min(1024, max(64, 2 ** round(math.log2(facts / 64 + 1))))
     every = max(1, epochs // VALIDATIONS)
     density = 2 * facts / max(1, len(graph.entities))
@@ -84,8 +89,8 @@ def choose_recipe(graph: KnowledgeGraph, minutes: float = 0.0) -> Recipe:
     }
     many = torch.cat([tails_per_head(graph.training), heads_per_tail(graph.training)]) >= MANY
     reasons = {
-        "model": f"ComplEx with a vector per inverse relation, strong on most graphs; {width} wide, so "
-        f"that {budget:.1f} CPU minutes give {epochs} epochs; N3 penalty {penalty} at "
+        "model": f"ComplEx with a vector per inverse relation, good on most graphs; {width} wide, "
+        f"as {budget:.1f} CPU minutes give {epochs} epochs; N3 penalty {penalty} at "
         f"{density:.1f} facts per entity",
         "sampler": f"{K} negatives per query from a generator, which learns which ones are hard",
         "loss": "sampled softmax, corrected by the density of the negatives; "
@@ -132,13 +137,12 @@ def _about_relations(graph: KnowledgeGraph) -> list[str]:
     ]
 
 
-def still_rising(validations: list[dict[str, float]]) -> str:
+def still_rising(reached: Sequence[float]) -> str:
     """A sentence if validation still rose at the end of training; else empty.
 
     Args:
-        validations: with their `mrr`, in order.
+        reached: MRR of each validation, in order.
     """
-    reached = [row["mrr"] for row in validations]
     if len(reached) < 2 or reached[-1] < max(reached):
         return ""
     gain = reached[-1] - reached[-2]

@@ -31,12 +31,17 @@ def compare(
     config: Annotated[
         Path | None,
         typer.Argument(
-            metavar="CONFIG",
-            help="Experiment file with a table `compare`; by default ten samplers on the graph "
-            "that comes with sparring, in about two minutes.",
+            metavar="CONFIG|GRAPH",
+            help="Experiment file (.toml) with a table `compare`, or a graph, as for `sparring "
+            "fit`; by default ten samplers on the graph that comes with sparring, in about two "
+            "minutes.",
             show_default=False,
         ),
     ] = None,
+    samplers: Annotated[
+        str, typer.Option(help="What to compare on a GRAPH: names, separated by commas.")
+    ] = "uniform,generator",
+    seeds: Annotated[int, typer.Option(min=1, help="How many, on a GRAPH.")] = 2,
     folder: Annotated[
         Path | None,
         typer.Option(
@@ -52,7 +57,7 @@ def compare(
     log: Log = None,
     quiet: Quiet = False,
 ) -> None:
-    """Train variants of one experiment and write a report.
+    """Train variants of one experiment, or samplers on a graph, and write a report.
 
     Each is trained under several seeds. `[compare]` in the experiment file lists `seeds`, and under
     `variants` what differs for each label, such as `[compare.variants.bernoulli]` with
@@ -66,10 +71,15 @@ def compare(
     from sparring.experiments.compare import read_comparison
     from sparring.experiments.report import write_report
 
-    path = config or Path(str(files("sparring.experiments") / "atlas.toml"))
     overrides = [*(overrides or []), *log_override(log)]
-    plan = read_comparison(path, overrides)
-    folder = folder or Path("runs") / plan.name
+    again = ["sparring", "compare", *([str(config)] if config else [])]
+    if config is None or config.suffix == ".toml":
+        path = config or Path(str(files("sparring.experiments") / "atlas.toml"))
+        plan = read_comparison(path, overrides)
+        folder = folder or Path("runs") / plan.name
+    else:
+        again += ["--samplers", samplers, "--seeds", str(seeds)]
+        plan, folder = plan_on_graph(str(config), samplers, seeds, folder, overrides, again)
     count = RunCount(plan, folder)
 
     def callbacks(label: str, seed: int, trainer: Any) -> Sequence[Any]:
@@ -83,7 +93,7 @@ def compare(
     except KeyboardInterrupt:  # the second one while training, or the first one elsewhere
         comparison = None
     if comparison is None:
-        again = ["sparring", "compare", *([str(config)] if config else []), "--folder", str(folder)]
+        again += ["--folder", str(folder)]
         again += [word for override in overrides for word in ("--set", override)]
         line(f"stopped; to continue: {shlex.join(again)}", to=err)
         raise typer.Exit(STOPPED)
@@ -99,6 +109,37 @@ def compare(
     line(f"  {shlex.join(['sparring', 'serve', str(run)])}    # ask and correct it in a browser")
     line("  sparring fit GRAPH    # your own: a folder or a file of triples")
     line(f"report, to open in a browser: {report}")
+
+
+def plan_on_graph(
+    graph: str,
+    samplers: str,
+    seeds: int,
+    folder: Path | None,
+    overrides: Sequence[str],
+    command: Sequence[str],
+) -> tuple["ComparisonPlan", Path]:
+    """What to train for samplers on a graph, and where."""
+    from sparring.experiments.config import graph_source
+    from sparring.experiments.graphs import load_graph
+    from sparring.experiments.methods import plan_comparison
+
+    about_graph = [word for word in overrides if word.startswith("graph.")]
+    others = [word for word in overrides if word not in about_graph]
+    facts = load_graph(graph_source(graph, about_graph))
+    folder = folder or Path("runs") / f"{facts.name}-compared"
+    words = [*command, *(word for override in overrides for word in ("--set", override))]
+    plan = plan_comparison(
+        facts,
+        {name: {"sampler": name} for name in samplers.split(",")},
+        folder,
+        seeds=range(seeds),
+        shared={},
+        train={},
+        overrides=others,
+        command=shlex.join(words),
+    )
+    return plan, folder
 
 
 class RunCount:

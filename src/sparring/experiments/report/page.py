@@ -335,6 +335,8 @@ def _gap(comparison: Comparison) -> Gap:
 
 def command(plan: ComparisonPlan) -> str:
     """The command that makes the same runs."""
+    if plan.command:
+        return plan.command
     packaged = Path(str(files("sparring.experiments"))) / f"{plan.name}.toml"
     if packaged.exists() and read_comparison(packaged) == plan:
         return "sparring compare"
