@@ -141,15 +141,17 @@ def mine_negatives(
         frame = answers.to_polars().select("query", "rank", "name", "label", "score", "probability")
         given = named.with_row_index("query").with_columns(pl.lit(side).alias("side"))
         parts.append(given.with_columns(pl.col("query").cast(pl.Int64)).join(frame, on="query"))
-    rows = pl.concat(parts).filter(pl.col("rank") > skip)
+    order = {"by": ["query", "side", "rank"], "descending": [False, True, False]}
+    rows = pl.concat(parts).filter(pl.col("rank") > skip).sort(**order)
     if max_probability is not None:
         rows = rows.filter(pl.col("probability") <= max_probability)
-    order = torch.rand(len(rows), generator=torch.Generator().manual_seed(seed)).numpy()
-    by = {"top": pl.col("rank").cast(pl.Float64), "random": pl.Series(order)}[choose]
-    place = by.rank("ordinal").over("side", "query")
+    random = torch.rand(len(rows), generator=torch.Generator().manual_seed(seed)).numpy()
+    rows = rows.with_columns(pl.Series("random", random))
+    by = {"top": "rank", "random": "random"}[choose]
+    place = pl.col(by).rank("ordinal").over("side", "query")
     return (
         rows.filter(place <= num_negatives)
-        .sort("query", "side", "rank", descending=[False, True, False])
+        .sort(**order)
         .rename({"name": "negative"})
         .select(
             *("head", "relation", "tail", "side", "negative", "label", "rank", "score"),

@@ -29,3 +29,16 @@ def test_an_unknown_method_is_one_line(command, circle):
     done = command("tune", circle, "--methods", "unifrom", "--trials", 1)
     assert done.exit_code == 2
     assert "did you mean 'uniform'" in done.stderr
+
+
+def test_samplers_are_compared_on_a_graph(command, circle, tmp_path):
+    words = ("compare", circle, "--samplers", "uniform,popularity", "--seeds", 1, *QUICK)
+    done = command(*words)
+    assert done.exit_code == 0, done.stderr
+    folder = tmp_path / "runs" / "circle-compared"
+    assert set(json.loads((folder / "comparison.json").read_text())["variants"]) == {
+        "uniform",
+        "popularity",
+    }
+    page = (folder / "report.html").read_text()
+    assert "sparring compare" in page and "--samplers uniform,popularity" in page
