@@ -11,6 +11,7 @@ The kind of a table is in its marker, which ends with `<!-- end of KIND -->`:
 - `<!-- curve: <study> -->`: a study of `research/scripts/curve.py`, by K;
 - `<!-- methods: <K> <study> ... -->`: models by methods at one K;
 - `<!-- trials: <study> ... -->`: all trials;
+- `<!-- auto: <file> -->`: a record of `research/scripts/auto.py`, and of `pykeen_pipeline.py`;
 - `<!-- example: <library> -->`: the example of a library and what it printed.
 """
 
@@ -167,7 +168,30 @@ def example(host: str) -> str:
     )
 
 
+def auto(record: str) -> str:
+    """`fit` by itself, tuning in ten times the time, and PyKEEN's pipeline, by graph."""
+    folder = ROOT / "research" / "results"
+    found = {(r["graph"], r["run"]): r for r in json.loads((folder / record).read_text())["runs"]}
+    peers = folder / "pykeen-pipeline.json"
+    rows_of_peers = json.loads(peers.read_text())["runs"] if peers.exists() else []
+    rivals = {(row["graph"], row["model"]): row for row in rows_of_peers}
+    title = ("graph", "facts", "CPU s", "auto, valid", "tune, valid", "auto, test", "tune, test")
+    models = list(dict.fromkeys(model for _, model in rivals))
+    rows = [[*title, *(f"PyKEEN {model}, test" for model in models)]]
+    for graph in dict.fromkeys(graph for graph, _ in found):
+        own, tuned = found.get((graph, "auto")), found.get((graph, "tune"))
+        if own is None:
+            continue
+        cells = [graph, f"{own['train']:,}", str(own["budget_seconds"])]
+        for metric in ("valid_mrr", "mrr"):
+            cells += [f"{row[metric]:.4f}" if row else "" for row in (own, tuned)]
+        others = (rivals.get((graph, model)) for model in models)
+        rows.append([*cells, *(f"{row['mrr']:.4f}" if row else "" for row in others)])
+    return markdown(rows)
+
+
 MADE = {
+    "auto": auto,
     "table": table,
     "curve": curve,
     "methods": methods,

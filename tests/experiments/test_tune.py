@@ -221,13 +221,14 @@ class TestBudget:
 
 
 class TestPruning:
-    """Four complete trials reach 0.2, 0.4, 0.6 and 0.8 after a half, and 1 more at the end."""
+    """Four complete trials reach 0.2 to 0.8 after a half, 1 more at the end, and half early on."""
 
     @pytest.fixture
     def others(self):
         found = optuna.create_study(direction="maximize", pruner=ShareMedian())
         for value in (0.2, 0.4, 0.6, 0.8):
             trial = found.ask()
+            trial.report(value / 2, 50)
             trial.report(value, 500)
             trial.report(value + 1, 1000)
             found.tell(trial, value + 1)
@@ -238,8 +239,10 @@ class TestPruning:
         [
             ({500: 0.59}, True),
             ({500: 0.6}, False),
-            ({400: 0.0}, False),  # the others were not validated that early
-            ({700: 0.59}, True),  # the others count with what they had then
+            ({400: 0.19}, True),  # the others count with what they had then: 0.3
+            ({400: 0.31}, False),
+            ({100: 0.0}, False),  # too early
+            ({700: 0.59}, True),
             ({300: 0.7, 700: 0.1}, False),  # its best so far counts
             ({1000: 1.5}, True),
         ],

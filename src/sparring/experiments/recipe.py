@@ -24,6 +24,7 @@ MOST_EPOCHS = 200  # small graphs are learned by heart long before
 MINUTES = (0.5, 10.0)  # if none are given: enough for 1.5 x EPOCHS of width 128, in these bounds
 USED = 0.8  # share of the time for training; the rest is for validation and slower machines
 VALIDATIONS = 10
+PATIENCE = 5  # half of them: validation often rises again when the rate has fallen
 N3 = 0.05
 DENSE, N3_DENSE = 20.0, 0.02  # facts per entity from which less penalty is needed
 STANDARD_ERROR = 0.02  # of the validation MRR, above which its differences say little
@@ -84,7 +85,7 @@ def choose_recipe(
             "batch_size": batch,
             "validate_every": every,
             "validate_on": _validated(graph, budget, width),
-            "patience": 3,
+            "patience": PATIENCE,
         },
     }
     many = torch.cat([tails_per_head(graph.training), heads_per_tail(graph.training)]) >= MANY

@@ -28,6 +28,7 @@ STATES = optuna.trial.TrialState
 
 MakeCallbacks = Callable[[str, Trainer], Sequence[Callback]]
 RANDOM = 4  # trials before the search follows the results, and before any is pruned
+SETTLED = 250  # thousandths of a trial before it may be pruned: large batches start slowly
 ATTEMPTS = 3  # of the same settings, if the process is killed again and again
 
 
@@ -64,6 +65,8 @@ class Budget:
 class ShareMedian(optuna.pruners.BasePruner):
     """Ends a trial that is worse than the median of the complete ones at its share of training.
 
+    The first quarter is left to every trial.
+
     Each of those counts with its best validation up to that share, so that trials with other
     numbers of validations can be compared.
     """
@@ -72,7 +75,7 @@ class ShareMedian(optuna.pruners.BasePruner):
         """Whether the trial is to end."""
         others = study.get_trials(deepcopy=False, states=(STATES.COMPLETE,))
         own = best_until(trial.intermediate_values, trial.last_step or 0)
-        if len(others) < RANDOM or own is None:
+        if len(others) < RANDOM or own is None or trial.last_step < SETTLED:
             return False
         reached = (best_until(one.intermediate_values, trial.last_step) for one in others)
         values = sorted(value for value in reached if value is not None)
