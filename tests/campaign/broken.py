@@ -72,11 +72,6 @@ def a_full_disk_is_ignored(original: Any) -> Any:
     return make
 
 
-@broken("sparring.experiments.console:exit_code", "little memory: run")
-def errors_are_not_expected(original: Any) -> Any:
-    return lambda error: None
-
-
 @broken("sparring.training.trainer:Trainer.stop", "signals: run")
 def training_cannot_be_stopped(original: Any) -> Any:
     def stop(self: Any) -> None:

@@ -52,7 +52,7 @@ WORDS = (
 )
 COMMANDS = (
     *("run", "evaluate", "audit", "export", "predict", "check", "data", "list", "score", "explain"),
-    *("calibrate", "compare", "init", "fit"),
+    *("calibrate", "init", "fit"),  # `compare` alone trains for minutes
 )
 MEMORY = 6 << 30
 SLOW = 60  # seconds that a case may take
