@@ -14,19 +14,22 @@ import torch
 from sparring.data.graph import MANY, KnowledgeGraph, heads_per_tail, tails_per_head
 
 K = 32
-# Processor time per query and number of a vector at K = 32, with generator, update and loss: that
-# of research/results/generator/fb15k-237-complex-generator-32.json.
-QUERY_SECONDS = 1.4e-7
+# Processor time per query at K = 32, with generator, update and loss: so much, and so much for each
+# number of a vector. From the runs on codex-s in research/results/auto.json, by width.
+QUERY_SECONDS, NUMBER_SECONDS = 8e-6, 2e-8
 SCORES_PER_SECOND = 5e9  # multiplications of evaluation, on one core
 WIDTHS = (64, 128, 256)
-EPOCHS = 20  # what a wider model must still get; below, time is worth more than width
+EPOCHS = 8  # what a wider model must still get: at 10 epochs 256 was ahead of 64 at 23 (kg20c)
+WANTED_EPOCHS = 20  # of the widest model, if no minutes are given
+MINUTES = (0.5, 10.0)  # bounds of what is taken then
 MOST_EPOCHS = 200  # small graphs are learned by heart long before
-MINUTES = (0.5, 10.0)  # if none are given: enough for 1.5 x EPOCHS of width 128, in these bounds
 USED = 0.8  # share of the time for training; the rest is for validation and slower machines
 VALIDATIONS = 10
 PATIENCE = 5  # half of them: validation often rises again when the rate has fallen
-N3 = 0.05
-DENSE, N3_DENSE = 20.0, 0.02  # facts per entity from which less penalty is needed
+# Entities with many facts are learned with less penalty and smaller steps (umls, kinship, codex-s).
+DENSE = 20.0  # facts per entity
+N3, LR = 0.05, 0.02
+N3_DENSE, LR_DENSE = 0.02, 0.01
 STANDARD_ERROR = 0.02  # of the validation MRR, above which its differences say little
 SPREAD = 0.4  # standard deviation of reciprocal ranks, usual where MRR is .2 to .8
 STILL_RISING = 0.01  # gain of the last validation that suggests a longer training
@@ -57,9 +60,10 @@ def choose_recipe(
         epochs: if they are given; chosen by the time otherwise.
     """
     facts = len(graph.train)
-    epoch_seconds = {width: 2 * facts * width * QUERY_SECONDS for width in WIDTHS}
+    epoch_seconds = {w: 2 * facts * (QUERY_SECONDS + w * NUMBER_SECONDS) for w in WIDTHS}
     low, high = MINUTES
-    budget = minutes or min(high, max(low, 1.5 * EPOCHS * epoch_seconds[128] / 60))
+    wanted = WANTED_EPOCHS * epoch_seconds[WIDTHS[-1]] / USED / 60
+    budget = minutes or min(high, max(low, wanted))
     affordable = {width: 60 * USED * budget / epoch_seconds[width] for width in WIDTHS}
     width = max((w for w in WIDTHS if affordable[w] >= EPOCHS), default=WIDTHS[0])
     if epochs is None:
@@ -67,7 +71,7 @@ def choose_recipe(
     batch = min(1024, max(64, 2 ** round(math.log2(facts / 64 + 1))))
     every = max(1, epochs // VALIDATIONS)
     density = 2 * facts / max(1, len(graph.entities))
-    penalty = N3_DENSE if density > DENSE else N3
+    penalty, rate = (N3_DENSE, LR_DENSE) if density > DENSE else (N3, LR)
     tables = {
         "model": {
             "name": "complex",
@@ -78,7 +82,7 @@ def choose_recipe(
         },
         "sampler": {"name": "generator", "k": K},
         "loss": {"name": "sampled-softmax", "correction": "both"},
-        "optimizer": {"name": "adam", "lr": 2e-2},
+        "optimizer": {"name": "adam", "lr": rate},
         "schedule": {"name": "linear"},
         "train": {
             "epochs": epochs,
@@ -96,7 +100,7 @@ def choose_recipe(
         "sampler": f"{K} negatives per query from a generator, which learns which ones are hard",
         "loss": "sampled softmax, corrected by the density of the negatives; "
         f"{many.float().mean():.0%} of the queries' kinds have several answers",
-        "optimizer": "Adam; lower lr if the loss rises",
+        "optimizer": f"Adam at {rate} for {density:.1f} facts per entity; lower lr if the loss rises",
         "schedule": "the learning rate falls to 0 over all epochs, which ends higher",
         "train": f"{facts:,} facts: up to {epochs} epochs of {math.ceil(facts / batch):,} steps, "
         f"in about {budget:.1f} CPU minutes; training stops early if validation no longer improves",
