@@ -100,7 +100,7 @@ def choose_recipe(
         "sampler": f"{K} negatives per query from a generator, which learns which ones are hard",
         "loss": "sampled softmax, corrected by the density of the negatives; "
         f"{many.float().mean():.0%} of the queries' kinds have several answers",
-        "optimizer": f"Adam at {rate} for {density:.1f} facts per entity; lower lr if the loss rises",
+        "optimizer": f"Adam at {rate} for {density:.0f} facts per entity; lower lr if it diverges",
         "schedule": "the learning rate falls to 0 over all epochs, which ends higher",
         "train": f"{facts:,} facts: up to {epochs} epochs of {math.ceil(facts / batch):,} steps, "
         f"in about {budget:.1f} CPU minutes; training stops early if validation no longer improves",
