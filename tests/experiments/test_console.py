@@ -4,6 +4,7 @@ import pytest
 from rich.console import Console
 
 from sparring.experiments import console
+from sparring.experiments.console import line
 
 
 def test_a_mistake_in_a_file_is_misuse_in_one_line(command, write, tables):
@@ -139,3 +140,8 @@ def test_tables_fit_80_columns_and_numbers_stay_whole(monkeypatch, columns):
     assert max(map(len, lines)) <= 80
     assert screen.getvalue().count("0.1234567") == columns
     assert row[0] in "".join(text.split()[0] for text in lines[4:] if text.strip())
+
+
+def test_a_line_holds_no_control_character(capsys):
+    line("a\x1b[2J\u202eb\0c\nd", to=Console(width=80))
+    assert capsys.readouterr().out == "a\\x1b[2J\\u202eb\\x00c\nd\n"

@@ -55,7 +55,8 @@ def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]], lef
 
 
 def line(text: str, to: Console = out, end: str = "\n") -> None:
-    """Print text that may be copied: neither wrapped nor colored."""
+    """Print text that may be copied: not wrapped, not colored, and safe to show."""
+    text = printable(text, keep="\n\t")
     to.print(text, soft_wrap=True, markup=False, highlight=False, end=end)
 
 
