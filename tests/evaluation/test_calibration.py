@@ -1,6 +1,7 @@
 """Calibration of estimated false negatives, and entropy of a sample."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -93,10 +94,7 @@ def test_an_oracle_is_perfectly_calibrated():
         def sample(self, queries, score, rng):
             drawn = super().sample(queries, score, rng)
             truth = FACTS_OF_EACH_KIND.known.contains(queries, drawn.ids) & drawn.mask
-            fields = {
-                name: getattr(drawn, name) for name in ("ids", "mask", "weight", "log_policy")
-            }
-            return type(drawn)(**fields, p_false_negative=truth.float())
+            return replace(drawn, p_false_negative=truth.float())
 
     found = audited(Oracle([1, 2, 3, 4, 5])).calibration
     assert (found.brier, found.error) == (0, 0)

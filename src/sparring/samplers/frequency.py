@@ -16,7 +16,6 @@ from sparring.data.graph import TrainGraph
 from sparring.registry import register
 from sparring.samplers.base import (
     NO_DENSITY,
-    Capabilities,
     NegativeSampler,
     SamplerWrapper,
     count_occurrences,
@@ -40,7 +39,7 @@ class Uniform(NegativeSampler):
     def __init__(self, graph: TrainGraph, *, k: int, groups: int | None = None):
         super().__init__(k)
         self.num_entities, self.groups = graph.num_entities, validate_groups(groups)
-        self.capabilities = Capabilities(num_shared=k if groups else 0)
+        self.capabilities = replace(self.capabilities, num_shared=k if groups else 0)
 
     def sample(self, queries: Queries, score: Scorer, rng: torch.Generator) -> Negatives:
         shape = (self.groups or len(queries), self.k)
@@ -135,7 +134,7 @@ class Popularity(PopularityDensity):
         popularity = mass / mass.sum()
         super().__init__(k, popularity, mass.sum())
         self.groups = validate_groups(groups)
-        self.capabilities = Capabilities(num_shared=k if groups else 0)
+        self.capabilities = replace(self.capabilities, num_shared=k if groups else 0)
         self.register_buffer("cumulative", popularity.cumsum(0), persistent=False)
 
     def sample(self, queries: Queries, score: Scorer, rng: torch.Generator) -> Negatives:
@@ -155,7 +154,7 @@ class InBatch(PopularityDensity):
     def __init__(self, graph: TrainGraph, *, k: int):
         total = graph.degree.double().sum()
         super().__init__(k, graph.degree / total, total)
-        self.capabilities = Capabilities(num_shared=k)
+        self.capabilities = replace(self.capabilities, num_shared=k)
 
     def sample(self, queries: Queries, score: Scorer, rng: torch.Generator) -> Negatives:
         if len(queries) < self.k:
