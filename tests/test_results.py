@@ -1,5 +1,7 @@
 """Questions in one line: to a predictor, to a folder, and to parts of your own."""
 
+from dataclasses import replace
+
 import polars as pl
 import pytest
 import rings
@@ -35,10 +37,17 @@ def test_a_predictor_its_folder_and_its_model_have_the_same_ranks(folder, predic
     assert sparring.evaluate(predictor).mrr() == predictor.metrics["test"]["mrr"]
 
 
-def test_test_facts_do_not_filter_validation(predictor):
-    graph = predictor.graph
-    expected = ranks_of(predictor.model, graph.valid, graph.known_for_validation)
-    assert torch.equal(sparring.evaluate(predictor, "valid").rank, expected.rank)
+def test_test_facts_do_not_filter_validation(monkeypatch, predictor):
+    other = predictor.graph.valid.clone()
+    other[:, 2] = (other[:, 2] + 1) % len(predictor.graph.entities)
+    graph = replace(predictor.graph, test=other)  # further answers to the same queries
+    monkeypatch.setattr(predictor, "graph", graph)
+    every, seen = (
+        ranks_of(predictor.model, graph.valid, known).rank
+        for known in (graph.known, graph.known_for_validation)
+    )
+    assert not torch.equal(every, seen)
+    assert torch.equal(sparring.evaluate(predictor, "valid").rank, seen)
 
 
 def test_predictions_are_those_of_the_predictor(folder, predictor):

@@ -16,7 +16,7 @@ from sparring.data.diagnostics import GraphError
 from sparring.experiments.recipe import choose_recipe
 from sparring.experiments.run_folder import RunError
 from sparring.experiments.search import Choice, Log
-from sparring.experiments.trials import Budget, ShareMedian
+from sparring.experiments.trials import ATTEMPTS, Budget, ShareMedian
 from sparring.experiments.tune import tune
 from sparring.files import DamagedFileError, FolderInUseError, locked, read_object
 from sparring.models import DistMult
@@ -152,6 +152,17 @@ class TestContinued:
         assert [state for *_, state in found].count("fail") == 1
         ended = [row for row in found if row[2] != "fail"]
         assert ended == settings(tuned)
+
+    def test_settings_that_never_end_are_given_up(self, graph, tuned, tmp_path):
+        """Such as those that need more memory than there is, and end the process."""
+        study(graph, tmp_path, trials=1)
+        stop = lambda label, trainer: trainer.stop() or ()
+        for _ in range(ATTEMPTS):
+            assert study(graph, tmp_path, trials=2, callbacks=stop) is None
+        found = settings(study(graph, tmp_path, trials=2))
+        failed = [values for values, _, state in found if state == "fail"]
+        assert failed == [failed[0]] * ATTEMPTS == [settings(tuned)[1][0]] * ATTEMPTS
+        assert found[-1][0] != failed[0]
 
     @pytest.mark.slow
     def test_a_killed_study_keeps_its_trials(self, circle, tmp_path):

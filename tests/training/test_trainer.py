@@ -516,10 +516,11 @@ class TestMinutes:
 
     def test_the_schedule_follows_the_time(self, tmp_path):
         trainer = trainer_of(tmp_path, minutes=1.0, lr=1.0)
-        trainer.progress.cpu_seconds, trainer.progress.validation_seconds = 10.0, 20.0
+        trainer.progress.cpu_seconds, trainer.progress.validation_seconds = 15.0, 30.0
         trainer._set_learning_rates()
-        assert trainer.share_done == 0.5
-        assert trainer.optimizer.param_groups[0]["lr"] == pytest.approx(0.5)
+        assert trainer.share_done == 0.75
+        expected = (1 + math.cos(0.75 * math.pi)) / 2
+        assert trainer.optimizer.param_groups[0]["lr"] == pytest.approx(expected)
 
     def test_the_last_validation_is_within_the_limit(self, tmp_path):
         trainer = trainer_of(tmp_path, minutes=1.0)

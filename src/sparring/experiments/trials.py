@@ -159,7 +159,8 @@ class MethodTrials:
     def run_trial(self, callbacks: MakeCallbacks) -> bool:
         """Train with the next settings; False if training was stopped."""
         # seeded by the number of trials, so that a resumed study goes on as an unbroken one does
-        seed = Seeds(self.seed).number(f"tune/{self.name}/{len(self.ended())}") % 2**32
+        number = len(self.ended()) + self._given_up()
+        seed = Seeds(self.seed).number(f"tune/{self.name}/{number}") % 2**32
         self.study.sampler = optuna.samplers.TPESampler(seed=seed, n_startup_trials=RANDOM)
         trial = self.study.ask()
         clock = time.process_time()
@@ -229,6 +230,11 @@ class MethodTrials:
             if attempt <= ATTEMPTS:
                 self.study.enqueue_trial(trial.params, user_attrs={"attempt": attempt})
         self._keep_best()
+
+    def _given_up(self) -> int:
+        """Settings that were tried so often that they are not tried again."""
+        failed = self.trials(STATES.FAIL)
+        return sum(trial.user_attrs.get("attempt", 1) >= ATTEMPTS for trial in failed)
 
     def _minutes_left(self) -> float:
         return self.budget.minutes - self.seconds() / 60
