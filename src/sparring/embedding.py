@@ -17,6 +17,7 @@ on the way back, makes one gradient of them. What holds:
   processes (`DistributedDataParallel`) each have their own. Threads must not share a table:
   `nn.DataParallel` works on GPUs only, where this is not used."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -61,16 +62,15 @@ class TableScorer(Protocol):
         ...
 
 
-@runtime_checkable
-class ScoringTable(Protocol):
+class ScoringTable(ABC):
     """A table that knows the best way to compare queries with its rows, wherever these are."""
 
+    @abstractmethod
     def compare(self, scorer: TableScorer, ids: Int[Tensor, "G K"]) -> Float[Tensor, "B K"]:
         """Scores of rows for the queries of a scorer, of which equal numbers share a list."""
-        ...
 
 
-class EmbeddingTable(nn.Embedding):
+class EmbeddingTable(nn.Embedding, ScoringTable):
     """An embedding table; on the CPU its gradient is made once for all uses together.
 
     Args:

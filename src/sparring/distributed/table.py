@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from sparring.distributed import world
 from sparring.distributed.layout import Layout
 from sparring.distributed.world import Route
-from sparring.embedding import EmbeddingTable, Init, TableScorer
+from sparring.embedding import EmbeddingTable, Init, ScoringTable, TableScorer
 from sparring.seeds import Seeds
 
 
@@ -28,7 +28,7 @@ class RowBuffers(nn.Module):
         raise NotImplementedError
 
 
-class ShardedTable(nn.Module):
+class ShardedTable(nn.Module, ScoringTable):
     """Vectors by entity, of which each rank holds those of its virtual workers.
 
     Look-ups and scores travel to the rows and back, gradients the other way. Every call is a
