@@ -1,5 +1,8 @@
 """When loops run, and that threads share their rows."""
 
+import os
+import subprocess
+import sys
 import threading
 
 import pytest
@@ -61,9 +64,11 @@ def test_an_error_enables_loops_again():
 
 
 @pytest.mark.parametrize("value, enabled", [("0", False), ("1", True), ("", True)])
-def test_a_variable_switches_loops_off(value, enabled, monkeypatch):
-    monkeypatch.setenv("SPARRING_KERNELS", value)
-    assert runtime.enabled_for(torch.zeros(1)) == enabled
+def test_a_variable_switches_loops_off(value, enabled):
+    asked = "import torch; from sparring.kernels import runtime as r; print(r.enabled_for(torch.zeros(1)))"
+    words, values = [sys.executable, "-c", asked], {**os.environ, "SPARRING_KERNELS": value}
+    done = subprocess.run(words, env=values, capture_output=True, text=True, check=True)
+    assert done.stdout == f"{enabled}\n"
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.int8, torch.complex64])

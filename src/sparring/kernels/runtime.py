@@ -28,21 +28,21 @@ DTYPES = (torch.float32, torch.float64, torch.int32, torch.int64)
 HUGE_PAGE = 2**21  # bytes
 NUMBERS_PER_THREAD = 2**17  # for fewer it does not pay to wake another thread
 
-_disabled: list[None] = []  # one entry per `disabled()` that has not ended
+# one entry per `disabled()` that has not ended; the variable is read once, as the step is short
+_disabled: list[None] = [None] if os.environ.get("SPARRING_KERNELS") == "0" else []
 
 
 def enabled_for(tensor: Tensor) -> bool:
     """Whether a compiled loop may read this tensor.
 
     False for tensors on other devices and of other types than 32 and 64 bits, without Numba, where
-    the environment variable SPARRING_KERNELS is 0, and inside `disabled()`.
+    the environment variable SPARRING_KERNELS was 0 at the start, and inside `disabled()`.
     """
     return (
         numba is not None
         and not _disabled
         and tensor.device.type == "cpu"
         and tensor.dtype in DTYPES
-        and os.environ.get("SPARRING_KERNELS") != "0"
     )
 
 
