@@ -65,7 +65,8 @@ def test_an_error_enables_loops_again():
 
 @pytest.mark.parametrize("value, enabled", [("0", False), ("1", True), ("", True)])
 def test_a_variable_switches_loops_off(value, enabled):
-    asked = "import torch; from sparring.kernels import runtime as r; print(r.enabled_for(torch.zeros(1)))"
+    asked = "import torch; from sparring.kernels.runtime import enabled_for as enabled; "
+    asked += "print(enabled(torch.zeros(1)))"
     words, values = [sys.executable, "-c", asked], {**os.environ, "SPARRING_KERNELS": value}
     done = subprocess.run(words, env=values, capture_output=True, text=True, check=True)
     assert done.stdout == f"{enabled}\n"
