@@ -33,7 +33,7 @@ def flip(world: World, rng: random.Random, name: str) -> str:
     if isinstance(found, str):
         return where + found
     for view, right in views(world).items():
-        if fault := judged(found[view], right, file.name):
+        if fault := fault_of(found[view], right, file.name):
             return f"{where}{view} {fault}"
     for name, left_out in (("continued", ()), ("resumed", MADE_AT_THE_END)):
         for each in left_out:
@@ -58,11 +58,11 @@ MADE_AT_THE_END = (*MADE_FROM_RUNS, str(RUN / "result.json"))
 
 
 def unread(file: str) -> bool:
-    """Whether a finished run is shown without reading this file; `read` judges it."""
+    """Whether a finished run is shown without reading this file; `read` tries it."""
     return True
 
 
-def judged(found: Any, right: Any, file: str) -> str:
+def fault_of(found: Any, right: Any, file: str) -> str:
     """What is wrong with what was read: it must be right, or refused in a line with the file."""
     if found == right:
         return ""

@@ -40,7 +40,7 @@ def logged(folder, to, *records, metrics=None, after=0):
 
 @pytest.fixture
 def offline(monkeypatch, tmp_path):
-    """A folder where services keep what they are told, without a network."""
+    """A folder where services keep what they receive, without a network."""
     monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", (tmp_path / "mlruns").as_uri())
     monkeypatch.setenv("WANDB_MODE", "offline")

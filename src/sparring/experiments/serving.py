@@ -27,7 +27,7 @@ Say = Callable[[str], None]
 def open_workspace(
     run: Run, *, reviews: Path | None = None, say: Say = lambda text: None
 ) -> Workspace:
-    """The model of a run, with the databases beside it, which are made where they are missing.
+    """The model of a run, with the databases next to it, which are made where they are missing.
 
     A run without a calibration gets one, if that is possible.
 
@@ -122,7 +122,7 @@ def _log(run: Run) -> list[dict[str, Any]]:
 
 
 def _labels(folder: Path, served: ServedModel, say: Say) -> LabelIndex:
-    """The index beside the model, or a temporary one where the folder cannot be written to."""
+    """The index next to the model, or a temporary one where the folder cannot be written to."""
     digest = served.graph.content_hash
     try:
         labels = LabelIndex(folder / LABELS)

@@ -1,4 +1,4 @@
-"""The trials of one method: trainings with settings that Optuna proposes, judged on validation."""
+"""The trials of one method: trainings with settings that Optuna proposes, chosen on validation."""
 
 import math
 import shutil

@@ -87,6 +87,7 @@ class EmbeddingModel(KGEModel):
     """
 
     components = 1  # real numbers per coordinate: 2 for complex models
+    entity_dropout_class: type[nn.Dropout] = nn.Dropout
 
     def __init__(
         self,
@@ -120,7 +121,7 @@ class EmbeddingModel(KGEModel):
         self.init_range = init_range
         self.reciprocal_relations, self.l2, self.n3 = reciprocal_relations, l2, n3
         self.dropout = nn.Dropout(dropout)
-        self.entity_dropout = nn.Dropout(entity_dropout)
+        self.entity_dropout = self.entity_dropout_class(entity_dropout)
         self.relation_dropout = nn.Dropout(relation_dropout)
         self.sparse = sparse
         self.entity = self.new_entity_table()

@@ -41,34 +41,7 @@ class BiasedModel(EmbeddingModel):
         ValueError: as `EmbeddingModel` does.
     """
 
-    def __init__(
-        self,
-        graph: TrainGraph,
-        *,
-        dim: int = 200,
-        reciprocal_relations: bool = False,
-        init: float | None = None,
-        init_range: float = 0.0,
-        dropout: float = 0.0,
-        entity_dropout: float = 0.0,
-        relation_dropout: float = 0.0,
-        l2: float = 0.0,
-        n3: float = 0.0,
-        sparse: bool = False,
-    ):
-        super().__init__(
-            graph,
-            dim=dim,
-            reciprocal_relations=reciprocal_relations,
-            init=init,
-            init_range=init_range,
-            dropout=dropout,
-            relation_dropout=relation_dropout,
-            l2=l2,
-            n3=n3,
-            sparse=sparse,
-        )
-        self.entity_dropout = VectorDropout(entity_dropout)
+    entity_dropout_class = VectorDropout
 
     def entity_dim(self) -> int:
         return self.dim + 1

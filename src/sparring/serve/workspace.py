@@ -28,7 +28,7 @@ LEAST = 0.01  # probability of a candidate
 
 @dataclass(eq=False)
 class Workspace:
-    """A model with the databases beside it.
+    """A model with the databases next to it.
 
     Attributes:
         served: the model.
