@@ -47,16 +47,16 @@ def choose(path: Path) -> None:
     """Questions on the left, samplers on the right."""
     figure, axes = canvas(7.2, 5.0)
     questions = (
-        ("Does the model score all\nentities in any case?", "`all-entities` in `mask-known`"),
+        ("Does the model score\nall entities anyway?", "`all-entities` in `mask-known`"),
         (
             "Up to some 20,000 entities,\nand inner products?",
             "`all-entities`, or `generator`, K = 32",
         ),
         (
-            "Is a score expensive,\nor has an entity few facts?",
-            "`generator`, K = 56 of 72 scores a query;\nhalf of them uniform if facts are few",
+            "Expensive scores, or few\nfacts per entity?",
+            "`generator`, K = 56 of 72 scores per query;\nhalf of them uniform if facts are few",
         ),
-        ("Inner products?", "`generator`, K = 32;\nin a hurry 512 shared `uniform`"),
+        ("Inner products?", "`generator`, K = 32;\nor 512 shared `uniform` to save time"),
         ("Distances", "`generator`, K = 8 to 16"),
     )
     for number, (question, answer) in enumerate(questions):

@@ -27,6 +27,7 @@ from sparring.samplers import SAMPLERS
 
 ROOT = Path(__file__).parents[2]
 MARKED = re.compile(r"(<!-- (\w+): (.+?) -->\n).*?(<!-- end of \2 -->)", re.DOTALL)
+FORMER_CLASSES = {"UniformUnknown": "UniformFiltered", "SparringGenerator": "NSGenerator"}
 COLUMNS = {
     "data set": lambda r: r["dataset"],
     "model": lambda r: r["model"],
@@ -58,7 +59,7 @@ def conformance(host: str) -> str:
     found = json.loads(path.read_text())
     rows = [["sampler", "errors", "warnings"]]
     for one in found.get("samplers") or found["judged"]:
-        name = f"`{one['sampler'].rpartition(':')[2]}`"
+        name = f"`{today(one['sampler'].rpartition(':')[2])}`"
         options = ", ".join(f"{key}={value}" for key, value in one["options"].items())
         messages = {"error": [], "warning": []}
         for violation in one["violations"]:
@@ -66,7 +67,14 @@ def conformance(host: str) -> str:
         cells = ["<br>".join(words) or "none" for words in messages.values()]
         rows.append([f"{name}<br>{options}" if options else name, *cells])
     versions = ", ".join(f"{name} {number}" for name, number in found["versions"].items())
-    return f"{markdown(rows)}\nJudged by `{found['command']}` at {found['commit']}: {versions}.\n"
+    return f"{markdown(rows)}\nBy `{found['command']}` at {found['commit']}: {versions}.\n"
+
+
+def today(name: str) -> str:
+    """The name that a sampler of a record has now."""
+    for old, new in FORMER_CLASSES.items():
+        name = name.replace(old, new)
+    return current_name(name, SAMPLERS)
 
 
 def studied(study: str) -> list[dict]:
