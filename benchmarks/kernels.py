@@ -42,6 +42,7 @@ GENERATOR = "TransE L2, generator, Adam"
 UNIFORM = "ComplEx, uniform, known facts masked, row-wise Adagrad"
 UNKNOWN = "RotatE, uniform over unknown, Adagrad"
 MARGIN = "TransE L1, uniform, known facts masked, margin, Adam"
+SHARED = "ComplEx, 1,024 uniform shared by the batch, margin, Adam"
 RANKING = "ComplEx, 1,024 triples ranked"
 LOOPS = [
     (GENERATOR, ("bounds", "contains")),
@@ -56,6 +57,8 @@ LOOPS = [
     (MARGIN, ("fits", "forward")),
     (UNKNOWN, ("fits", "forward")),
     (MARGIN, ("hinge",)),
+    (SHARED, ("not_answer",)),
+    (SHARED, ("hinge",)),
     (GENERATOR, ("can_update_rows",)),
     (UNKNOWN, ("can_update_rows",)),
     (UNIFORM, ("rowwise_adagrad_step",)),
@@ -123,6 +126,10 @@ def cases(graph: TrainGraph) -> dict[str, tuple]:
             *(SampledSoftmax, "adagrad"),
         ),
         MARGIN: (transe(1), masked, MarginRankingLoss, "adam"),
+        SHARED: (
+            *(lambda: ComplEx(graph, dim=DIM, sparse=True),),
+            *(lambda: Uniform(graph, k=1024, groups=1), MarginRankingLoss, "adam"),
+        ),
     }
 
 

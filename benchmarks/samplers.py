@@ -17,11 +17,11 @@ import numpy as np
 import torch
 from sampler_peers import Peer, environment, in_turns, measured, settle
 
-from sparring.batch import ungroup
 from sparring.corruption import Bernoulli, CorruptEither, PseudoTypedSide, tail_and_head_queries
 from sparring.data.graph import TrainGraph
 from sparring.experiments.environment import provenance
 from sparring.generators import KBGAN, MIDX, AdversarialTree
+from sparring.groups import ungroup
 from sparring.models import DistMult
 from sparring.samplers import (
     EANS,

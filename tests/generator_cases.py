@@ -5,8 +5,9 @@ import itertools
 import torch
 from torch import nn
 
-from sparring.batch import Feedback, Negatives, Queries, ungroup
+from sparring.batch import Feedback, Negatives, Queries
 from sparring.data.graph import TrainGraph
+from sparring.groups import ungroup
 
 # two of four belong to entity 0: lists of all of them are draws from (1/2, 1/4, 1/4)
 ENTITIES = (0, 0, 1, 2)

@@ -5,7 +5,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from sparring.batch import Feedback, Negatives, expand_lists, group_rows, ungroup
+from sparring.batch import Feedback, Negatives
+from sparring.groups import expand_lists, group_rows, ungroup
 from sparring.samplers import Uniform
 from sparring.testing import tiny_graph, tiny_queries
 

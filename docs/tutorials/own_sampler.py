@@ -14,7 +14,7 @@ both.
 
 import torch
 
-from sparring.batch import ungroup
+from sparring.groups import ungroup
 from sparring.registry import register
 from sparring.samplers import NegativeSampler
 

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from sparring.batch import Queries, ungroup
+from sparring.batch import Queries
 from sparring.data.graph import (
     CARDINALITIES,
     TrainGraph,
@@ -15,6 +15,7 @@ from sparring.data.graph import (
     heads_per_tail,
     tails_per_head,
 )
+from sparring.groups import ungroup
 from sparring.registry import Alias, Registry, register
 
 CORRUPTIONS = Registry("corruption", renamed={"floor": "min_rate", "kind": "subsampling_method"})

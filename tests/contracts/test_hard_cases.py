@@ -6,7 +6,7 @@ import pytest
 from samplers.worlds import draw, graph_of, make_queries
 from zoo import SAMPLERS, vectors
 
-from sparring.batch import ungroup
+from sparring.groups import ungroup
 from sparring.models import DistMult
 from sparring.samplers import SAMPLERS as REGISTERED
 from sparring.samplers import MaskKnown, Uniform

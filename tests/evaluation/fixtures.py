@@ -3,12 +3,13 @@
 import torch
 from hypothesis import settings
 
-from sparring.batch import Negatives, ungroup
+from sparring.batch import Negatives
 from sparring.corruption import tail_and_head_queries
 from sparring.data.graph import KnowledgeGraph
 from sparring.data.vocabulary import Vocabulary
 from sparring.evaluation.audit import audit
 from sparring.evaluation.ranking import RankingResult
+from sparring.groups import ungroup
 from sparring.models.base import KGEModel
 from sparring.samplers.base import NegativeSampler
 

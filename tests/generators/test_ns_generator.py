@@ -7,10 +7,11 @@ import pytest
 import torch
 from generator_cases import feedback, same_query, scored_queries, small_graph
 
-from sparring.batch import Feedback, Negatives, ungroup
+from sparring.batch import Feedback, Negatives
 from sparring.data.graph import TrainGraph
 from sparring.generators import FalseNegativePolicy, NSGenerator, UpdateSchedule
 from sparring.generators.ns_generator import num_groups
+from sparring.groups import ungroup
 from sparring.models.scorers import PrecomputedScorer
 from sparring.registry import build, warn_renamed
 from sparring.samplers.base import SAMPLERS

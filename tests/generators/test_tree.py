@@ -6,10 +6,10 @@ import pytest
 import torch
 from generator_cases import feedback, no_score, same_query, small_graph
 
-from sparring.batch import ungroup
 from sparring.corruption import tail_and_head_queries
 from sparring.generators import AdversarialTree
 from sparring.generators.tree import balanced_tree, find_forks, group_means
+from sparring.groups import ungroup
 from sparring.testing import tiny_graph, tiny_queries
 
 

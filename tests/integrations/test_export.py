@@ -5,10 +5,10 @@ import polars as pl
 import pytest
 import torch
 
-from sparring.batch import ungroup
 from sparring.corruption import tail_and_head_queries
 from sparring.data.graph import KnowledgeGraph
 from sparring.data.vocabulary import Vocabulary
+from sparring.groups import ungroup
 from sparring.integrations.export import (
     bess_arrays,
     dglke_arrays,

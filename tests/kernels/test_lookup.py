@@ -1,11 +1,12 @@
 """Rows found by key, against Python's dictionaries."""
 
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from kernels.switch import kernels_on
 
-from sparring.kernels.lookup import KeyedRows, Rows
+from sparring.kernels.lookup import KeyedRows, Rows, not_answer
 
 
 def bounds(key, keys, offsets):
@@ -43,3 +44,22 @@ def test_many_keys_are_found():
     start, stop = bounds(keys, keys, torch.arange(5001))
     assert start.tolist() == list(range(5000))
     assert (stop - start == 1).all()
+
+
+@pytest.mark.parametrize("loops", [True, False])
+def test_an_answer_is_found_in_the_list_of_its_group(loops):
+    answer = torch.tensor([3, 4, 3, 9])
+    ids = torch.tensor([[3, 4, 5], [3, 3, 9]])
+    with kernels_on(loops):
+        other = not_answer(answer, ids)
+        own = not_answer(answer, answer.unsqueeze(1))
+        none = not_answer(answer[:0], ids[:0])
+    assert other.tolist() == [[0, 1, 1], [1, 0, 1], [0, 0, 1], [1, 1, 0]]
+    assert not own.any()
+    assert none.shape == (0, 3)
+
+
+@pytest.mark.parametrize("loops", [True, False])
+def test_lists_that_do_not_divide_the_batch_are_refused(loops):
+    with kernels_on(loops), pytest.raises(ValueError, match="2 candidate lists"):
+        not_answer(torch.arange(3), torch.zeros(2, 4, dtype=torch.long))

@@ -29,7 +29,7 @@ def the_answer_is_drawn_as_a_negative(original):
     return lambda answer, ids: torch.ones_like(original(answer, ids))
 
 
-@mutant("sparring.batch:ungroup", "tests/test_batch.py")
+@mutant("sparring.groups:ungroup", "tests/test_batch.py")
 def candidate_lists_take_turns_instead_of_serving_consecutive_queries(original):
     return lambda lists, batch: lists.repeat(batch // len(lists), 1)
 

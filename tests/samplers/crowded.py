@@ -4,8 +4,9 @@ import math
 
 import torch
 
-from sparring.batch import Queries, ungroup
+from sparring.batch import Queries
 from sparring.corruption import tail_and_head_queries
+from sparring.groups import ungroup
 from sparring.testing import tiny_graph
 
 BATCH, K = 300, 60

@@ -2,7 +2,7 @@ import math
 
 import torch
 
-from sparring.batch import ungroup
+from sparring.groups import ungroup
 from sparring.registry import register
 from sparring.samplers import SAMPLERS, NegativeSampler
 from sparring.samplers.base import gumbel_like, is_repeated

@@ -6,9 +6,10 @@ import pytest
 import torch
 from samplers.worlds import draw, no_scores, rng
 
-from sparring.batch import Feedback, Queries, ungroup
+from sparring.batch import Feedback, Queries
 from sparring.corruption import CorruptBoth
 from sparring.generators import NSGenerator
+from sparring.groups import ungroup
 from sparring.losses import NCE, BCELoss, MarginRankingLoss, NSSALoss, SampledSoftmax
 from sparring.models import ComplEx, TransE
 from sparring.samplers import Blocks, MaskKnown, Mixture, Popularity, Uniform

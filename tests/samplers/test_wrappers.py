@@ -16,8 +16,9 @@ from samplers.crowded import (
 )
 from samplers.worlds import draw, graph_of, make_queries, misfit, scores_of
 
-from sparring.batch import Feedback, ungroup
+from sparring.batch import Feedback
 from sparring.corruption import CorruptBoth
+from sparring.groups import ungroup
 from sparring.samplers import (
     EANS,
     Curriculum,

@@ -4,8 +4,9 @@ import math
 
 import torch
 
-from sparring.batch import Queries, ungroup
+from sparring.batch import Queries
 from sparring.data.graph import TrainGraph
+from sparring.groups import ungroup
 
 
 def graph_of(*triples, num_entities=6, num_relations=2, entity_type=None):

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from sparring.batch import ungroup
+from sparring.groups import ungroup
 from sparring.losses import Loss, NSSALoss, SampledSoftmax, adversarial_weights, weighted_mean
 from sparring.models import DistMult, KGEModel
 from sparring.models.scorers import DotScorer

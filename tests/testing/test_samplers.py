@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from sparring.batch import ungroup
+from sparring.groups import ungroup
 from sparring.samplers import Uniform
 from sparring.testing import check_density, check_sampler
 

@@ -13,13 +13,13 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from sparring.batch import ungroup
 from sparring.distributed import world
 from sparring.distributed.layout import Layout
 from sparring.distributed.step import worker_streams
 from sparring.distributed.table import RowBuffers, ShardedTable, fetch
 from sparring.distributed.world import Route
 from sparring.generators.multi_index import MAX_BIAS_GAP, code_weights, nearest_code
+from sparring.groups import ungroup
 from sparring.kernels.multi_index import BELOW, draw_in_proportion, mix_with_uniform
 
 

@@ -12,13 +12,14 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from sparring.batch import Queries, Scorer, not_answer
+from sparring.batch import Queries, Scorer
 from sparring.corruption import tail_and_head_queries
 from sparring.data.graph import KnowledgeGraph
 from sparring.data.index import TripleIndex
 from sparring.evaluation.calibration import Calibration
 from sparring.evaluation.ranking import check_no_nan, eval_mode
 from sparring.evaluation.sample_stats import AuditAccumulator, DegreeBand, SampleStats
+from sparring.kernels.lookup import not_answer
 from sparring.models.base import KGEModel
 from sparring.samplers.base import NegativeSampler
 from sparring.samplers.frequency import Uniform

@@ -10,13 +10,13 @@ from rich.table import Table
 from rich.text import Text
 from torch import Tensor
 
-from sparring.batch import ungroup
 from sparring.corruption import tail_and_head_queries
 from sparring.data.graph import KnowledgeGraph
 from sparring.evaluation.audit import restored
 from sparring.evaluation.display import SHOWN, FrameResult, in_cell
 from sparring.evaluation.queries import WANTED
 from sparring.evaluation.ranking import eval_mode
+from sparring.groups import ungroup
 from sparring.models.base import KGEModel
 from sparring.samplers.base import NegativeSampler
 

@@ -16,7 +16,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from sparring.batch import Queries, Scorer, ungroup
+from sparring.batch import Queries, Scorer
 from sparring.corruption import tail_and_head_queries
 from sparring.data.graph import KnowledgeGraph
 from sparring.evaluation.calibration import BIN_EDGES
@@ -24,6 +24,7 @@ from sparring.evaluation.candidates import Exclusion
 from sparring.evaluation.ranking import check_no_nan, eval_mode
 from sparring.extras import optional
 from sparring.files import read_object, write_object
+from sparring.groups import ungroup
 from sparring.models.base import KGEModel
 from sparring.samplers.base import NegativeSampler
 

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from sparring.batch import Negatives, Queries, ungroup
+from sparring.batch import Negatives, Queries
 from sparring.data.graph import KnowledgeGraph
 from sparring.evaluation.breakdown import DEGREE_BANDS, ENDS, degree_band
 from sparring.evaluation.calibration import (
@@ -17,6 +17,7 @@ from sparring.evaluation.calibration import (
     entropy,
     fraction,
 )
+from sparring.groups import ungroup
 
 OF_DRAWS = ("answer_drawn", "known_drawn", "withheld_drawn")
 OF_COUNTED = (

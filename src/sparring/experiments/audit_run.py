@@ -6,12 +6,13 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from sparring.batch import Queries, ungroup
+from sparring.batch import Queries
 from sparring.corruption import tail_and_head_queries
 from sparring.data.graph import KnowledgeGraph
 from sparring.data.index import TripleIndex
 from sparring.evaluation.audit import Audit, audit
 from sparring.experiments.config import Config
+from sparring.groups import ungroup
 from sparring.models.base import KGEModel
 from sparring.seeds import Seeds
 from sparring.training import TrainingStep

@@ -7,9 +7,11 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from sparring.batch import Negatives, Queries, not_answer, ungroup
+from sparring.batch import Negatives, Queries
 from sparring.data.graph import TrainGraph
 from sparring.data.index import Ragged, TripleIndex
+from sparring.groups import ungroup
+from sparring.kernels.lookup import not_answer
 
 SMALLEST = 1e-12  # probability whose logarithm is taken
 

@@ -7,10 +7,11 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from sparring.batch import Feedback, Negatives, Queries, Scorer, ungroup
+from sparring.batch import Feedback, Negatives, Queries, Scorer
 from sparring.data.graph import TrainGraph
 from sparring.generators.base import NegativeGenerator, sample_columns
 from sparring.generators.softmax import NeuralPolicy
+from sparring.groups import ungroup
 from sparring.registry import register
 from sparring.samplers.base import Capabilities
 

@@ -7,8 +7,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from sparring.batch import group_rows, group_size, ungroup
 from sparring.data.index import ragged_arange
+from sparring.groups import group_rows, group_size, ungroup
 from sparring.kernels.multi_index import (
     Cells,
     draw_from_cells,

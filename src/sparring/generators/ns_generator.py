@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from sparring.batch import Feedback, Negatives, Queries, Scorer, not_answer, score_rows, ungroup
+from sparring.batch import Feedback, Negatives, Queries, Scorer, score_rows
 from sparring.data.graph import TrainGraph
 from sparring.generators.base import NegativeGenerator
 from sparring.generators.false_negatives import (
@@ -25,6 +25,8 @@ from sparring.generators.multi_index import (
     PerQueryDistribution,
 )
 from sparring.generators.student import StudentModel
+from sparring.groups import ungroup
+from sparring.kernels.lookup import not_answer
 from sparring.optim import TableAdagrad, TableAdam
 from sparring.registry import register
 from sparring.samplers.base import Capabilities

@@ -10,10 +10,11 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from sparring.batch import Feedback, Negatives, Queries, Scorer, group_rows, ungroup
+from sparring.batch import Feedback, Negatives, Queries, Scorer
 from sparring.data.graph import TrainGraph
 from sparring.generators.base import NegativeGenerator, sample_columns, structural_features
 from sparring.generators.tree import balanced_tree
+from sparring.groups import group_rows, ungroup
 from sparring.registry import register
 
 MAX_LOGIT_GAP = 80.0  # exp(-80) is still above 0 in float32

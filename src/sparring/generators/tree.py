@@ -7,10 +7,11 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from sparring.batch import Feedback, Negatives, Queries, Scorer, group_rows
+from sparring.batch import Feedback, Negatives, Queries, Scorer
 from sparring.corruption import tail_and_head_queries
 from sparring.data.graph import TrainGraph
 from sparring.generators.base import NegativeGenerator, structural_features
+from sparring.groups import group_rows
 from sparring.registry import register
 
 

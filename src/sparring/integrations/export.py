@@ -13,9 +13,10 @@ import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
-from sparring.batch import Negatives, Queries, Scorer, ungroup
+from sparring.batch import Negatives, Queries, Scorer
 from sparring.corruption import tail_and_head_queries
 from sparring.data.graph import KnowledgeGraph
+from sparring.groups import ungroup
 from sparring.printing import printable
 from sparring.samplers.base import NegativeSampler
 

@@ -14,7 +14,7 @@ from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-from sparring.batch import group_rows
+from sparring.groups import group_rows
 from sparring.kernels.runtime import compiled, enabled_for
 
 WORD_BITS = 6

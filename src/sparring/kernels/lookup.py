@@ -11,12 +11,35 @@ import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
-from sparring.batch import ungroup
-from sparring.kernels.runtime import compiled, enabled_for
+from sparring.groups import expand_lists, group_rows, group_size, ungroup
+from sparring.kernels.runtime import compiled, enabled_for, run_in_threads
 
 FEW = 32  # members that are compared with every candidate where these are few, eight at a time
 HASH = np.uint64(0x9E3779B97F4A7C15)  # odd, with mixed bits (Knuth's multiplicative hashing)
 SIGNS = 2**15  # bits that tell most candidates from a list, inside the nearest cache
+
+
+def not_answer(answer: Int[Tensor, "B"], ids: Int[Tensor, "G K"]) -> Bool[Tensor, "B K"]:
+    """True where a candidate is not the query's answer; equal numbers of queries share a list."""
+    group_size(len(ids), len(answer))
+    if enabled_for(ids) and len(ids):
+        other = torch.empty(len(answer), ids.shape[1], dtype=torch.bool)
+        given = (answer, ids.contiguous(), other)
+        run_in_threads(mark_others, len(answer), other.numel(), *given)
+        return other
+    each, one = expand_lists(ids, len(answer)), group_rows(answer, len(ids))
+    return (each != one.unsqueeze(2)).flatten(0, 1)
+
+
+@compiled
+def mark_others(start, stop, answer, ids, other):
+    """Write whether candidates differ from the answer."""
+    size = len(answer) // len(ids)
+    for row in range(start, stop):
+        here, group = answer[row], row // size
+        for k in range(ids.shape[1]):
+            other[row, k] = ids[group, k] != here
+    return 0
 
 
 def contains_between(

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from sparring.batch import ungroup
+from sparring.groups import ungroup
 from sparring.kernels.runtime import compiled, enabled_for, refuse_unknown_ids
 
 BLOCK = 8  # weights that are skipped at once

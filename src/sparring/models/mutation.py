@@ -13,8 +13,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from sparring.batch import EmbeddingScorer, Queries, Scorer, ungroup
+from sparring.batch import EmbeddingScorer, Queries, Scorer
 from sparring.data.graph import TrainGraph
+from sparring.groups import ungroup
 from sparring.models.base import KGEModel
 from sparring.registry import Registry, register
 

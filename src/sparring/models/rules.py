@@ -8,9 +8,10 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from sparring.batch import Queries, Scorer, expand_lists, group_rows, ungroup
+from sparring.batch import Queries, Scorer
 from sparring.data.graph import TrainGraph
 from sparring.data.index import Ragged, ragged_arange
+from sparring.groups import expand_lists, group_rows, ungroup
 from sparring.models.base import KGEModel
 from sparring.models.rule_mining import (
     MAX_PATHS,

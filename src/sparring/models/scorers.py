@@ -16,8 +16,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from sparring.batch import Scorer, expand_lists, group_rows
+from sparring.batch import Scorer
 from sparring.embedding import ScoringTable
+from sparring.groups import expand_lists, group_rows
 from sparring.kernels.embedding import (
     COMPLEX_L1,
     DOT,

@@ -12,8 +12,9 @@ import torch
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
-from sparring.batch import PER_CANDIDATE, Negatives, Queries, Scorer, ungroup
+from sparring.batch import PER_CANDIDATE, Negatives, Queries, Scorer
 from sparring.data.graph import TrainGraph
+from sparring.groups import ungroup
 from sparring.registry import register
 from sparring.samplers.base import (
     NO_DENSITY,

@@ -13,9 +13,10 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from sparring.batch import Negatives, Queries, Scorer, ungroup
+from sparring.batch import Negatives, Queries, Scorer
 from sparring.data.graph import TrainGraph, heads_per_tail, tails_per_head
 from sparring.data.index import Ragged
+from sparring.groups import ungroup
 from sparring.registry import Registry, register
 from sparring.samplers.base import NegativeSampler, SamplerWrapper
 from sparring.samplers.neighborhood import neighborhoods

@@ -11,8 +11,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from sparring.batch import Negatives, Queries, Scorer, ungroup
+from sparring.batch import Negatives, Queries, Scorer
 from sparring.data.graph import TrainGraph
+from sparring.groups import ungroup
 from sparring.registry import register
 from sparring.samplers.base import (
     NO_DENSITY,

@@ -13,9 +13,10 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from sparring.batch import Negatives, Queries, Scorer, ungroup
+from sparring.batch import Negatives, Queries, Scorer
 from sparring.clustering import k_means
 from sparring.data.graph import TrainGraph
+from sparring.groups import ungroup
 from sparring.registry import register
 from sparring.samplers.base import NegativeSampler, entity_vectors
 

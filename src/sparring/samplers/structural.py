@@ -10,9 +10,10 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from sparring.batch import Negatives, Queries, Scorer, ungroup
+from sparring.batch import Negatives, Queries, Scorer
 from sparring.data.graph import TrainGraph
 from sparring.data.index import PairIndex, Ragged
+from sparring.groups import ungroup
 from sparring.registry import Alias, register
 from sparring.samplers.base import NegativeSampler
 

@@ -9,11 +9,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from sparring.batch import Queries, Scorer, ungroup
+from sparring.batch import Queries, Scorer
 from sparring.corruption import tail_and_head_queries
 from sparring.data.frames import triple_ids
 from sparring.evaluation.audit import restored
 from sparring.evaluation.ranking import eval_mode
+from sparring.groups import ungroup
 from sparring.registry import ConfigError, build
 from sparring.samplers.base import SAMPLERS, NegativeSampler
 from sparring.serve.look import Named

@@ -10,9 +10,10 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from sparring.batch import Queries, Scorer, ungroup
+from sparring.batch import Queries, Scorer
 from sparring.corruption import tail_and_head_queries
 from sparring.data.graph import TrainGraph
+from sparring.groups import ungroup
 
 
 def tiny_graph(num_entities: int = 11, num_relations: int = 3, size: int = 40) -> TrainGraph:

@@ -7,8 +7,9 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from sparring.batch import Feedback, Negatives, Queries, ungroup
+from sparring.batch import Feedback, Negatives, Queries
 from sparring.data.graph import TrainGraph
+from sparring.groups import ungroup
 from sparring.samplers.base import NegativeSampler
 from sparring.testing.fixtures import (
     is_close,
