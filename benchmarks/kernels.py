@@ -30,7 +30,7 @@ from sparring.experiments.environment import keep_freed_memory, provenance
 from sparring.generators import NSGenerator
 from sparring.kernels import distillation, lookup, losses, multi_index, optim, ranking
 from sparring.losses import MarginRankingLoss, SampledSoftmax
-from sparring.models import ComplEx, RotatE, TransE
+from sparring.models import RESCAL, ComplEx, RotatE, TransE
 from sparring.samplers import MaskKnown, Uniform, UniformFiltered
 from sparring.training import OPTIMIZERS, TrainingStep
 
@@ -43,6 +43,7 @@ UNIFORM = "ComplEx, uniform, known facts masked, row-wise Adagrad"
 UNKNOWN = "RotatE, uniform over unknown, Adagrad"
 MARGIN = "TransE L1, uniform, known facts masked, margin, Adam"
 SHARED = "ComplEx, 1,024 uniform shared by the batch, margin, Adam"
+MATRICES = "RESCAL, uniform, known facts masked, Adam"
 RANKING = "ComplEx, 1,024 triples ranked"
 LOOPS = [
     (GENERATOR, ("bounds", "contains")),
@@ -59,6 +60,7 @@ LOOPS = [
     (MARGIN, ("hinge",)),
     (SHARED, ("not_answer",)),
     (SHARED, ("hinge",)),
+    (MATRICES, ("multiply",)),
     (GENERATOR, ("can_update_rows",)),
     (UNKNOWN, ("can_update_rows",)),
     (UNIFORM, ("rowwise_adagrad_step",)),
@@ -126,6 +128,10 @@ def cases(graph: TrainGraph) -> dict[str, tuple]:
             *(SampledSoftmax, "adagrad"),
         ),
         MARGIN: (transe(1), masked, MarginRankingLoss, "adam"),
+        MATRICES: (
+            *(lambda: RESCAL(graph, dim=DIM, sparse=True), masked),
+            *(SampledSoftmax, "adam"),
+        ),
         SHARED: (
             *(lambda: ComplEx(graph, dim=DIM, sparse=True),),
             *(lambda: Uniform(graph, k=1024, groups=1), MarginRankingLoss, "adam"),
