@@ -39,6 +39,7 @@ STEPS, ROUNDS = 10, 9
 MODULES = (distillation, lookup, losses, multi_index, optim, ranking, sparring.embedding)
 
 GENERATOR = "TransE L2, generator, Adam"
+LONG_LISTS = "ComplEx, generator, K = 32, Adam"
 UNIFORM = "ComplEx, uniform, known facts masked, row-wise Adagrad"
 UNKNOWN = "RotatE, uniform over unknown, Adagrad"
 MARGIN = "TransE L1, uniform, known facts masked, margin, Adam"
@@ -51,7 +52,7 @@ LOOPS = [
     (UNKNOWN, ("bounds",)),
     (UNKNOWN, ("missing_between",)),
     (GENERATOR, ("draw_from_cells",)),
-    (GENERATOR, ("probability_in_cells",)),
+    (LONG_LISTS, ("probability_in_cells",)),
     (GENERATOR, ("distill",)),
     (GENERATOR, ("fits", "forward")),
     (UNIFORM, ("fits", "forward")),
@@ -119,6 +120,10 @@ def cases(graph: TrainGraph) -> dict[str, tuple]:
     transe = lambda norm: lambda: TransE(graph, dim=DIM, norm=norm, sparse=True)
     return {
         GENERATOR: (transe(2), lambda: NSGenerator(graph, k=K), SampledSoftmax, "adam"),
+        LONG_LISTS: (
+            *(lambda: ComplEx(graph, dim=DIM), lambda: NSGenerator(graph, k=32)),
+            *(SampledSoftmax, "adam"),
+        ),
         UNIFORM: (
             *(lambda: ComplEx(graph, dim=DIM, sparse=True), masked),
             *(SampledSoftmax, "rowwise-adagrad"),

@@ -1,5 +1,6 @@
 """Studies of one graph in one line."""
 
+import pytest
 import rings
 
 import sparring
@@ -15,6 +16,7 @@ def test_tune_gives_a_run_and_goes_on(tmp_path):
     assert second.trials["valid_mrr"][0] == first.trials["valid_mrr"][0]
 
 
+@pytest.mark.slow
 def test_compare_trains_every_method_under_every_seed(tmp_path):
     given = {"folder": tmp_path / "compared", "progress": False, "epochs": 1, "seeds": (0, 1)}
     model = {"name": "distmult", "dim": 8}

@@ -12,6 +12,7 @@ from sparring.evaluation.ranking import evaluate as evaluate_in_one_process
 from sparring.models import MODELS
 
 MODEL_NAMES = ["complex", "distmult", "rescal", "transe", "rotate", "rote"]
+CASES = ["complex", *(pytest.param(name, marks=pytest.mark.slow) for name in MODEL_NAMES[1:])]
 
 
 def trained(graph, folder, epochs, given):
@@ -34,7 +35,7 @@ def results(graph, one):
     return ranks, *best, rows
 
 
-@pytest.mark.parametrize("model", MODEL_NAMES)
+@pytest.mark.parametrize("model", CASES)
 def test_a_training_is_the_same_on_two_ranks(tmp_path, model):
     graph = small_graph()
     given = (graph, tmp_path, 2, {"model": model})
@@ -84,6 +85,7 @@ def whole_model(graph, rows, relations):
     return model
 
 
+@pytest.mark.slow
 def test_ranks_and_best_answers_of_a_checkpoint_have_the_same_bits_on_any_number_of_ranks(tmp_path):
     graph = small_graph()
     saved = on_ranks(4, trained, graph, tmp_path, 2, {})

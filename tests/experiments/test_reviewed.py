@@ -69,6 +69,7 @@ def test_rejected_triples_are_stored_and_change_the_hash(graph, path, tmp_path):
     assert found.training.content_hash != graph.training.content_hash
 
 
+@pytest.mark.slow
 def test_training_learns_from_decisions(graph, path, tmp_path):
     options = {**SETTINGS, "epochs": 12, "optimizer": {"name": "adam", "lr": 0.05}}
     without = sparring.fit(graph, **options)

@@ -106,6 +106,7 @@ class TestStudy:
 
 
 class TestContinued:
+    @pytest.mark.slow
     def test_in_two_parts_as_in_one(self, graph, tuned, tmp_path):
         study(graph, tmp_path, trials=1, methods=METHODS)
         assert settings(study(graph, tmp_path, trials=3, methods=METHODS)) == settings(tuned)
@@ -199,6 +200,7 @@ def ended(folder):
 
 
 class TestBudget:
+    @pytest.mark.slow
     def test_minutes_limit_the_trials_and_the_study(self, graph, tmp_path):
         budget = Budget(minutes=0.01, trial_minutes=0.004)
         found = tune(graph, ONE, tmp_path, budget, train={**TRAIN, "epochs": 10**6}, ranges=RANGES)

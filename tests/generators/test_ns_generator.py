@@ -405,6 +405,7 @@ def test_queries_of_one_relation_stand_together_in_groups():
     assert NSGenerator(graph, k=6, dim=8).arrange(queries) is queries
 
 
+@pytest.mark.slow
 def test_a_generator_of_groups_learns_each_query_by_itself():
     graph, queries, table = scored_queries()
     generator = trained(graph, queries, table, 400, k=40, group_size=8)

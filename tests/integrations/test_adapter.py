@@ -186,6 +186,7 @@ def test_worker_processes_are_refused():
         next(iter(loader))
 
 
+@pytest.mark.slow
 def test_the_same_graph_keeps_its_sampler_and_another_gets_its_own():
     adapter = generating()
     first = adapter.sampler

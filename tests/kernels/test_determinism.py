@@ -196,6 +196,7 @@ def empty():
 
 @pytest.mark.parametrize("loop", LOOPS, ids=lambda loop: loop.__name__)
 @pytest.mark.parametrize("width, many", [(13, 11), (20, 8), (32, 8), (64, 16)])
+@pytest.mark.slow
 def test_a_loop_gives_the_same_bits_at_every_address(empty, loop, width, many):
     """Arrays lie anew for each call, and so do those that the loop makes itself."""
     arguments = LOOPS[loop](Arguments(width, many, np.float32))

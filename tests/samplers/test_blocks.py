@@ -54,6 +54,7 @@ def test_known_facts_count_in_no_block():
     assert torch.equal(drawn.mask, ~known)
 
 
+@pytest.mark.slow
 def test_an_entity_of_two_blocks_counts_twice_as_its_density_says():
     sampler, source = Blocks(GRAPH, parts=parts(2, 5)), rng()
     counts, rounds = torch.zeros(len(QUERIES), N), 3000

@@ -200,6 +200,7 @@ def test_to_refuse_a_graph_is_fair():
     assert len(report_external(ExternalSampler("it", refuse_pairs)).violations) == 1
 
 
+@pytest.mark.slow
 def test_a_sampler_that_does_not_answer_is_stopped():
     with pytest.raises(TimeoutError, match="no answer within 1 seconds"), time_limit(1):
         while True:

@@ -3,11 +3,14 @@
 import json
 import re
 
+import pytest
+
 from sparring.experiments.run_folder import Run
 
 QUICK = ("--set", "train.epochs=1", "--set", "model={name='distmult',dim=8}", "--quiet")
 
 
+@pytest.mark.slow
 def test_a_study_leaves_a_run_and_a_report(command, circle, tmp_path):
     words = ("tune", circle, "--methods", "uniform,popularity", "--trials", 2, *QUICK)
     done = command(*words)
