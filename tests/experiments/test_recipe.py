@@ -38,6 +38,11 @@ def test_more_time_gives_more_epochs_and_then_width():
     assert cost == sorted(cost) and cost[0] < cost[-1]
 
 
+@pytest.mark.parametrize(("entities", "k"), [(2, 4), (14, 4), (104, 8), (250, 16), (5_000, 32)])
+def test_few_entities_give_few_negatives(entities, k):
+    assert choose_recipe(graph_of(5_000, entities)).tables["sampler"]["k"] == k
+
+
 def test_few_validation_facts_are_warned_of():
     assert choose_recipe(graph_of(500)).warnings == ()
     (warning,) = choose_recipe(graph_of(500, valid=50)).warnings

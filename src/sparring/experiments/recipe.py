@@ -13,16 +13,19 @@ import torch
 
 from sparring.data.graph import MANY, KnowledgeGraph, heads_per_tail, tails_per_head
 
-K = 32
-# Processor time per query at K = 32, with generator, update and loss: so much, and so much for each
-# number of a vector. From the runs on codex-s in research/results/auto.json, by width.
-QUERY_SECONDS, NUMBER_SECONDS = 8e-6, 2e-8
+K, LEAST_K = 32, 4
+ENTITIES_PER_NEGATIVE = 10  # with more negatives, queries meet the same ones again and again
+# Processor time of a step, however short, and of a query with generator, update and loss: so much,
+# and so much for each number of each negative's vector. From runs on umls, kinship and codex-s.
+STEP_SECONDS, QUERY_SECONDS, NUMBER_SECONDS = 2e-3, 8e-6, 6e-10
 SCORES_PER_SECOND = 5e9  # multiplications of evaluation, on one core
 WIDTHS = (64, 128, 256)
 EPOCHS = 8  # what a wider model must still get: at 10 epochs 256 was ahead of 64 at 23 (kg20c)
 WANTED_EPOCHS = 20  # of the widest model, if no minutes are given
 MINUTES = (0.5, 10.0)  # bounds of what is taken then
 MOST_EPOCHS = 200  # small graphs are learned by heart long before
+BATCH = (128, 1024)  # triples: with fewer, a step mostly costs what every step does
+STEPS = 64  # of an epoch, between these bounds
 USED = 0.8  # share of the time for training; the rest is for validation and slower machines
 VALIDATIONS = 10
 PATIENCE = 5  # half of them: validation often rises again when the rate has fallen
@@ -59,8 +62,14 @@ def choose_recipe(
         minutes: of processor time that the training may take; 0 for what suits the size.
         epochs: if they are given; chosen by the time otherwise.
     """
-    facts = len(graph.train)
-    epoch_seconds = {w: 2 * facts * (QUERY_SECONDS + w * NUMBER_SECONDS) for w in WIDTHS}
+    facts, entities = len(graph.train), max(1, len(graph.entities))
+    batch = min(BATCH[1], max(BATCH[0], 2 ** round(math.log2(facts / STEPS + 1))))
+    steps = math.ceil(facts / batch)
+    k = 2 ** int(math.log2(min(K, max(LEAST_K, entities / ENTITIES_PER_NEGATIVE))))
+    epoch_seconds = {
+        width: steps * STEP_SECONDS + 2 * facts * (QUERY_SECONDS + k * width * NUMBER_SECONDS)
+        for width in WIDTHS
+    }
     low, high = MINUTES
     wanted = WANTED_EPOCHS * epoch_seconds[WIDTHS[-1]] / USED / 60
     budget = minutes or min(high, max(low, wanted))
@@ -68,9 +77,8 @@ def choose_recipe(
     width = max((w for w in WIDTHS if affordable[w] >= EPOCHS), default=WIDTHS[0])
     if epochs is None:
         epochs = min(MOST_EPOCHS, max(1, round(affordable[width])))
-    batch = min(1024, max(64, 2 ** round(math.log2(facts / 64 + 1))))
     every = max(1, epochs // VALIDATIONS)
-    density = 2 * facts / max(1, len(graph.entities))
+    density = 2 * facts / entities
     penalty, rate = (N3_DENSE, LR_DENSE) if density > DENSE else (N3, LR)
     tables = {
         "model": {
@@ -80,7 +88,7 @@ def choose_recipe(
             "init": 0.1,
             "n3": penalty,
         },
-        "sampler": {"name": "generator", "k": K},
+        "sampler": {"name": "generator", "k": k},
         "loss": {"name": "sampled-softmax", "correction": "both"},
         "optimizer": {"name": "adam", "lr": rate},
         "schedule": {"name": "linear"},
@@ -97,12 +105,12 @@ def choose_recipe(
         "model": f"ComplEx with a vector per inverse relation, good on most graphs; {width} wide, "
         f"as {budget:.1f} CPU minutes give {epochs} epochs; N3 penalty {penalty} at "
         f"{density:.1f} facts per entity",
-        "sampler": f"{K} negatives per query from a generator, which learns which ones are hard",
+        "sampler": f"{k} negatives per query from a generator, which learns which ones are hard",
         "loss": "sampled softmax, corrected by the density of the negatives; "
         f"{many.float().mean():.0%} of the queries' kinds have several answers",
         "optimizer": f"Adam at {rate} for {density:.0f} facts per entity; lower lr if it diverges",
         "schedule": "the learning rate falls to 0 over all epochs, which ends higher",
-        "train": f"{facts:,} facts: up to {epochs} epochs of {math.ceil(facts / batch):,} steps, "
+        "train": f"{facts:,} facts: up to {epochs} epochs of {steps:,} steps, "
         f"in about {budget:.1f} CPU minutes; training stops early if validation no longer improves",
     }
     return Recipe(tables, reasons, (*_about_validation(graph), *_about_relations(graph)))
