@@ -32,6 +32,14 @@ def test_finding_names_leaves_unknown_ones_null():
     assert TOWNS.find(["Q2", "Ulm", "Q1"]).to_list() == [1, None, 0]
 
 
+def test_few_and_many_names_are_found_alike():
+    names = [f"n{number}" for number in range(50)]
+    towns = Vocabulary(names)
+    wanted = pl.Series(["n7", None, "m", "n0", "n49"])
+    assert towns.find(wanted).to_list() == [7, None, None, 0, 49]
+    assert towns.find(pl.concat([wanted] * 4)).to_list() == [7, None, None, 0, 49] * 4
+
+
 def test_finding_no_names_gives_no_ids():
     assert TOWNS.find(pl.Series([], dtype=pl.String)).to_list() == []
 
@@ -42,8 +50,14 @@ def test_names_that_look_like_values_are_names():
 
 
 def test_an_unknown_name_is_named_with_what_is_near():
-    with pytest.raises(UnknownNameError, match=r"^unknown entity 'bon'; did you mean 'Q1'\?$"):
+    with pytest.raises(UnknownNameError, match=r"^unknown entity 'bon'; did you mean 'Bonn'\?$"):
         TOWNS.id("bon")
+
+
+def test_a_misspelled_label_is_recognized():
+    towns = Vocabulary(["Q1", "Q2"], ["Switzerland", "Sweden"])
+    with pytest.raises(UnknownNameError, match=r"did you mean 'Switzerland'\?$"):
+        towns.id("Swizerland")
 
 
 def test_an_unknown_name_with_nothing_near_is_named_alone():

@@ -123,7 +123,7 @@ def test_labels_and_entities(client):
         ("/score", [{"head": "", "relation": "next", "tail": "e006"}], 422, "body.0.head"),
         ("/reviews", [], 422, "query.reviewer"),
         ("/reviews?reviewer=a", [{**FACT, "decision": "x"}], 422, "'accept', 'reject'"),
-        ("/nothing", [], 404, "Not Found"),
+        ("/nothing", [], 404, "nothing at this address"),
     ],
 )  # fmt: skip
 def test_errors_say_what_is_wrong(client, path, body, status, message):

@@ -34,7 +34,7 @@ def test_words_are_completed_and_the_most_used_comes_first(labels):
     assert names(labels, "") == ["Q90", "Q60", "Q2", "x_1", "/m/02j9z", "par"]
     assert names(labels, "", count=2) == ["Q90", "Q60"]
     assert names(labels, "cap", "relation") == ["capital"]
-    assert labels.search("cap", "type") == [Label("Capital", "Capital")]
+    assert labels.search("cap", "type") == [Label("Capital", "Capital", "Capital")]
 
 
 def test_signs_accents_and_scripts(labels):
@@ -54,3 +54,21 @@ def test_an_index_is_rebuilt_for_other_rows_only(labels):
     assert not labels.build("1", ROWS[:1]) and names(labels, "pari")
     assert labels.build("2", ROWS[4:5])
     assert names(labels, "pari") == [] and names(labels, "ile") == ["x_1"]
+
+
+def test_a_label_is_typed_where_it_means_nothing_else(labels):
+    labels.build(
+        "2",
+        [
+            ("entity", "Q1", "Halle"),
+            ("entity", "Q2", "Halle"),
+            ("entity", "Q3", "Ulm"),
+            ("entity", "Q4", "Q3"),
+            ("relation", "Q5", "Ulm"),
+            ("entity", "Q6", "ulm"),
+        ],
+    )
+    assert [each.text for each in labels.search("Halle", "entity")] == ["Q1", "Q2"]
+    assert [each.text for each in labels.search("Ulm", "entity")] == ["Ulm", "ulm"]
+    assert [each.text for each in labels.search("Q4", "entity")] == ["Q4"]
+    assert labels.text("Q5", "Ulm", "relation") == "Ulm"

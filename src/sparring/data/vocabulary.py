@@ -12,6 +12,8 @@ from torch import Tensor
 
 from sparring.data.hashes import HASH_VERSION, digest_of_strings
 
+FEW = 8  # names that are found faster one by one than with a join
+
 
 class UnknownNameError(KeyError):
     """A name that is not in the vocabulary; the message suggests similar names."""
@@ -71,6 +73,8 @@ class Vocabulary(Sequence[str]):
     def find(self, names: pl.Series | Sequence[str]) -> pl.Series:
         """Ids of names, in order; null where a name is unknown."""
         wanted = pl.DataFrame({"name": _strings(names)})
+        if len(wanted) <= FEW:
+            return pl.Series("id", map(self.names.index_of, wanted["name"]), pl.Int64)
         found = wanted.join(self._table, on="name", how="left", maintain_order="left")
         return found["id"].cast(pl.Int64)
 
@@ -108,14 +112,18 @@ class Vocabulary(Sequence[str]):
         raise UnknownNameError(f"unknown {self.kind} {label!r}{hint}")
 
     def nearest(self, name: str, count: int = 3) -> list[str]:
-        """Names similar to `name`, best first."""
+        """Names and labels similar to `name`, best first."""
         low = name.lower()
-        inside = self.names.filter(
-            self.names.str.to_lowercase().str.contains(low, literal=True)
-            | self.labels.str.to_lowercase().str.contains(low, literal=True)
-        )
-        close = difflib.get_close_matches(name, self.names[:50_000].to_list(), n=count)
-        return list(dict.fromkeys([*close, *inside[:count]]))[:count]
+        inside = [
+            text
+            for column in (self.names, self.labels)
+            for text in column.filter(column.str.to_lowercase().str.contains(low, literal=True))[
+                :count
+            ]
+        ]
+        known = pl.concat([self.names[:50_000], self.labels[:50_000]]).unique(maintain_order=True)
+        close = difflib.get_close_matches(name, known.to_list(), n=count)
+        return list(dict.fromkeys([*close, *inside]))[:count]
 
     def digest(self, version: int = HASH_VERSION) -> bytes:
         """BLAKE2 digest of names and labels in order; see `sparring.data.hashes`."""

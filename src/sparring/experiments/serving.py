@@ -44,7 +44,7 @@ def open_workspace(
     graph = run.graph(config)
     step = run.load_step(config, graph)
     served = ServedModel(
-        name=f"{run.folder.resolve().name} ({graph.name})",
+        name=name_of(run, graph),
         identity=identity_of(run),
         graph=graph,
         model=step.model,
@@ -59,6 +59,12 @@ def open_workspace(
     return Workspace(
         served, Reviews(reviews or run.folder / REVIEWS), _labels(run.folder, served, say)
     )
+
+
+def name_of(run: Run, graph: KnowledgeGraph) -> str:
+    """The folder of a run and its graph, as pages show them."""
+    folder = run.folder.resolve().name
+    return folder if folder == graph.name else f"{folder} ({graph.name})"
 
 
 def identity_of(run: Run) -> str:

@@ -28,6 +28,8 @@ TITLES = {
     500: "Something failed",
 }
 
+NO_PAGE = "There is nothing at this address."
+
 
 def create_app(workspace: Workspace, access: Access | None = None) -> FastAPI:
     """The ASGI application.
@@ -85,7 +87,7 @@ def create_app(workspace: Workspace, access: Access | None = None) -> FastAPI:
 
     @app.exception_handler(HTTPException)
     async def http(request: Request, error: HTTPException) -> Response:
-        message = str(error.detail)
+        message = NO_PAGE if error.status_code == 404 else str(error.detail)
         headers = tuple((error.headers or {}).items())
         return answer(request, Refusal(error.status_code, "http", message, headers))
 

@@ -175,7 +175,8 @@ class SamplerComparison:
         answer = score(query.answer.unsqueeze(1)).float()
         own, times = ids.unique(return_counts=True)
         first = (ids.unsqueeze(0) == own.unsqueeze(1)).int().argmax(1)
-        most = times.argsort(descending=True, stable=True)[:shown]
+        drawn_first = first.argsort()  # among equally frequent ones, a random sample
+        most = drawn_first[times[drawn_first].argsort(descending=True, stable=True)][:shown]
         order = most[percentile[first[most]].argsort(descending=True, stable=True)]
         negatives = tuple(
             DrawnNegative(

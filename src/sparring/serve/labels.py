@@ -1,7 +1,8 @@
 """Type-ahead over names and labels, answered within milliseconds at a million names."""
 
 import re
-from collections.abc import Iterable, Sequence
+import sqlite3
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -30,10 +31,15 @@ MIGRATIONS = (
 
 @dataclass(frozen=True)
 class Label:
-    """A name, and the label that it is shown by."""
+    """A name, and the label that it is shown by.
+
+    Attributes:
+        text: what to type for it: the label, if it means nothing else; the name otherwise.
+    """
 
     name: str
     label: str
+    text: str
 
 
 class LabelIndex:
@@ -81,9 +87,8 @@ class LabelIndex:
                 "SELECT id FROM label WHERE label = ?2 COLLATE NOCASE) ORDER BY id LIMIT ?3",
                 (kind, text, count),
             ).fetchall()
+            rows: list[sqlite3.Row] = []
             words = WORDS.findall(text.replace("_", " "))
-            if text and not words:
-                return [Label(**row) for row in whole]
             if words:
                 match = " ".join([*(f'"{word}"' for word in words[:-1]), f'"{words[-1]}"*'])
                 rows = connection.execute(
@@ -91,27 +96,34 @@ class LabelIndex:
                     " WHERE words MATCH ? ORDER BY words.rowid LIMIT ?",
                     (f'kind : "{kind}" AND {{name label}} : ({match})', count + len(whole)),
                 ).fetchall()
-            else:
+            elif not text:
                 rows = connection.execute(
                     "SELECT name, label FROM label WHERE kind = ? ORDER BY id LIMIT ?",
                     (kind, count),
                 ).fetchall()
-        found = dict.fromkeys(Label(**row) for row in (*whole, *rows))
-        return list(found)[:count]
+            found = list(dict.fromkeys((row["name"], row["label"]) for row in (*whole, *rows)))
+            return [
+                Label(name, label, _text(connection, name, label, kind))
+                for name, label in found[:count]
+            ]
 
-    def labels(self, names: Sequence[str], kind: Kind) -> dict[str, str]:
-        """The labels of some names; unknown ones are left out."""
+    def text(self, name: str, label: str, kind: Kind) -> str:
+        """What to type for a name: its label, if it means nothing else; the name otherwise."""
         with self.database.read() as connection:
-            rows = (
-                connection.execute(
-                    "SELECT name, label FROM label WHERE name = ? COLLATE NOCASE AND kind = ? "
-                    "AND name = ?",
-                    (name, kind, name),
-                ).fetchone()
-                for name in dict.fromkeys(names)
-            )
-            return {row["name"]: row["label"] for row in rows if row}
+            return _text(connection, name, label, kind)
 
     def close(self) -> None:
         """Close the file."""
         self.database.close()
+
+
+def _text(connection: sqlite3.Connection, name: str, label: str, kind: Kind) -> str:
+    if label == name:
+        return name
+    others = connection.execute(
+        "SELECT (SELECT count(*) FROM (SELECT 1 FROM label WHERE label = ?1 COLLATE NOCASE"
+        " AND label = ?1 AND kind = ?2 LIMIT 2)) + (SELECT count(*) FROM label"
+        " WHERE name = ?1 COLLATE NOCASE AND name = ?1 AND kind = ?2)",
+        (label, kind),
+    ).fetchone()
+    return label if others[0] == 1 else name

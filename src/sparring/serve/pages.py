@@ -11,6 +11,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from sparring.data.vocabulary import UnknownNameError, Vocabulary
 from sparring.evaluation.queries import PredictionQuery
 from sparring.serve.api import record_decisions
+from sparring.serve.labels import Kind
 from sparring.serve.look import draw_neighborhood, facts_of_entity, nearest_entities, types_of
 from sparring.serve.queue import ORDERS
 from sparring.serve.rendering import Pages
@@ -62,13 +63,16 @@ def page_router(workspace: Workspace, access: Access, pages: Pages) -> APIRouter
         return fields
 
     def entity_names(name: str) -> dict[str, str]:
-        """Name and label of an entity."""
-        found = id_of(graph.entities, name)
-        return {"name": graph.entities[found], "label": graph.entities.label(found)}
+        """Name and label of an entity, and what to type for it."""
+        return names_of(graph.entities, "entity", name)
 
     def relation_names(name: str) -> dict[str, str]:
-        found = id_of(graph.relations, name)
-        return {"name": graph.relations[found], "label": graph.relations.label(found)}
+        return names_of(graph.relations, "relation", name)
+
+    def names_of(vocabulary: Vocabulary, kind: Kind, name: str) -> dict[str, str]:
+        found = id_of(vocabulary, name)
+        own, label = vocabulary[found], vocabulary.label(found)
+        return {"name": own, "label": label, "text": workspace.labels.text(own, label, kind)}
 
     def triple_names(triple: Triple) -> dict[str, dict[str, str]]:
         return {
@@ -95,6 +99,7 @@ def page_router(workspace: Workspace, access: Access, pages: Pages) -> APIRouter
             anchor = await workspace.store(entity_names, wanted["entity"])
             relation = await workspace.store(relation_names, wanted["relation"])
             named = {**wanted, "entity": anchor["name"], "relation": relation["name"]}
+            wanted |= {"entity": anchor["text"], "relation": relation["text"]}
             answers = await workspace.ask(answers_to, named)
         except (UnknownNameError, ValueError) as error:
             return show(request, "ask", 404, problem=str(error), **values)
@@ -180,7 +185,8 @@ def page_router(workspace: Workspace, access: Access, pages: Pages) -> APIRouter
         triple = Triple(*(given.get(part, "") for part in Triple._fields))
         side = "head" if given.get("side") == "head" else "tail"
         if not any(triple):
-            return show(request, "negatives", triple=example_fact(), side=side, draws=None)
+            example = await workspace.store(example_fact)
+            return show(request, "negatives", triple=example, side=side, draws=None)
         try:
             names = await workspace.store(triple_names, triple)
             triple = Triple(*(names[part]["name"] for part in Triple._fields))
@@ -188,12 +194,14 @@ def page_router(workspace: Workspace, access: Access, pages: Pages) -> APIRouter
         except (UnknownNameError, ValueError) as error:
             values = {"triple": triple, "side": side, "draws": None, "problem": str(error)}
             return show(request, "negatives", 404, **values)
-        return show(request, "negatives", triple=triple, names=names, side=side, draws=draws)
+        typed = Triple(*(names[part]["text"] for part in Triple._fields))
+        return show(request, "negatives", triple=typed, names=names, side=side, draws=draws)
 
     def example_fact() -> Triple:
         """A validation fact to begin with."""
         facts = graph.valid if len(graph.valid) else graph.train
-        return Triple(*served.names(facts[:1])[0])
+        names = triple_names(Triple(*served.names(facts[:1])[0]))
+        return Triple(*(names[part]["text"] for part in Triple._fields))
 
     @router.get("/review")
     async def review(request: Request) -> Response:
@@ -209,11 +217,14 @@ def page_router(workspace: Workspace, access: Access, pages: Pages) -> APIRouter
         }
         if not reviewer:
             return show(request, "name", **values)
-        relations = await workspace.store(workspace.queue.relations)
+        relations = [
+            (each, label_of(graph.relations, each), number)
+            for each, number in await workspace.store(workspace.queue.relations)
+        ]
         found = await workspace.store(
             workspace.queue.next, reviewer, order=values["order"], relation=relation or None
         )
-        last = await workspace.store(reviews.last, reviewer)
+        last = await workspace.store(last_of, reviewer)
         if not found:
             return show(request, "review", candidate=None, relations=relations, last=last, **values)
         candidate = found[0]
@@ -228,6 +239,15 @@ def page_router(workspace: Workspace, access: Access, pages: Pages) -> APIRouter
             last=last,
             **values,
         )
+
+    def last_of(reviewer: str) -> dict[str, str] | None:
+        """The last decision of a reviewer, with labels."""
+        found = reviews.last(reviewer)
+        if found is None:
+            return None
+        columns = (graph.entities, graph.relations, graph.entities)
+        labels = map(label_of, columns, found[0])
+        return {**dict(zip(Triple._fields, labels)), "decision": found[1]}
 
     @router.post("/review/name")
     async def name(request: Request) -> Response:
@@ -317,3 +337,9 @@ def id_of(names: Vocabulary, name: str) -> int:
         return names.id(name)
     except UnknownNameError:
         return names.id(name.strip())
+
+
+def label_of(names: Vocabulary, name: str) -> str:
+    """The label of a name; the name itself if the graph lacks it."""
+    found = names.find([name])[0]
+    return name if found is None else names.label(found)

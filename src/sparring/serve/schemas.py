@@ -122,10 +122,11 @@ class CandidateOut(BaseModel):
 
 
 class LabelOut(BaseModel):
-    """A name and the label it is shown by."""
+    """A name, the label it is shown by, and what to type for it."""
 
     name: str
     label: str
+    text: str
 
 
 class ProgressOut(BaseModel):

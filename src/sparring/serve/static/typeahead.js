@@ -62,7 +62,7 @@ class Combobox {
     option.id = `${this.list.id}-${place}`;
     option.setAttribute("role", "option");
     option.setAttribute("aria-selected", "false");
-    option.dataset.name = found.name;
+    option.dataset.text = found.text;
     const label = document.createElement("bdi");
     label.dir = "auto";
     label.textContent = found.label;
@@ -104,7 +104,7 @@ class Combobox {
   }
 
   take(option) {
-    this.input.value = option.dataset.name;
+    this.input.value = option.dataset.text;
     this.close();
   }
 
