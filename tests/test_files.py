@@ -5,6 +5,7 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -106,6 +107,30 @@ def test_an_altered_object_is_refused(tmp_path, place):
     path.write_bytes(altered)
     with pytest.raises(DamagedFileError, match=r"file\.json is damaged: [^\n]*$"):
         read_object(path)
+
+
+def test_one_at_a_time_holds_a_folder_that_comes_and_goes(tmp_path):
+    holders = []
+
+    def hold(worker):
+        for _ in range(30):
+            with locked(tmp_path / "draft", wait=True):
+                holders.append(worker)
+                time.sleep(0.001)
+                assert holders == [worker]
+                holders.remove(worker)
+
+    with ThreadPoolExecutor(8) as threads:
+        assert list(threads.map(hold, range(8))) == [None] * 8
+    assert not list(tmp_path.rglob(LOCK))
+
+
+def test_a_file_in_place_of_the_folder_is_refused(tmp_path):
+    (tmp_path / "file").write_text("")
+    (tmp_path / "link").symlink_to(tmp_path / "nowhere")
+    for name in ("file", "link"):
+        with pytest.raises(FileExistsError), locked(tmp_path / name):
+            pass
 
 
 def test_a_lock_that_is_a_link_changes_no_other_file(tmp_path):

@@ -170,7 +170,8 @@ def locked(folder: Path, *, wait: bool = False) -> Iterator[None]:
         yield
     finally:
         if file is not None:
-            (folder / LOCK).unlink(missing_ok=True)
+            if _same(file, folder / LOCK):  # else the folder was removed, and others may use it now
+                (folder / LOCK).unlink(missing_ok=True)
             file.close()
         if made:
             with suppress(OSError):
@@ -180,13 +181,15 @@ def locked(folder: Path, *, wait: bool = False) -> Iterator[None]:
 def _acquire(path: Path, wait: bool) -> IO[str] | None:
     """The lock file, open and locked; None where there are no locks."""
     while True:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if fcntl is None:
-            return None
         try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if fcntl is None:
+                return None
             file = open_in_place(path, "a+", encoding="utf-8")
-        except FileNotFoundError:  # its last holder has removed the folder meanwhile
-            continue
+        except (FileExistsError, FileNotFoundError):
+            if os.path.lexists(path.parent) and not path.parent.is_dir():
+                raise
+            continue  # its last holder has removed the folder meanwhile
         try:
             fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         except BlockingIOError:

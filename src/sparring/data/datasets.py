@@ -4,6 +4,7 @@ import hashlib
 import os
 import shutil
 import tomllib
+from contextlib import suppress
 from difflib import get_close_matches
 from functools import cache
 from importlib.resources import files
@@ -85,7 +86,9 @@ def _stored(name: str, store: str | Path | None, host: str) -> Path:
                 problem = f"the benchmark could not be downloaded ({error})"
                 raise GraphError(Diagnostic(name, problem, hint)) from error
             finally:
-                shutil.rmtree(draft, ignore_errors=True)
+                shutil.rmtree(draft / name, ignore_errors=True)
+        with suppress(OSError):
+            draft.rmdir()  # unless the next one is in it
     _check(name, target)
     return target
 
