@@ -6,8 +6,9 @@ VENV := .venv
 # the CPU build, where the package index has it under this version; any torch>=2.9,<2.14 will do
 TORCH ?= torch==2.13.0
 BIN := $(VENV)/bin
-# one process per core; PyTorch keeps to one thread in each (tests/conftest.py)
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto --dist worksteal
+# one process per core; PyTorch keeps to one thread in each (tests/conftest.py); bytecode is kept,
+# as compiling the tests takes some ten seconds in each
+PYTEST := PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto --dist worksteal
 
 .PHONY: run test check lint docs mutants campaign test-hosts build release-check install clean
 
