@@ -131,7 +131,7 @@ class TestFit:
     def test_settings_are_chosen_and_explained(self, graph, capsys):
         predictor = sparring.fit(graph, epochs=2)
         assert type(predictor.model).__name__ == "ComplEx"
-        assert predictor.sampler.k == 32
+        assert predictor.sampler.k == 4
         assert "generator, which learns" in capsys.readouterr().err
         assert 0 < predictor.metrics["test"]["mrr"] <= 1
         assert set(predictor.metrics) == {"valid", "test"}
@@ -143,7 +143,7 @@ class TestFit:
             options = {**QUICK, "model": model, "sampler": "uniform"}
             predictor = sparring.fit(graph, **options, folder=tmp_path / str(place), batch_size=16)
             assert type(predictor.model) is DistMult and predictor.model.dim == 8
-            assert predictor.sampler.k == 32 and predictor.config.train.batch_size == 16
+            assert predictor.sampler.k == 4 and predictor.config.train.batch_size == 16
         first, second = (json.loads((tmp_path / name / "config.json").read_text()) for name in "01")
         assert first["model"] == second["model"]
 

@@ -27,7 +27,7 @@ def test_settings_are_chosen_and_the_next_command_works(command, circle, tmp_pat
     assert done.exit_code == 0, done.stderr
     assert "from a generator" in done.stderr
     run = Run(tmp_path / "runs" / "circle")
-    assert run.result()["sampler"] == "generator" and run.result()["k"] == 32
+    assert run.result()["sampler"] == "generator" and run.result()["k"] == 4
     following = next(row for row in done.stdout.splitlines() if "sparring predict" in row)
     answered = command(*shlex.split(following)[1:])
     assert answered.exit_code == 0 and "rank" in answered.stdout
