@@ -72,6 +72,11 @@ def a_full_disk_is_ignored(original: Any) -> Any:
     return make
 
 
+@broken("sparring.experiments.console:exit_code", "little memory: run")
+def too_little_memory_is_a_surprise(original: Any) -> Any:
+    return lambda error: None
+
+
 @broken("sparring.training.trainer:Trainer.stop", "signals: run")
 def training_cannot_be_stopped(original: Any) -> Any:
     def stop(self: Any) -> None:

@@ -1,5 +1,6 @@
 """What is done to a process before it runs a command: limits, kills, clocks, a broken library."""
 
+import itertools
 import os
 import random
 import resource
@@ -8,6 +9,8 @@ import sys
 import time
 from pathlib import Path
 from typing import Any, Literal
+
+import torch
 
 from campaign.broken import BROKEN
 
@@ -29,9 +32,23 @@ def limit_memory(kind: Literal["AS", "DATA"], extra: int) -> None:
     resource.setrlimit(getattr(resource, f"RLIMIT_{kind}"), (limit, limit))
 
 
-def at_file_operation(folder: str, how: Literal["kill", "full"], at: int) -> None:
+def no_memory_in_step(at: int) -> None:
+    """The nth training step asks PyTorch for more memory than there is."""
+    from sparring.training import step
+
+    forward, steps = step.TrainingStep.forward, itertools.count(1)
+
+    def failing(self: Any, *given: Any) -> Any:
+        if next(steps) == at:
+            torch.empty(2**46)
+        return forward(self, *given)
+
+    step.TrainingStep.forward = failing
+
+
+def at_file_operation(folder: str, how: Literal["kill", "full", "memory"], at: int) -> None:
     """Kill the process before it changes a file below a folder for the nth time; or from then on,
-    no file can be written or made, as on a full disk."""
+    no file can be written or made, as on a full disk; or memory is short this once."""
     changes = 0
 
     def watch(event: str, arguments: tuple[Any, ...]) -> None:
@@ -42,6 +59,8 @@ def at_file_operation(folder: str, how: Literal["kill", "full"], at: int) -> Non
         changes += 1
         if how == "kill" and changes == at:
             os.kill(os.getpid(), signal.SIGKILL)
+        if how == "memory" and changes == at:
+            raise MemoryError
         if how == "full" and changes >= at and (writes or event == "os.mkdir"):
             raise OSError(28, "No space left on device", str(arguments[0]))
 

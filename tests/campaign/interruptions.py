@@ -51,14 +51,19 @@ def full_disk(world: World, rng: random.Random, name: str) -> str:
 
 
 def little_memory(world: World, rng: random.Random, name: str) -> str:
-    """Memory is limited; then it is not.
+    """Memory is limited, or short at one moment; then it is not.
 
     PyTorch, Polars and what they call may abort the process. With less than some 64 MiB, Polars may
     wait for its threads for ever, so there is more.
     """
     folder = begin(world, name)
-    kind = rng.choice(("AS", "DATA"))
+    kind = rng.choice(("AS", "DATA", "step", "file"))
     setup: Setup = ("limit_memory", {"kind": kind, "extra": int(2 ** rng.uniform(26, 30))})
+    if kind == "step":
+        setup = ("no_memory_in_step", {"at": rng.randint(1, 20)})
+    elif kind == "file":
+        at = rng.randint(1, world.whole(name).operations)
+        setup = ("at_file_operation", {"folder": str(folder), "how": "memory", "at": at})
     done = disturbed(world, name, folder, False, (setup,))
     return ended(world, name, folder, done, accepted=(-6, -11)) or continued(world, name, folder)
 
