@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-
 from campaign.broken import BROKEN
 
 WRITING = os.O_WRONLY | os.O_RDWR
