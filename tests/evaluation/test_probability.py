@@ -38,6 +38,7 @@ PLAIN = ProbabilityCalibration(
     prior=0.01,
 )
 GRAPH = random_graph(entities=30, size=400)
+TAILS_OF_E1 = {tail for head, relation, tail in GRAPH.train.tolist() if (head, relation) == (1, 0)}
 
 
 def informed(graph, *, noise=1.0, seed=0):
@@ -54,6 +55,19 @@ def test_log_odds_by_hand():
     got = PLAIN(torch.tensor([[1.0, 2.0]]), torch.tensor([3.0]))
     want = [1 / (1 + math.exp(-(2 * score - 3 + 0.5))) for score in (1.0, 2.0)]
     assert got.tolist() == [pytest.approx(want)]
+
+
+def test_queries_with_many_known_answers_lack_more():
+    calibration = dataclasses.replace(PLAIN, mean_answers=3.0)
+    score, norm = torch.zeros(3, 1), torch.zeros(3)
+    odds = lambda p: (p / (1 - p)).squeeze(1)
+    base = odds(calibration(score, norm))
+    assert base.equal(odds(PLAIN(score, norm)))
+    answers = torch.tensor([0, 3, 99])
+    torch.testing.assert_close(
+        odds(calibration(score, norm, answers)), base * torch.tensor([0.25, 1.0, 25.0])
+    )
+    assert PLAIN(score, norm, answers).equal(PLAIN(score, norm))  # of an earlier version
 
 
 def test_the_norm_is_that_of_all_entities():
@@ -247,6 +261,7 @@ def test_predictions_have_probabilities():
             calibration.score_weight * one.score
             + calibration.norm_weight * float(scores.double().logsumexp(0))
             + calibration.intercept
+            + math.log((1 + len(TAILS_OF_E1)) / (1 + calibration.mean_answers))
         )
         assert one.probability == pytest.approx(1 / (1 + math.exp(-log_odds)))
     assert "probability" in found._repr_html_()
@@ -261,7 +276,8 @@ def test_triples_have_the_mean_of_both_ends():
     queries = tail_and_head_queries(triples, 3)
     rows = model.scores[queries.anchor, queries.relation]
     score = rows.gather(1, queries.answer.unsqueeze(1))
-    probability = calibration(score, rows.double().logsumexp(1))
+    answers = GRAPH.training.known.count(queries)
+    probability = calibration(score, rows.double().logsumexp(1), answers)
     torch.testing.assert_close(found.score, score.view(2, -1).mean(0))
     torch.testing.assert_close(found.probability, probability.view(2, -1).mean(0))
     assert score_triples(model, GRAPH, triples).equal(found.score)

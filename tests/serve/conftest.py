@@ -40,6 +40,7 @@ def served(run_folder):
         sampler=predictor.sampler,
         calibration=predictor.run.calibration(),
         metrics=predictor.metrics,
+        rows=predictor.run.breakdown().rows,
         about={"Model": {"name": "<b>complex</b>"}},
         run_audit=lambda: {"hardness": ("50.0%", "49.9%")},
     )

@@ -21,7 +21,9 @@ def graph_of(**splits):
 
 def found(graph, **options):
     return {
-        tuple(row) for part in probably_missing(ById(), graph, **options) for row in part.tolist()
+        tuple(row)
+        for part in probably_missing(ById(), graph, **options)
+        for row in part.triples.tolist()
     }
 
 
@@ -46,5 +48,14 @@ def test_batches_change_nothing():
     whole = found(graph, per_query=2)
     assert found(graph, per_query=2, batch_size=1) == whole
     assert found(graph, per_query=2, seed=5) == whole
-    rows = list(probably_missing(ById(), graph, batch_size=2))
-    assert all(torch.equal(row, row.unique(dim=0)) for row in rows)
+    parts = list(probably_missing(ById(), graph, batch_size=2))
+    assert all(torch.equal(part.triples, part.triples.unique(dim=0)) for part in parts)
+
+
+def test_a_search_goes_on_where_it_stopped():
+    graph = graph_of(train=["a r x", "a r y", "b r x", "c s z", "z s a", "x s c"])
+    parts = list(probably_missing(ById(), graph, batch_size=2))
+    assert [part.done for part in parts] == [2, 4, 6, 8, 10] and parts[0].total == 10
+    rest = list(probably_missing(ById(), graph, batch_size=2, start=parts[1].done))
+    assert [part.triples.tolist() for part in rest] == [part.triples.tolist() for part in parts[2:]]
+    assert list(probably_missing(ById(), graph, start=10)) == []

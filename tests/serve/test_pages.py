@@ -73,6 +73,7 @@ def test_negatives_of_samplers(client):
 
 def test_the_model_and_its_audit(client):
     page = client.get("/model")
+    assert "for the head" in page.text and "By relation" in page.text
     assert "Calibration" in page.text and "&lt;b&gt;complex" in page.text
     page = sent(client, "/model/audit", {}, page="/model")
     assert "49.9%" in page.text

@@ -1,8 +1,14 @@
+from functools import partial
+
 import anyio
 import pytest
 
+from sparring.serve import queue
+from sparring.serve import workspace as module
 from sparring.serve.labels import LabelIndex
-from sparring.serve.workspace import label_rows
+from sparring.serve.missing import probably_missing
+from sparring.serve.reviews import Reviews
+from sparring.serve.workspace import Workspace, label_rows
 
 
 def test_the_queue_holds_no_facts_and_its_probabilities_are_those_of_the_model(workspace, served):
@@ -14,9 +20,40 @@ def test_the_queue_holds_no_facts_and_its_probabilities_are_those_of_the_model(w
     assert [each.probability for each in found] == pytest.approx(expected)
 
 
-def test_enough_is_enough(workspace):
-    assert workspace.fill_queue(enough=0) == 0
+def test_only_probable_candidates_are_kept(workspace):
     assert workspace.fill_queue(least=1.1) == 0
+
+
+def test_the_queue_is_filled_in_several_goes(served, tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "probably_missing", partial(probably_missing, batch_size=8))
+
+    def queue_of(name, goes):
+        for options in goes:
+            labels, reviews = LabelIndex(tmp_path / f"{name}.labels"), tmp_path / f"{name}.db"
+            workspace = Workspace(served, Reviews(reviews), labels)
+            workspace.fill_queue(least=0.0, **options)
+            found = workspace.queue.next("ann", count=1000, reserve=False)
+            asked = workspace.queue.asked
+            workspace.close()
+        return asked, {each.triple for each in found}
+
+    whole = queue_of("whole", [{}])
+    first = queue_of("first", [{"until": 1}])
+    assert 0 < first[0] < whole[0] and first[1] < whole[1]
+    assert whole[0] == len(served.graph.training.known.queries())
+    assert queue_of("goes", [{"until": 1}, {"seconds": 0.0}, {}]) == whole
+
+
+def test_the_queue_keeps_the_most_probable_of_all(workspace, monkeypatch):
+    monkeypatch.setattr(queue, "PER_RELATION", 2)
+    workspace.fill_queue(least=0.0)
+    everything = workspace.queue.next("ann", count=1000, reserve=False)
+    workspace.queue.trim(10)
+    kept = workspace.queue.next("ann", count=1000, reserve=False)
+    assert kept[:10] == everything[:10]
+    for relation, number in workspace.queue.relations():
+        own = [each for each in everything if each.relation == relation]
+        assert number >= 2 and [each for each in kept if each.relation == relation] == own[:number]
 
 
 def test_the_background_mines_rules_and_ends(workspace, served):

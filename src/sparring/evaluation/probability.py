@@ -20,7 +20,7 @@ from sparring.batch import Queries, Scorer
 from sparring.corruption import tail_and_head_queries
 from sparring.data.graph import KnowledgeGraph
 from sparring.evaluation.calibration import BIN_EDGES
-from sparring.evaluation.candidates import Exclusion
+from sparring.evaluation.candidates import Exclusion, facts_of
 from sparring.evaluation.ranking import check_no_nan, eval_mode
 from sparring.extras import optional
 from sparring.files import read_object, write_object
@@ -58,6 +58,10 @@ class ProbabilityCalibration:
     log-odds are linear in the score and in the log-sum-exp of the query's scores over a fixed
     sample of the entities, so that for each query they grow with the score.
 
+    A query with many known answers lacks more of them than one with few. So the odds are multiplied
+    by (1 + its training answers) / (1 + `mean_answers`), a change of the prior (Saerens et al.,
+    2002).
+
     Attributes:
         score_weight: of the score; at least 0.
         norm_weight: of the log-sum-exp.
@@ -68,6 +72,8 @@ class ProbabilityCalibration:
         num_reference: entities of the log-sum-exp.
         completeness: assumed fraction of the true answers that are known.
         prior: fraction of the candidates that are true, which follows from it.
+        mean_answers: training answers of a query, on average; NaN for none of the above, as in
+            calibrations of earlier versions.
         guide: weight of the generator's log-probabilities in the scores; see `Ensemble`.
         positives, negatives: how many facts and corruptions it was fitted on.
         expected_calibration_error: mean over candidates of held-out queries of how far the mean
@@ -84,6 +90,7 @@ class ProbabilityCalibration:
     num_reference: int
     completeness: float
     prior: float
+    mean_answers: float = math.nan
     guide: float = 0.0
     positives: int = 0
     negatives: int = 0
@@ -92,19 +99,28 @@ class ProbabilityCalibration:
     bins: tuple[ReliabilityBin, ...] = ()
 
     def __call__(
-        self, score: Float[Tensor, "B K"], log_norm: Float[Tensor, "B"]
+        self,
+        score: Float[Tensor, "B K"],
+        log_norm: Float[Tensor, "B"],
+        answers: Int[Tensor, "B"] | None = None,
     ) -> Float[Tensor, "B K"]:
         """Probabilities of candidates, in double precision.
 
         Args:
             score: of candidates of each query.
             log_norm: of each query; see `log_norm`.
+            answers: training answers of each query; `mean_answers` for None.
         """
         log_odds = self.log_odds(score, log_norm)
-        if not self.knots:
-            return log_odds.sigmoid()
-        x, y = zip(*self.knots)
-        return torch.from_numpy(np.interp(log_odds.cpu().numpy(), x, y)).to(score.device)
+        if self.knots:
+            x, y = zip(*self.knots)
+            found = torch.from_numpy(np.interp(log_odds.cpu().numpy(), x, y)).to(score.device)
+        else:
+            found = log_odds.sigmoid()
+        if answers is None or math.isnan(self.mean_answers):
+            return found
+        more = found * (1 + answers.double().unsqueeze(1)) / (1 + self.mean_answers)
+        return more / (1 - found + more)
 
     def log_odds(
         self, score: Float[Tensor, "B K"], log_norm: Float[Tensor, "B"]
@@ -201,6 +217,7 @@ def fit_calibration(
     num_entities, known = len(graph.entities), excluded.facts
     missing = known.num_facts / known.num_queries * (1 / completeness - 1)
     num_reference = min(num_reference, num_entities)
+    training = facts_of(graph, ("train",), device)
 
     def sample_of(facts: Int[Tensor, "T 3"]) -> Sample:
         parts = []
@@ -210,8 +227,9 @@ def fit_calibration(
             score = model(batch)
             ids, weight = _corruptions(batch, score, excluded, sampler, num_negatives, rng)
             log_norm = _log_norm(score, num_entities, num_reference, device)
-            parts.append(_scored(batch, score, ids, weight, log_norm, missing))
-        return Sample(*(torch.cat(column) for column in zip(*parts)), queries=len(queries))
+            answers = training.count(batch)
+            parts.append(_scored(batch, score, ids, weight, log_norm, answers, missing))
+        return Sample(*(torch.cat(column) for column in zip(*parts)), queries=float(len(queries)))
 
     with eval_mode(model), eval_mode(nn.Module() if sampler is None else sampler):
         fitting, held_out = (sample_of(part) for part in triples.tensor_split(2))
@@ -225,6 +243,7 @@ def fit_calibration(
         num_reference=num_reference,
         completeness=completeness,
         prior=fitting.prior(),
+        mean_answers=training.num_facts / training.num_queries,
         guide=guide,
         positives=int(fitting.true.sum()),
         negatives=int((1 - fitting.true).sum()),
@@ -243,6 +262,7 @@ class Sample:
         score, log_norm: of each candidate, in double precision.
         true: 1 for facts, 0 for corruptions.
         weight: how many candidates it stands for.
+        answers: training answers of its query.
         queries: number of queries.
     """
 
@@ -250,7 +270,8 @@ class Sample:
     log_norm: Float[Tensor, "M"]
     true: Float[Tensor, "M"]
     weight: Float[Tensor, "M"]
-    queries: int
+    answers: Int[Tensor, "M"]
+    queries: float
 
     def prior(self) -> float:
         """Fraction of all candidates that are true."""
@@ -260,6 +281,15 @@ class Sample:
         """The weights, with those of facts scaled to the same sum as those of corruptions."""
         prior = self.prior()
         return self.weight * torch.where(self.true > 0, (1 - prior) / prior, 1.0)
+
+    def of_all_queries(self, mean_answers: float) -> "Sample":
+        """The sample with weights that let each query of the graph count once.
+
+        Validation triples find a query the more often, the more answers it has.
+        """
+        rarely = (1 + mean_answers) / (1 + self.answers.double())
+        weight = self.weight * torch.where(self.true > 0, 1.0, rarely)
+        return replace(self, weight=weight, queries=float((rarely * self.true).sum()))
 
 
 def _unseen_valid(graph: KnowledgeGraph) -> Int[Tensor, "V 3"]:
@@ -300,16 +330,18 @@ def _scored(
     ids: Int[Tensor, "B K"],
     weight: Float[Tensor, "B K"],
     log_norm: Float[Tensor, "B"],
+    answers: Int[Tensor, "B"],
     missing: float,
 ) -> tuple[Tensor, ...]:
-    """Score, log-norm, truth and weight of the facts and their corruptions of weight above 0."""
+    """The columns of a `Sample`: the facts, and their corruptions of weight above 0."""
     scores = score(torch.cat([queries.answer.unsqueeze(1), ids], 1)).double()
     check_no_nan(queries, scores)
     weight = nn.functional.pad(weight.double(), (1, 0), value=missing)
     true = torch.zeros_like(scores)
     true[:, 0] = 1
-    norm = log_norm.unsqueeze(1).expand_as(scores)
-    return tuple(column[weight > 0] for column in (scores.clamp(-HUGE, HUGE), norm, true, weight))
+    norm, answers = (column.unsqueeze(1).expand_as(scores) for column in (log_norm, answers))
+    columns = (scores.clamp(-HUGE, HUGE), norm, true, weight, answers)
+    return tuple(column[weight > 0] for column in columns)
 
 
 def _log_norm(
@@ -362,7 +394,8 @@ def _sklearn(module: str) -> ModuleType:
 
 def _measure(calibration: ProbabilityCalibration, sample: Sample) -> ProbabilityCalibration:
     """The same calibration, with its errors on the sample."""
-    probability = calibration(sample.score.unsqueeze(1), sample.log_norm).squeeze(1)
+    sample = sample.of_all_queries(calibration.mean_answers)
+    probability = calibration(sample.score.unsqueeze(1), sample.log_norm, sample.answers).squeeze(1)
     bins = reliability(probability, sample.true, sample.weight, BIN_EDGES)
     prior = sample.prior()
     odds = probability / (1 - probability) * ((1 - prior) / prior)

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from sparring.corruption import tail_and_head_queries
 from sparring.data.graph import KnowledgeGraph
+from sparring.evaluation.candidates import facts_of
 from sparring.evaluation.probability import ProbabilityCalibration
 from sparring.evaluation.ranking import check_no_nan, eval_mode
 from sparring.models.base import KGEModel
@@ -63,6 +64,7 @@ def rate_triples(
     """
     device = next((parameter.device for parameter in model.parameters()), triples.device)
     queries = tail_and_head_queries(triples.to(device), len(graph.relations))
+    training = facts_of(graph, ("train",), device)
     scores, probabilities = [queries.weight[:0]], [queries.weight[:0].double()]
     with eval_mode(model):
         for start in range(0, len(queries), batch_size):
@@ -72,7 +74,8 @@ def rate_triples(
             check_no_nan(batch, score)
             scores.append(score.squeeze(1))
             if calibration:
-                probability = calibration(score, calibration.log_norm(scorer, device))
+                norm = calibration.log_norm(scorer, device)
+                probability = calibration(score, norm, training.count(batch))
                 probabilities.append(probability.squeeze(1))
     mean = lambda parts: torch.cat(parts).view(2, len(triples)).mean(0)
     return TripleScores(mean(scores), mean(probabilities) if calibration else None)

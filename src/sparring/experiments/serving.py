@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from sparring.data.graph import KnowledgeGraph
+from sparring.evaluation.breakdown import Row
 from sparring.evaluation.probability import ProbabilityCalibration, fit_calibration
 from sparring.experiments.audit_run import audit_sampler
 from sparring.experiments.commands.audit import SHARES, share
@@ -52,6 +53,7 @@ def open_workspace(
         calibration=_calibration(run, step, graph, say),
         about=_about(config),
         metrics=run.metrics(),
+        rows=_rows(run),
         curve=[(row["epoch"], row["mrr"]) for row in _log(run) if row["kind"] == "validation"],
         run_audit=lambda: audit_rows(step, graph, config),
         seed=config.general.seed,
@@ -125,6 +127,13 @@ def _log(run: Run) -> list[dict[str, Any]]:
         return run.log()
     except RunError:
         return []
+
+
+def _rows(run: Run) -> tuple[Row, ...]:
+    try:
+        return run.breakdown().rows
+    except RunError:
+        return ()
 
 
 def _labels(folder: Path, served: ServedModel, say: Say) -> LabelIndex:

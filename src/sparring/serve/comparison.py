@@ -171,7 +171,8 @@ class SamplerComparison:
         probability = None
         if served.calibration:
             log_norm = served.calibration.log_norm(score, query.anchor.device)
-            probability = served.calibration(scores, log_norm).squeeze(0)
+            answers = served.graph.training.known.count(query)
+            probability = served.calibration(scores, log_norm, answers).squeeze(0)
         answer = score(query.answer.unsqueeze(1)).float()
         own, times = ids.unique(return_counts=True)
         first = (ids.unsqueeze(0) == own.unsqueeze(1)).int().argmax(1)

@@ -1,6 +1,7 @@
 """Find facts that a graph probably lacks."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float, Int
@@ -15,6 +16,21 @@ from sparring.models.base import KGEModel
 MAX_SCORES = 2**24  # held at once
 
 
+@dataclass(frozen=True, eq=False)
+class Found:
+    """What some queries have found.
+
+    Attributes:
+        triples: head, relation and tail as ids; distinct.
+        done: how many queries have been asked, with those before `start`.
+        total: how many there are.
+    """
+
+    triples: Int[Tensor, "M 3"]
+    done: int
+    total: int
+
+
 def probably_missing(
     model: KGEModel,
     graph: KnowledgeGraph,
@@ -22,7 +38,8 @@ def probably_missing(
     per_query: int = 5,
     batch_size: int = 256,
     seed: int = 0,
-) -> Iterator[Int[Tensor, "M 3"]]:
+    start: int = 0,
+) -> Iterator[Found]:
     """Triples that are no facts and that the model scores highest, batch by batch of queries.
 
     Queries are those that have a training fact: both ends of each, in random order. An entity that
@@ -35,6 +52,7 @@ def probably_missing(
         per_query: triples per query, at most.
         batch_size: queries encoded together.
         seed: of the order of the queries.
+        start: queries to pass over, in this order.
     """
     device = next((parameter.device for parameter in model.parameters()), graph.train.device)
     excluded = Exclusion.of(graph, device=device)
@@ -43,13 +61,14 @@ def probably_missing(
     rng = torch.Generator().manual_seed(seed)
     order = torch.randperm(len(queries), generator=rng).to(device)
     rows, _ = chunk_sizes(batch_size, MAX_SCORES, len(graph.entities))
-    for start in range(0, len(order), rows):
-        batch = queries[order[start : start + rows]]
+    for first in range(start, len(order), rows):
+        batch = queries[order[first : first + rows]]
         with eval_mode(model):
             scores = model(batch)(torch.arange(len(graph.entities), device=device).unsqueeze(0))
         scores = scores.float().masked_fill(~slots[batch.relation], -torch.inf)
         scores[excluded.pairs(batch)] = -torch.inf
-        yield _triples(batch, scores, per_query, len(graph.relations))
+        triples = _triples(batch, scores, per_query, len(graph.relations))
+        yield Found(triples, min(first + rows, len(order)), len(order))
 
 
 def _seen_in(graph: KnowledgeGraph) -> Tensor:

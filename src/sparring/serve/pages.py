@@ -9,6 +9,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
 from sparring.data.vocabulary import UnknownNameError, Vocabulary
+from sparring.evaluation.breakdown import Row
 from sparring.evaluation.queries import PredictionQuery
 from sparring.serve.api import record_decisions
 from sparring.serve.labels import Kind
@@ -25,6 +26,12 @@ YEAR = 365 * 24 * 3600
 SIDES = ("tail", "head")
 SHOWN = 20  # answers
 MOST_TYPES = 300  # in a menu
+
+GROUPS = {
+    "side": "for the {}",
+    "cardinality": "{} relations",
+    "degree": "answers with {} facts",
+}  # of queries
 
 
 class FormError(ValueError):
@@ -214,6 +221,7 @@ def page_router(workspace: Workspace, access: Access, pages: Pages) -> APIRouter
             "relation": relation,
             "verdicts": VERDICTS,
             "progress": await workspace.store(reviews.progress, served.identity),
+            "searched": workspace.progress,
         }
         if not reviewer:
             return show(request, "name", **values)
@@ -276,7 +284,21 @@ def page_router(workspace: Workspace, access: Access, pages: Pages) -> APIRouter
 
     @router.get("/model")
     async def model(request: Request) -> Response:
-        return show(request, "model", audit=workspace.audit, can_audit=served.run_audit is not None)
+        return show(
+            request,
+            "model",
+            audit=workspace.audit,
+            can_audit=served.run_audit is not None,
+            coarse=[(GROUPS[row.group].format(row.name), row) for row in rows_in(*GROUPS)],
+            relations=[
+                (label_of(graph.relations, row.name), row)
+                for row in sorted(rows_in("relation"), key=lambda row: -row.queries)
+            ],
+        )
+
+    def rows_in(*groups: str) -> list[Row]:
+        """Metrics of these groups of queries."""
+        return [row for row in served.rows if row.group in groups]
 
     @router.post("/model/audit")
     async def audit(request: Request) -> Response:

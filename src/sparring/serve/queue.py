@@ -15,6 +15,7 @@ ORDER_BY = {
     "relation": "relation, probability DESC",
 }
 RESERVED_FOR = 300.0  # seconds
+PER_RELATION = 100  # candidates that are kept however improbable they are
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,43 @@ class ReviewQueue:
                 rows,
             )
             return connection.total_changes - before
+
+    def trim(self, most: int) -> None:
+        """Drop all but the most probable candidates.
+
+        Args:
+            most: how many stay; `PER_RELATION` of each relation stay on top of that.
+        """
+        with self.reviews.database.write() as connection:
+            connection.execute(
+                """
+                DELETE FROM candidate WHERE model = ?1 AND (head, relation, tail) IN (
+                    SELECT head, relation, tail FROM (
+                        SELECT head, relation, tail,
+                            row_number() OVER (ORDER BY probability DESC) AS place,
+                            row_number() OVER (PARTITION BY relation ORDER BY probability DESC)
+                                AS own_place
+                        FROM candidate WHERE model = ?1
+                    ) WHERE place > ?2 AND own_place > ?3)""",
+                (self.model, most, PER_RELATION),
+            )
+
+    @property
+    def asked(self) -> int:
+        """How many queries the candidates come from."""
+        with self.reviews.database.read() as connection:
+            query = "SELECT queries FROM scan WHERE model = ?"
+            found = connection.execute(query, (self.model,)).fetchone()
+        return found["queries"] if found else 0
+
+    @asked.setter
+    def asked(self, queries: int) -> None:
+        with self.reviews.database.write() as connection:
+            connection.execute(
+                "INSERT INTO scan VALUES (?1, ?2) ON CONFLICT (model) "
+                "DO UPDATE SET queries = max(queries, ?2)",
+                (self.model, queries),
+            )
 
     def next(
         self,

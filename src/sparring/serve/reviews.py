@@ -59,6 +59,9 @@ MIGRATIONS = (
     CREATE INDEX by_uncertainty ON candidate (model, abs(probability - 0.5));
     CREATE INDEX by_relation ON candidate (model, relation, probability);
     """,
+    """
+    CREATE TABLE scan (model TEXT PRIMARY KEY, queries INTEGER NOT NULL) STRICT;
+    """,
 )
 
 

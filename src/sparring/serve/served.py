@@ -11,6 +11,7 @@ from torch import Tensor
 
 from sparring.data.frames import triple_ids
 from sparring.data.graph import SPLITS, KnowledgeGraph
+from sparring.evaluation.breakdown import Row
 from sparring.evaluation.explain import Explanation, explain, training_rules
 from sparring.evaluation.predict import predict
 from sparring.evaluation.prediction import Prediction
@@ -38,6 +39,7 @@ class ServedModel:
         calibration: turns scores into probabilities; None if there is none.
         about: tables of text for the page of the model, by title.
         metrics: filtered metrics by split.
+        rows: metrics of the result by group of queries.
         curve: (epoch, MRR) of each validation.
         run_audit: audits the sampler: the rows of a table, by measure; None if that is impossible.
         seed: of the negatives that are shown.
@@ -51,6 +53,7 @@ class ServedModel:
     calibration: ProbabilityCalibration | None = None
     about: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     metrics: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    rows: Sequence[Row] = ()
     curve: Sequence[tuple[float, float]] = ()
     run_audit: Callable[[], dict[str, tuple[str, str]]] | None = None
     seed: int = 0

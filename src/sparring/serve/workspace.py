@@ -2,13 +2,14 @@
 
 import asyncio
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from typing import ParamSpec, TypeVar
 
-from anyio import to_thread
+from anyio import CapacityLimiter, to_thread
 from torch import Tensor
 
 from sparring.data.vocabulary import Vocabulary
@@ -21,9 +22,11 @@ from sparring.serve.served import ServedModel
 
 P = ParamSpec("P")
 T = TypeVar("T")
-ENOUGH = 20_000  # candidates in the queue
+MOST = 20_000  # candidates in the queue
 FIRST = 500  # before rules are mined
 LEAST = 0.01  # probability of a candidate
+THREADS = 8  # for databases; each keeps memory of its own
+SECONDS = 1800.0  # to fill the queue, after a start
 
 
 @dataclass(eq=False)
@@ -36,6 +39,7 @@ class Workspace:
         labels: names to search.
         task: what the background is doing, in words; empty when it is done.
         audit: rows of the audit by measure; None until it is there.
+        progress: fraction of the queries that the queue comes from.
     """
 
     served: ServedModel
@@ -43,6 +47,7 @@ class Workspace:
     labels: LabelIndex
     task: str = ""
     audit: dict[str, tuple[str, str]] | None = None
+    progress: float = 0.0
     queue: ReviewQueue = field(init=False)
     comparison: SamplerComparison = field(init=False)
     _stopping: threading.Event = field(default_factory=threading.Event, init=False)
@@ -52,6 +57,7 @@ class Workspace:
         self.comparison = SamplerComparison(self.served)
         # one thread, so that what PyTorch keeps for each thread is kept once
         self._one = ThreadPoolExecutor(1, thread_name_prefix="model")
+        self._several = CapacityLimiter(THREADS)
         self._waiting = 0
         self._background: threading.Thread | None = None
 
@@ -65,8 +71,9 @@ class Workspace:
             self._waiting -= 1
 
     async def store(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Run what needs a database in a thread."""
-        return await to_thread.run_sync(partial(function, *args, **kwargs))
+        """Run what needs a database in one of a few threads."""
+        work = partial(function, *args, **kwargs)
+        return await to_thread.run_sync(work, limiter=self._several)
 
     def start(self) -> None:
         """Mine rules and fill the queue in the background."""
@@ -86,34 +93,56 @@ class Workspace:
         self.reviews.close()
         self.labels.close()
 
-    def fill_queue(self, *, enough: int = ENOUGH, least: float = LEAST) -> int:
-        """Add candidates of the model until there are enough.
+    def fill_queue(
+        self,
+        *,
+        until: int | None = None,
+        most: int = MOST,
+        least: float = LEAST,
+        seconds: float = SECONDS,
+    ) -> int:
+        """Go through the queries of the graph, and keep the most probable missing facts.
+
+        A later call goes on where this one stopped, in another process, too.
 
         Args:
+            until: stop once there are so many candidates; None to ask all queries.
+            most: candidates to keep.
             least: probability of a candidate.
+            seconds: stop after this time.
 
         Returns:
             how many are in the queue.
         """
-        served = self.served
+        served, queue = self.served, self.queue
         if served.calibration is None:
             return 0
-        for triples in probably_missing(served.model, served.graph):
-            if self._stopping.is_set() or len(self.queue) >= enough:
+        deadline = time.monotonic() + seconds
+        for found in probably_missing(served.model, served.graph, start=queue.asked):
+            if self._stopping.is_set() or time.monotonic() > deadline:
                 break
-            rated = served.probabilities(served.rate(triples))
-            rows = zip(served.names(triples), rated)
-            self.queue.add(
-                Candidate(*names, p) for names, p in rows if p is not None and p >= least
-            )
+            rated = served.probabilities(served.rate(found.triples))
+            rows = zip(served.names(found.triples), rated)
+            queue.add(Candidate(*names, p) for names, p in rows if p is not None and p >= least)
+            queue.asked = found.done
+            self.progress = found.done / found.total
+            number = len(queue)
+            if until is not None and number >= until:
+                break
+            if number > most + most // 4:
+                queue.trim(most)
             while self._waiting and not self._stopping.wait(0.02):
                 pass  # requests come first
-        return len(self.queue)
+        else:
+            self.progress = 1.0
+        queue.trim(most)
+        return len(queue)
 
     def _prepare(self) -> None:
         try:
             self.task = "finding facts that are probably missing"
-            self.fill_queue(enough=FIRST)
+            if len(self.queue) < FIRST:
+                self.fill_queue(until=FIRST)
             if not self._stopping.is_set():
                 self.task = "mining rules for explanations"
                 self.served.mine_rules()
