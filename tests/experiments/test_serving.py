@@ -17,7 +17,9 @@ def test_a_run_is_served_with_its_databases(finished, tmp_path):
     assert workspace.labels.search("", "entity", 3)
     workspace.close()
     assert (folder / "reviews.db").exists() and (folder / "labels.db").exists()
+    first = workspace.served.identity
     workspace, said = opened(folder, reviews=tmp_path / "other.db")
+    assert workspace.served.identity == first  # candidates of the queue stay those of this model
     assert not said and (tmp_path / "other.db").exists()
     audit = workspace.served.run_audit()
     assert any(title.startswith("hardness") for title in audit)
@@ -33,8 +35,11 @@ def test_labels_that_cannot_be_kept_are_indexed_elsewhere(finished, tmp_path):
     workspace.close()
 
 
-def test_the_identity_is_that_of_the_parameters(finished, tmp_path):
+def test_the_identity_is_that_of_parameters_and_calibration(finished, tmp_path):
     folder = shutil.copytree(finished.folder, tmp_path / "run")
     assert identity_of(Run(folder)) == identity_of(finished)
     (folder / "best.json").write_text("{}")
-    assert identity_of(Run(folder)) != identity_of(finished)
+    other = identity_of(Run(folder))
+    assert other != identity_of(finished)
+    (folder / "calibration.json").write_text("{}")
+    assert identity_of(Run(folder)) not in (other, identity_of(finished))

@@ -12,7 +12,7 @@ from sparring.evaluation.probability import ProbabilityCalibration, fit_calibrat
 from sparring.experiments.audit_run import audit_sampler
 from sparring.experiments.commands.audit import SHARES, share
 from sparring.experiments.config import Config
-from sparring.experiments.run_folder import Run, RunError
+from sparring.experiments.run_folder import CALIBRATION, Run, RunError
 from sparring.extras import MissingExtraError
 from sparring.serve.database import DatabaseError
 from sparring.serve.labels import LabelIndex
@@ -44,13 +44,14 @@ def open_workspace(
     config = run.config()
     graph = run.graph(config)
     step = run.load_step(config, graph)
+    calibration = _calibration(run, step, graph, say)
     served = ServedModel(
         name=name_of(run, graph),
         identity=identity_of(run),
         graph=graph,
         model=step.model,
         sampler=step.sampler,
-        calibration=_calibration(run, step, graph, say),
+        calibration=calibration,
         about=_about(config),
         metrics=run.metrics(),
         rows=_rows(run),
@@ -70,9 +71,9 @@ def name_of(run: Run, graph: KnowledgeGraph) -> str:
 
 
 def identity_of(run: Run) -> str:
-    """Changes with the parameters of a run."""
+    """Changes with the parameters and the calibration of a run."""
     digest = hashlib.blake2b(digest_size=8)
-    for name in ("best.json", "last.json"):
+    for name in ("best.json", "last.json", CALIBRATION):
         path = run.folder / name
         digest.update(path.read_bytes() if path.exists() else b"")
     return digest.hexdigest()
