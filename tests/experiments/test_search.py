@@ -58,6 +58,17 @@ def test_values_change_one_option_and_leave_the_tables_alone():
     assert value_at(TABLES, "model.absent") is value_at(TABLES, "absent.dim") is None
 
 
+def test_an_option_of_an_inner_sampler_is_tuned_too():
+    masked = {"name": "mask-known", "inner": {"name": "uniform", "k": 8}}
+    ranges = {"sampler.inner.k": Choice((8, 16)), "sampler.other.k": Choice((1,))}
+    method = method_of("shared", {**TABLES, "sampler": masked}, ranges)
+    assert "sampler.other.k" not in method.ranges and "sampler.k" not in method.ranges
+    assert method.start()["sampler.inner.k"] == 8
+    changed = method.with_values({"sampler.inner.k": 16})
+    assert changed["sampler"] == {"name": "mask-known", "inner": {"name": "uniform", "k": 16}}
+    assert masked["inner"]["k"] == 8
+
+
 @pytest.mark.parametrize("name", ["uniform", "generator"])
 def test_a_method_is_read_back_from_a_file(name):
     method = method_of(name, TABLES)

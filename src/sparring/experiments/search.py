@@ -1,6 +1,6 @@
 """What tuning may change: the ranges of options, for all methods and for each."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from types import MappingProxyType
 from typing import Any, Protocol, runtime_checkable
@@ -93,10 +93,9 @@ class Method:
 
     def with_values(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """The tables of a trial."""
-        tables = dict(self.tables)
+        tables: dict[str, Any] = dict(self.tables)
         for path, value in values.items():
-            table, _, option = path.partition(".")
-            tables[table] = {**tables[table], option: value}
+            tables = _replaced(tables, path.split("."), value)
         return tables
 
     def as_dict(self) -> dict[str, Any]:
@@ -143,6 +142,13 @@ def method_of(
 
 
 def value_at(tables: Mapping[str, Any], path: str) -> Any:
-    """The option at a path such as "model.dim"; None where there is none."""
-    table, _, option = path.partition(".")
-    return tables.get(table, {}).get(option)
+    """The option at a path such as "model.dim" or "sampler.inner.k"; None where there is none."""
+    found: Any = tables
+    for name in path.split("."):
+        found = found.get(name) if isinstance(found, Mapping) else None
+    return found
+
+
+def _replaced(tables: Mapping[str, Any], path: Sequence[str], value: Any) -> dict[str, Any]:
+    name, *rest = path
+    return {**tables, name: _replaced(tables[name], rest, value) if rest else value}

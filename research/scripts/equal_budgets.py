@@ -1,0 +1,206 @@
+"""Every method tuned and trained for the same processor seconds, on many graphs and models.
+
+    python research/scripts/equal_budgets.py ../shared/data [--only GRAPH:MODEL:METHOD ...]
+        [--trials 6] [--seeds 1 2]
+
+A cell is a graph, a model and a method. Each of its trials trains for the seconds of its graph,
+with settings that Optuna proposes from the same ranges for all methods, but for the number of
+negatives. Validation facts choose the best trial, whose settings then train under further seeds;
+the test facts are ranked by these runs alone. A trial that falls behind may end early.
+
+All trials and runs are rows of research/results/trials.parquet, written as each cell ends. Cells
+whose rows are there are not made again; an interrupted one goes on in runs/equal-budgets.
+`cpu_seconds` are those of training and validation. `curve` holds pairs of seconds and validation
+MRR of the best trial.
+"""
+
+import argparse
+import json
+import shutil
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+import sparring
+from sparring.data.graph import KnowledgeGraph
+from sparring.experiments.config import PARTS
+from sparring.experiments.environment import provenance
+from sparring.experiments.run_folder import Run
+from sparring.experiments.search import Choice, Log, Range
+
+ROOT = Path(__file__).parents[2]
+RESULT = ROOT / "research" / "results" / "trials.parquet"
+STUDIES = ROOT / "runs" / "equal-budgets"
+DIM, BATCH, SEED = 64, 1024, 0
+EPOCHS = 10_000  # never reached: the seconds end a training
+KEY = ("graph", "model", "method")
+
+# CPU seconds of a trial, and facts of each validation
+GRAPHS = {
+    "fb15k-237": (40, 3000),
+    "wn18rr": (40, 3000),
+    "codex-m": (40, 3000),
+    "wiki27k": (30, 3000),
+    "nell-995": (40, 543),
+    "fb13": (60, 2000),
+    "wordnet30": (60, 1000),
+    "human-bio": (90, 1000),
+    "debian-kg": (120, 1000),
+}
+BILINEAR = {"dim": DIM, "init": 0.1}
+PENALTY: dict[str, Range] = {"model.n3": Log(1e-4, 0.5), "model.dropout": Choice((0.0, 0.2))}
+DROPOUT: dict[str, Range] = {"model.dropout": Choice((0.0, 0.1, 0.2, 0.3))}
+# options and ranges
+MODELS: dict[str, tuple[dict[str, Any], dict[str, Range]]] = {
+    "transe": ({"dim": DIM, "norm": 2, "init": 0.1}, DROPOUT),
+    "rote": ({"dim": DIM}, DROPOUT),
+    "distmult": ({**BILINEAR, "n3": 1e-2}, PENALTY),
+    "complex": ({**BILINEAR, "n3": 1e-2, "reciprocal_relations": True}, PENALTY),
+    "rescal": (BILINEAR, DROPOUT),
+}
+
+
+@dataclass(frozen=True)
+class Method:
+    """Negatives and loss; `ranges` come on top of those of all methods."""
+
+    sampler: dict[str, Any]
+    ranges: dict[str, Range] = field(default_factory=dict)
+    loss: dict[str, Any] = field(
+        default_factory=lambda: {"name": "sampled-softmax", "correction": "both"}
+    )
+
+
+OWN = Choice((16, 64, 256))
+METHODS = {
+    "uniform": Method({"name": "uniform-filtered", "k": 64}, {"sampler.k": OWN}),
+    "shared uniform": Method(
+        {"name": "mask-known", "inner": {"name": "uniform", "k": 512, "groups": 1}},
+        {"sampler.inner.k": Choice((256, 512, 1024, 2048))},
+    ),
+    "self-adversarial": Method(
+        {"name": "uniform-filtered", "k": 64},
+        {"sampler.k": OWN, "loss.margin": Log(1.0, 24.0), "loss.temperature": Log(0.25, 2.0)},
+        {"name": "nssa"},
+    ),
+    "1vsAll": Method({"name": "all-entities"}),
+    "nscaching": Method(
+        {"name": "nscaching", "k": 8, "drop_known": True},
+        {"sampler.k": Choice((4, 8, 16))},
+        {"name": "sampled-softmax", "correction": "none"},
+    ),
+    "generator": Method({"name": "generator", "k": 32}, {"sampler.k": Choice((8, 16, 32, 64))}),
+    "generator, grouped": Method(
+        {"name": "generator", "k": 256, "group_size": 64},
+        {"sampler.k": Choice((128, 256, 512)), "sampler.group_size": Choice((32, 64, 128))},
+    ),
+}
+COMMON: dict[str, Range] = {
+    "optimizer.lr": Log(1e-3, 0.1),
+    "model.dim": Choice((DIM,)),
+    "train.batch_size": Choice((BATCH,)),
+}
+
+
+def tuned(graph: KnowledgeGraph, cell: dict[str, str], trials: int, folder: Path) -> list[dict]:
+    """Rows of the trials of a cell; the best one is ranked on the test facts."""
+    seconds, validated = GRAPHS[cell["graph"]]
+    model, ranges = MODELS[cell["model"]]
+    method = METHODS[cell["method"]]
+    study = sparring.tune(
+        graph,
+        {cell["method"]: {"sampler": method.sampler, "loss": method.loss}},
+        model={"name": cell["model"], **model},
+        trials=trials,
+        trial_minutes=seconds / 60,
+        ranges={**COMMON, **ranges, **method.ranges},
+        seed=SEED,
+        folder=folder,
+        threads=1,
+        progress=False,
+        epochs=EPOCHS,
+        validate_every=1,
+        validate_on=validated,
+        patience=0,
+    )
+    found = study.numbers["methods"][cell["method"]]
+    rows = []
+    for trial in found["trials"]:
+        row = {**trial, "settings": json.dumps(trial["settings"]), "seed": SEED, "best": False}
+        if trial["number"] == found["number"]:
+            row |= {"best": True, **measured(Run(study.best))}
+        rows.append(row)
+    return rows
+
+
+def repeated(graph: KnowledgeGraph, run: Run, seed: int) -> dict[str, Any]:
+    """A row of the settings of a run under another seed."""
+    config = run.config().as_dict()
+    parts = {name: config[name] for name in PARTS}
+    with tempfile.TemporaryDirectory() as folder:
+        again = sparring.fit(
+            graph, **parts, **config["train"], seed=seed, threads=1, folder=folder, progress=False
+        ).run
+        return {"state": "repeated", "seed": seed, "best": True, **measured(again)}
+
+
+def measured(run: Run) -> dict[str, Any]:
+    """Metrics and cost of a finished run."""
+    result = run.result()
+    kept = ("valid_mrr", "mrr", "hits@1", "hits@10", "epochs", "cpu_seconds")
+    log = [json.loads(line) for line in (run.folder / "log.jsonl").read_text("utf-8").splitlines()]
+    curve = [[row["cpu_seconds"], row["mrr"]] for row in log if row["kind"] == "validation"]
+    cost = {name: result[name] for name in ("scored_per_query", "shared_per_query")}
+    return {**{name: result[name] for name in kept}, **cost, "curve": json.dumps(curve)}
+
+
+def cells(only: list[str]) -> Iterator[dict[str, str]]:
+    """The cells that are asked for, each as `KEY` has it; an empty part stands for all."""
+    for graph in GRAPHS:
+        for model in MODELS:
+            for method in METHODS:
+                cell = dict(zip(KEY, (graph, model, method)))
+                wanted = [dict(zip(KEY, one.split(":"))) for one in only]
+                if not wanted or any(
+                    all(value in ("", cell[name]) for name, value in one.items()) for one in wanted
+                ):
+                    yield cell
+
+
+def main() -> None:
+    words = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    words.add_argument("data", type=Path, help="folder with a folder for each graph")
+    words.add_argument("--only", nargs="*", default=[], metavar="GRAPH:MODEL:METHOD")
+    words.add_argument("--trials", type=int, default=6)
+    words.add_argument("--seeds", type=int, nargs="*", default=[1, 2])
+    given = words.parse_args()
+    sparring.fit("atlas", epochs=1, progress=False)  # compiles the loops, which no budget pays for
+    kept = ("commit", "cpu")
+    graphs: dict[str, KnowledgeGraph] = {}
+    for cell in cells(given.only):
+        rows = pl.read_parquet(RESULT) if RESULT.exists() else pl.DataFrame()
+        mine = rows.filter(**cell) if len(rows) else rows
+        if len(mine) >= given.trials + len(given.seeds):
+            continue
+        name = cell["graph"]
+        graphs = {name: graphs.get(name) or sparring.load_graph(given.data / name)}
+        folder = STUDIES / "-".join(cell.values()).replace(",", "").replace(" ", "-")
+        found = tuned(graphs[name], cell, given.trials, folder)
+        found += [repeated(graphs[name], Run(folder / "best"), seed) for seed in given.seeds]
+        origin = {one: value for one, value in provenance().items() if one in kept}
+        made = pl.DataFrame(
+            [{**cell, "seconds": float(GRAPHS[name][0]), **row, **origin} for row in found],
+            infer_schema_length=None,
+        )
+        others = rows.join(made, on=list(KEY), how="anti") if len(rows) else rows
+        pl.concat([others, made], how="diagonal_relaxed").write_parquet(RESULT)
+        shutil.rmtree(folder)
+        print(cell, made.filter("best").select("seed", "valid_mrr", "mrr", "epochs"), flush=True)
+
+
+if __name__ == "__main__":
+    main()
