@@ -63,6 +63,14 @@ def test_a_group_by_hand(group, name, ranks):
     assert row.amri == pytest.approx(1 - (row.mr - 1) / 50)
 
 
+def test_a_triple_whose_reverse_is_in_train_is_told_apart_from_one_of_another_relation():
+    graph = graph_of([(1, 0, 0), (3, 1, 2)])
+    rows = broken_down(evaluation_of([(0, 0, 1), (2, 0, 3)], [1, 2], [4, 20]), graph)
+    assert rows["reverse triple", "in train"].mr == (1 + 4) / 2
+    assert rows["reverse triple", "not in train"].mr == (2 + 20) / 2
+    assert ("reverse triple", "in train") not in broken_down()
+
+
 def test_groups_without_queries_have_no_row():
     assert ("cardinality", "N-N") not in broken_down()
     assert ("degree", "1024+") not in broken_down()
@@ -78,9 +86,8 @@ def test_each_grouping_has_every_query_once():
     queries = {}
     for row in rows.values():
         queries[row.group] = queries.get(row.group, 0) + row.queries
-    assert queries == dict.fromkeys(
-        ["overall", "side", "cardinality", "cardinality and side", "degree", "relation"], 2 * count
-    )
+    groups = ("overall", "side", "cardinality", "cardinality and side", "degree", "reverse triple")
+    assert queries == dict.fromkeys((*groups, "relation"), 2 * count)
 
 
 def test_a_group_whose_answers_have_no_rivals_is_at_chance():

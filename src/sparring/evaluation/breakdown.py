@@ -6,14 +6,16 @@ from typing import Any, NamedTuple
 
 import polars as pl
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from sparring.batch import Queries
 from sparring.data.graph import CARDINALITIES, KnowledgeGraph, cardinality
 from sparring.evaluation.ranking import RankingResult
 
 ENDS = ("tail", "head")  # what a query predicts
 DEGREE_BANDS = ("0", "1-3", "4-15", "16-63", "64-255", "256-1023", "1024+")
+REVERSE = ("not in train", "in train")
 MIN_TRIPLES = 10  # with fewer, a bootstrap interval says little
 MAX_WEIGHTS = 2**22  # weights held at once while resampling
 
@@ -24,7 +26,9 @@ class Row:
 
     Attributes:
         group: what the queries are grouped by: "overall", "side", "cardinality" (of the
-            relation), "cardinality and side", "degree" (of the answer) or "relation".
+            relation), "cardinality and side", "degree" (of the answer), "reverse triple" (whether
+            answer, relation, anchor is a training triple, which gives answers of symmetric
+            relations away) or "relation".
         name: the group, such as "tail", "1-N", "1-N tail", "4-15" or a relation's name.
         queries: number of queries; each triple has two.
         mrr, mr, amri, hits1, hits3, hits10: see `RankingResult`; between 0 and 1, except for `mr`,
@@ -91,7 +95,8 @@ def breakdown(
     replicates: int = 1000,
     level: float = 0.95,
 ) -> Breakdown:
-    """Metrics overall, by predicted end, cardinality class, degree of the answer, and relation.
+    """Metrics overall, by predicted end, cardinality class, degree of the answer, reverse triple,
+    and relation.
 
     Degrees and cardinality classes are those of the training graph. Intervals are percentiles
     over bootstrap resamples of triples (Efron & Tibshirani, 1993). Both queries of a triple are
@@ -239,6 +244,7 @@ def _groups(
             len(ENDS) * kind + side,
         ),
         "degree": (DEGREE_BANDS, band),
+        "reverse triple": (REVERSE, _has_reverse(evaluation, graph).long()),
         "relation": (list(graph.relations), forward),
     }
     names, positions = [], []
@@ -246,6 +252,15 @@ def _groups(
         positions.append(group + len(names))
         names.extend((title, member) for member in members)
     return names, torch.stack(positions)
+
+
+def _has_reverse(evaluation: RankingResult, graph: KnowledgeGraph) -> Bool[Tensor, "Q"]:
+    """Whether (answer, relation, anchor) is a training triple."""
+    relation, anchor, answer = (
+        given.cpu() for given in (evaluation.relation, evaluation.anchor, evaluation.answer)
+    )
+    reverse = Queries(answer, relation, anchor, torch.ones(len(answer)))
+    return graph.training.known.contains(reverse, anchor.unsqueeze(1)).squeeze(1)
 
 
 def _intervals(

@@ -31,6 +31,7 @@ GROUPS = {
     "side": "for the {}",
     "cardinality": "{} relations",
     "degree": "answers with {} facts",
+    "reverse triple": "reverse triple {}",
 }  # of queries
 
 

@@ -54,7 +54,7 @@ def test_a_band_reaches_from_the_lowest_seed_to_the_highest(found):
 
 
 def test_the_groupings_of_a_breakdown_are_views(found):
-    assert [view.tab for view in by_group(found)] == ["Cardinality", "Side", "Degree"]
+    assert [view.tab for view in by_group(found)] == ["Cardinality", "Side", "Degree", "Reverse"]
 
 
 def test_each_group_is_named_with_its_number_of_queries(found):

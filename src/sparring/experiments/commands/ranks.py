@@ -3,7 +3,8 @@
 from sparring.evaluation.breakdown import Breakdown, Row
 from sparring.experiments.console import line, table
 
-GROUPS = ("overall", "side", "cardinality", "degree")
+GROUPS = ("overall", "side", "cardinality", "degree", "reverse triple")
+NAMED = ("degree", "reverse triple")  # whose names say little alone
 
 
 def show(parts: Breakdown, title: str, relations: int = 0) -> None:
@@ -20,7 +21,7 @@ def show(parts: Breakdown, title: str, relations: int = 0) -> None:
 
 def cells(row: Row) -> tuple[str, ...]:
     """One line of the table."""
-    name = f"degree {row.name}" if row.group == "degree" else row.name
+    name = f"{row.group} {row.name}" if row.group in NAMED else row.name
     interval = "" if row.mrr_low is None else f"{row.mrr_low:.3f}-{row.mrr_high:.3f}"
     shares = (f"{share:.3f}" for share in (row.hits1, row.hits3, row.hits10))
     return (name, f"{row.queries:,}", f"{row.mrr:.4f}", interval, *shares, f"{row.mr:,.1f}")

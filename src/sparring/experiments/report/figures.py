@@ -209,11 +209,12 @@ def _add_curve(figure: go.Figure, variant: Variant, xs: Sequence[float]) -> None
 
 
 def by_group(variants: Sequence[Variant]) -> list[View]:
-    """MRR by cardinality class, side and degree, one view each."""
+    """MRR by cardinality class, side, degree and reverse triple, one view each."""
     titles = {
         "Cardinality": ("cardinality", "Heads and tails per relation"),
         "Side": ("side", "Predicted entity"),
         "Degree": ("degree", "Training facts of the answer"),
+        "Reverse": ("reverse triple", "The same triple with head and tail exchanged"),
     }
     views = []
     for tab, (title, axis) in titles.items():
