@@ -81,6 +81,19 @@ def test_decisions_are_kept_listed_exported_and_undone(client, missing):
     assert client.get(f"{API}/reviews").json() == []
 
 
+def test_decisions_by_label_are_kept_by_name(client, workspace, missing, monkeypatch):
+    names = workspace.served.graph.entities
+    monkeypatch.setattr(names, "labels", "the label of " + names.names)
+    head, relation, tail = missing
+    row = {"head": f"the label of {head}", "relation": relation, "tail": tail}
+    (kept,) = client.post(
+        f"{API}/reviews?reviewer=ann", json=[{**row, "decision": "accept"}]
+    ).json()
+    assert kept["head"] == head
+    (found,) = workspace.reviews.reviewed()
+    assert found.triple == missing
+
+
 def test_nothing_of_a_batch_with_an_unknown_name_is_kept(client, missing):
     row = dict(zip(("head", "relation", "tail"), missing))
     batch = [{**row, "decision": "accept"}, {**row, "tail": "nobody", "decision": "accept"}]

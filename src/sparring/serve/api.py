@@ -13,6 +13,7 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response, StreamingResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from sparring.data.frames import triple_ids
 from sparring.evaluation.prediction import Answer
 from sparring.evaluation.queries import PredictionQuery
 from sparring.printing import to_json_line
@@ -213,8 +214,11 @@ def api_router(workspace: Workspace) -> APIRouter:
         """Keep decisions. They are on disk when the answer comes: all of them, or none."""
         check_size(decisions, MOST_TRIPLES)
         rows = [(each.triple(), each.decision) for each in decisions]
-        numbers = await record_decisions(workspace, reviewer, rows)
-        return [{"id": number, **each.model_dump()} for number, each in zip(numbers, decisions)]
+        kept = await record_decisions(workspace, reviewer, rows)
+        return [
+            {"id": number, **triple._asdict(), "decision": each.decision}
+            for (number, triple), each in zip(kept, decisions)
+        ]
 
     @router.post("/reviews/undo", tags=["reviews"], response_model=UndoneOut)
     async def undo(reviewer: Reviewer) -> Any:
@@ -242,22 +246,27 @@ def api_router(workspace: Workspace) -> APIRouter:
 
 async def record_decisions(
     workspace: Workspace, reviewer: str, decisions: Sequence[tuple[Triple, Any]]
-) -> list[int]:
+) -> list[tuple[int, Triple]]:
     """Keep decisions with the probabilities that the model gives them.
+
+    Returns:
+        the number of each decision, and its triple by name, where labels were given.
 
     Raises:
         UnknownNameError: for a name that the graph does not have.
     """
     served = workspace.served
-    triples = [triple for triple, _ in decisions]
-    rated = await workspace.ask(served.rate, triples)
-    return await workspace.store(
+    ids = await workspace.store(triple_ids, served.graph, [triple for triple, _ in decisions])
+    rated = await workspace.ask(served.rate, ids)
+    triples = [Triple(*names) for names in served.names(ids)]
+    numbers = await workspace.store(
         workspace.reviews.record,
-        decisions,
+        [(triple, decision) for triple, (_, decision) in zip(triples, decisions)],
         reviewer,
         probabilities=served.probabilities(rated),
         model=served.identity,
     )
+    return list(zip(numbers, triples))
 
 
 def check_size(items: Sequence[Any], most: int) -> None:
