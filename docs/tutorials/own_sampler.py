@@ -2,9 +2,9 @@
 Your own sampler, and what can go wrong
 =======================================
 
-We write a sampler that draws entities in proportion to the square of their degree. The first version
-has two mistakes that are easy to miss: training runs, and the loss falls. The conformance kit finds
-both. Then we look at what the sampler draws, and pack it for others.
+We write a sampler that draws entities in proportion to the square of their degree. The first
+version has two mistakes that are easy to miss: training runs, and the loss falls. The conformance
+kit finds both. Then we look at what the sampler draws.
 """
 
 # %%
@@ -83,7 +83,7 @@ class ByDegree(Hasty):
 print(report_sampler(lambda graph, k: ByDegree(graph, k=k), "by-degree", widths=(2, 64)))
 
 # %%
-# In your own test suite, use these. They raise an AssertionError that lists everything that is wrong.
+# In your own test suite, use these. They raise an AssertionError that says what is wrong.
 
 from sparring.testing import check_density, check_sampler
 
@@ -112,11 +112,11 @@ import polars as pl
 
 facts = predictor.graph.valid[:200]
 drawn = predictor.negatives(facts).to_polars().filter(pl.col("counts"))
-answers = predictor.score(facts).to_polars()
+answers = predictor.score(facts)
 
 figure, axes = plt.subplots(figsize=(6, 3), layout="constrained")
 axes.hist(drawn["score"], bins=40, density=True, alpha=0.6, label="negatives by-degree draws")
-axes.hist(answers["score"], bins=40, density=True, alpha=0.6, label="answers")
+axes.hist(answers, bins=40, density=True, alpha=0.6, label="answers")
 axes.set(xlabel="score", ylabel="density")
 axes.legend()
 plt.show()

@@ -347,7 +347,7 @@ def test_all_missing_files_are_found(folder):
 
 def test_without_train_the_other_files_are_still_read(folder):
     found = problems(folder(train=None, valid="a\tr\n"))
-    assert [problem for _, problem in found] == ["no file train", "not 3 fields", "no triples"]
+    assert [problem for _, problem in found] == ["no file train", "not 3 fields"]
 
 
 def test_a_folder_without_any_file_is_a_finding(tmp_path):

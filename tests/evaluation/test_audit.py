@@ -3,6 +3,7 @@
 import json
 import math
 
+import polars as pl
 import pytest
 import torch
 from evaluation.fixtures import (
@@ -385,3 +386,12 @@ def test_triples_outside_the_vocabulary_are_refused(name, row):
         ValueError, match=rf"row 1 of {name} is \[.*\], outside the vocabulary of 6"
     ):
         audited(Says([5]), **{name: triples_of((0, 0, 1), row)})
+
+
+def test_an_audit_prints_as_a_table_against_uniform_draws():
+    found = audited(Says([5, 3]))
+    shown = found.shown()
+    assert shown.columns[:3] == ["share", "all", "all, uniform"]
+    coverage = shown.row(by_predicate=pl.col("share") == "entities reached", named=True)
+    assert coverage["all"] == f"{found.overall.coverage:.1%}"
+    assert "entities reached" in str(found) and "vs. uniform" in str(found)

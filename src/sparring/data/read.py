@@ -43,6 +43,7 @@ from sparring.data.rdf import TYPE
 from sparring.data.split import SplitRule
 from sparring.data.tables import (
     DEFAULT,
+    NO_TRIPLES,
     ParsedGraph,
     location,
     parse_files,
@@ -219,7 +220,9 @@ def check_folder(path: str | Path, options: ReadOptions = DEFAULT) -> list[Diagn
             _labels(_folder(path), parsed, report)
     except GraphError as error:
         collected(error.args[0])
-    return collected.diagnostics
+    found = collected.diagnostics
+    unread = {one.file for one in found if one.severity == "error" and one.problem != NO_TRIPLES}
+    return [one for one in found if one.problem != NO_TRIPLES or one.file not in unread]
 
 
 def read_triples(

@@ -33,6 +33,7 @@ from sparring.data.text import read_text_frames
 
 ROWS_PER_FRAME = 1_000_000
 DEFAULT = ReadOptions()
+NO_TRIPLES = "no triples"
 ROW_NAMES = {
     **dict.fromkeys(TEXT, "line"),
     **dict.fromkeys(JSON_LINES, "line"),
@@ -399,7 +400,7 @@ def _read_table(
     ]
     if not parts:
         hint = "fill the file, or read one file of facts with a split rule"
-        report(Diagnostic(str(path), "no triples", hint))
+        report(Diagnostic(str(path), NO_TRIPLES, hint))
         return pl.DataFrame(schema={"line": pl.UInt32, **dict.fromkeys(TRIPLE, pl.Categorical)})
     return pl.concat(parts, rechunk=True)
 

@@ -17,6 +17,7 @@ from sparring.corruption import tail_and_head_queries
 from sparring.data.graph import KnowledgeGraph
 from sparring.data.index import TripleIndex
 from sparring.evaluation.calibration import Calibration
+from sparring.evaluation.display import Result
 from sparring.evaluation.ranking import check_no_nan, eval_mode
 from sparring.evaluation.sample_stats import AuditAccumulator, DegreeBand, SampleStats
 from sparring.kernels.lookup import not_answer
@@ -24,9 +25,20 @@ from sparring.models.base import KGEModel
 from sparring.samplers.base import NegativeSampler
 from sparring.samplers.frequency import Uniform
 
+MEASURES = {
+    "known_drawn": "training facts, drawn",
+    "known_counted": "training facts, counted",
+    "withheld_counted": "withheld facts, counted",
+    "withheld_weight": "withheld facts, by weight",
+    "percentile": "hardness: score lower",
+    "above": "harder than the answer",
+    "distinct": "distinct per query",
+    "coverage": "entities reached",
+}
 
-@dataclass(frozen=True)
-class Audit:
+
+@dataclass(frozen=True, repr=False)
+class Audit(Result):
     """What one sampler draws, vs. what the uniform sampler draws for the same queries.
 
     Attributes:
@@ -54,6 +66,27 @@ class Audit:
         """Nested dicts and tuples of numbers, strings and None, as JSON can hold them."""
         return asdict(self)
 
+    def to_polars(self) -> pl.DataFrame:
+        return self.table()
+
+    def shown(self) -> pl.DataFrame:
+        """One row per measure, for all queries and for each side."""
+        uniform = self.baseline or self
+        pairs = zip((self.overall, *self.sides), (uniform.overall, *uniform.sides))
+        columns = {
+            name: stats
+            for own, base in pairs
+            for name, stats in ((own.name, own), (f"{own.name}, uniform", base))
+        }
+        rows = [
+            {"share": title} | {name: share(getattr(of, key)) for name, of in columns.items()}
+            for key, title in MEASURES.items()
+        ]
+        return pl.DataFrame(rows)
+
+    def caption(self) -> str:
+        return f"{self.sampler}, {self.k} negatives per query, vs. uniform draws"
+
     def table(self) -> pl.DataFrame:
         """One row per group of queries, the baseline last; a column tells the two apart."""
         audits = [self] if self.baseline is None else [self, self.baseline]
@@ -63,6 +96,11 @@ class Audit:
             for stats in (audit.overall, *audit.sides, *audit.relations)
         ]
         return pl.DataFrame(rows, infer_schema_length=None)
+
+
+def share(value: float | None) -> str:
+    """A percentage; below 10 % with two decimals; empty for None."""
+    return "" if value is None else f"{value:.1%}" if value >= 0.1 else f"{value:.2%}"
 
 
 def audit(

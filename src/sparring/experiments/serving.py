@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from sparring.data.graph import KnowledgeGraph
+from sparring.evaluation.audit import MEASURES, share
 from sparring.evaluation.breakdown import Row
 from sparring.evaluation.probability import ProbabilityCalibration, fit_calibration
 from sparring.experiments.audit_run import audit_sampler
-from sparring.experiments.commands.audit import SHARES, share
 from sparring.experiments.config import Config
 from sparring.experiments.run_folder import CALIBRATION, Run, RunError
 from sparring.extras import MissingExtraError
@@ -87,7 +87,7 @@ def audit_rows(
     uniform = found.baseline or found
     return {
         title: (share(getattr(found.overall, name)), share(getattr(uniform.overall, name)))
-        for name, title in SHARES.items()
+        for name, title in MEASURES.items()
     }
 
 

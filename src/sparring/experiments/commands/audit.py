@@ -7,17 +7,6 @@ import typer
 
 from sparring.experiments.console import Json, Overrides, RunOrConfig, Trust, as_json, table
 
-SHARES = {
-    "known_drawn": "training facts, drawn",
-    "known_counted": "training facts, counted",
-    "withheld_counted": "withheld facts, counted",
-    "withheld_weight": "withheld facts, by weight",
-    "percentile": "hardness: score lower",
-    "above": "harder than the answer",
-    "distinct": "distinct per query",
-    "coverage": "entities reached",
-}
-
 
 def audit(
     place: RunOrConfig,
@@ -43,6 +32,7 @@ def audit(
     The uniform sampler, with as many negatives for the same queries, is shown for comparison.
     """
     from sparring.data.read import read_triples
+    from sparring.evaluation.audit import MEASURES, share
     from sparring.experiments.assembly import assemble
     from sparring.experiments.audit_run import audit_sampler
     from sparring.experiments.config import read_config
@@ -68,7 +58,7 @@ def audit(
         ("share", *(word for group in groups for word in (group.name, "uniform"))),
         [
             (title, *(share(getattr(stats, name)) for pair in pairs for stats in pair))
-            for name, title in SHARES.items()
+            for name, title in MEASURES.items()
         ],
     )
     often = sorted(zip(found.relations, uniform.relations), key=lambda pair: -pair[0].queries)
@@ -95,11 +85,6 @@ def audit(
                 ("calibration error", number(calibration.error), number(uniform.calibration.error)),
             ],
         )
-
-
-def share(value: float | None) -> str:
-    """A percentage; below 10 % with two decimals."""
-    return "" if value is None else f"{value:.1%}" if value >= 0.1 else f"{value:.2%}"
 
 
 def number(value: float | None) -> str:
