@@ -4,6 +4,7 @@ import inspect
 import json
 import re
 from collections.abc import Callable
+from dataclasses import fields, is_dataclass
 from functools import cache
 from pathlib import Path
 
@@ -56,16 +57,23 @@ def options_table(maker: Callable) -> str:
         return "No options."
     rows = ["| option | type | default | |", "|---|---|---|---|"]
     for key, option in options.items():
-        default = "" if option.default is option.empty else f"`{shown(option.default)}`"
+        if is_dataclass(option.default):
+            rows += group_rows(key, type(option.default))
+            continue
+        default = "" if option.default is option.empty else f"`{option.default!r}`"
         kind = cell(f"`{in_words(option.annotation)}`")
         rows.append(f"| `{key}` | {kind} | {default} | {cell(meaning.get(key, ''))} |")
     return "\n".join(rows)
 
 
-def shown(default: object) -> str:
-    """A default; a group of options is shown by its name."""
-    text = repr(default)
-    return text if len(text) < 40 else f"{type(default).__name__}()"
+def group_rows(key: str, group: type) -> list[str]:
+    """Rows of the options that a table inside the table of a part holds."""
+    meaning = arguments(group, "Attributes") | arguments(group)
+    return [
+        f"| `{key}.{entry.name}` | {cell(f'`{in_words(entry.type)}`')} | `{entry.default!r}` "
+        f"| {cell(meaning.get(entry.name, ''))} |"
+        for entry in fields(group)
+    ]
 
 
 @cache
@@ -131,7 +139,7 @@ def density(name: str) -> tuple[str, str]:
         )
         if has
     ]
-    scores = f"{known.num_extra_scores:g} a query" if known.num_extra_scores else ""
+    scores = f"{known.num_extra_scores:g} per query" if known.num_extra_scores else ""
     asks = f"yes, {scores}".rstrip(", ") if known.needs_scores else "no"
     return ", ".join(where) or "not known", asks
 

@@ -82,7 +82,7 @@ def before_and_after(path: Path) -> None:
 
 
 def loss(name: str, path: Path) -> None:
-    """The loss, and its pull on a negative, as its score rises past that of the answer, at 0."""
+    """The loss, and its derivative, over the score of one negative; the answer has score 0."""
     graph = tiny_graph()
     both = tiny_queries(graph, 2)
     queries = Queries(both.anchor[:1], both.relation[:1], both.answer[:1], torch.ones(1))
@@ -100,11 +100,11 @@ def loss(name: str, path: Path) -> None:
         pulls.append(pull.item())
     figure, axes = plt.subplots(figsize=(5, 2.2), layout="constrained")
     axes.plot(
-        scores, np.array(values) - min(values), color=COLORS[0], label="loss, above its least"
+        scores, np.array(values) - min(values), color=COLORS[0], label="loss minus its minimum"
     )
-    axes.plot(scores, pulls, color=COLORS[1], ls="--", label="its slope")
+    axes.plot(scores, pulls, color=COLORS[1], ls="--", label="derivative")
     axes.axvline(0, color=FAINT, lw=0.8)
-    axes.set_xlabel("score of the negative; the answer's is 0")
+    axes.set_xlabel("score of the negative; the answer has score 0")
     axes.legend(fontsize=8)
     save(figure, path)
 
