@@ -28,6 +28,7 @@ from sparring.experiments.sharded import run_experiment
 from sparring.registry import ConfigError
 
 AUTO = "auto"
+CALLER = 4  # of warnings: who called `fit`, above `fitted` and `train_plan`
 
 
 @dataclass(frozen=True)
@@ -125,7 +126,7 @@ def train_plan(
         GraphError: if there are no facts to rank.
     """
     for warning in wanted.warnings:
-        warnings.warn(warning, stacklevel=2)
+        warnings.warn(warning, stacklevel=CALLER)
     result = run_experiment(
         check_config(run_tables(wanted.tables, graph, folder)),
         folder,
@@ -139,7 +140,7 @@ def train_plan(
         return None
     done = Run(folder, trust=True)
     if warning := still_rising([row["mrr"] for row in done.log() if row["kind"] == "validation"]):
-        warnings.warn(warning, stacklevel=2)
+        warnings.warn(warning, stacklevel=CALLER)
     return done
 
 
