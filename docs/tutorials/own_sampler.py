@@ -118,7 +118,7 @@ figure, axes = plt.subplots(figsize=(6, 3), layout="constrained")
 axes.hist(drawn["score"], bins=40, density=True, alpha=0.6, label="negatives by-degree draws")
 axes.hist(answers, bins=40, density=True, alpha=0.6, label="answers")
 axes.set(xlabel="score", ylabel="density")
-axes.legend()
+axes.legend(loc="upper right")
 plt.show()
 
 # %%
