@@ -1,4 +1,5 @@
-# make run: a comparison with a report, from nothing.
+# make run: a model with settings that fit chooses, and a comparison with a report, from nothing;
+#   the same command continues where it was stopped.
 # make test: all tests.  make check: lint and the fast tests, in under two minutes.
 # make docs: the site, in docs/_build/html.  make release-check: wheel and sdist, checked, in dist.
 PYTHON ?= python3
@@ -13,7 +14,8 @@ PYTEST := PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q 
 .PHONY: run test check lint docs mutants campaign test-hosts build release-check install clean
 
 run: $(VENV)/installed
-	$(BIN)/sparring compare --folder runs/atlas
+	$(BIN)/sparring fit atlas --minutes 0.3 --folder runs/atlas --resume
+	$(BIN)/sparring compare --folder runs/atlas-samplers
 
 test: $(VENV)/installed-dev
 	$(PYTEST) $(TESTS)

@@ -1,6 +1,9 @@
 """What the README shows works as shown."""
 
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -22,11 +25,25 @@ def run(code: str) -> None:
 @pytest.mark.slow
 def test_a_fit_predicts_and_is_saved(capsys, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
-    run(shown("python")[0].replace("epochs=5", "epochs=1"))
+    run(shown("python")[0])
     mrr, _, table = capsys.readouterr().out.partition("\n")
     assert 0 < float(mrr) < 1
     assert "rank" in table
     assert (tmp_path / "atlas-model" / "config.json").exists()
+
+
+@pytest.mark.slow
+def test_the_commands_give_answers(tmp_path):
+    commands = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    done = subprocess.run(
+        ["bash", "-euc", shown("sh")[1]],
+        cwd=tmp_path,
+        env={**os.environ, "PATH": commands},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "best epoch" in done.stdout and "rank" in done.stdout
 
 
 @pytest.mark.slow

@@ -51,6 +51,14 @@ def informed(graph, *, noise=1.0, seed=0):
     return model
 
 
+def test_a_calibration_prints_its_bins():
+    assert PLAIN.to_polars().is_empty() and "nan" in repr(PLAIN)
+    found = fit_calibration(informed(GRAPH), GRAPH, num_negatives=8)
+    assert found.to_polars()["true"].to_list() == [each.true for each in found.bins]
+    assert f"{found.expected_calibration_error:.2g}" in found.caption()
+    assert found._repr_html_().count("<tr>") == 1 + len(found.bins)
+
+
 def test_log_odds_by_hand():
     got = PLAIN(torch.tensor([[1.0, 2.0]]), torch.tensor([3.0]))
     want = [1 / (1 + math.exp(-(2 * score - 3 + 0.5))) for score in (1.0, 2.0)]

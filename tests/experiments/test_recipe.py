@@ -6,7 +6,9 @@ import torch
 from sparring.data.graph import KnowledgeGraph
 from sparring.data.vocabulary import Vocabulary
 from sparring.experiments.config import check_config
+from sparring.experiments.fit import plan
 from sparring.experiments.recipe import STILL_RISING, choose_recipe, still_rising
+from sparring.registry import ConfigError
 
 
 def graph_of(facts, entities=1000, relations=4, valid=300):
@@ -54,6 +56,15 @@ def test_few_validation_facts_are_warned_of():
 def test_relations_that_occur_once_are_warned_of():
     (warning,) = choose_recipe(graph_of(400, relations=5000)).warnings
     assert "occur once" in warning
+
+
+def test_epochs_by_an_override_are_validated_as_often_as_by_an_argument():
+    graph = graph_of(5_000)
+    given = plan(graph, {}, train={"epochs": 10}).tables
+    assert plan(graph, {}, train={}, overrides=["train.epochs=10"]).tables == given
+    assert given["train"]["validate_every"] == 1
+    with pytest.raises(ConfigError, match=r"train\.epochs"):
+        plan(graph, {}, train={}, overrides=["train.epochs=many"])
 
 
 @pytest.mark.parametrize(

@@ -89,6 +89,11 @@ class TestStudy:
         )
         assert {"method", "state", "valid_mrr", "optimizer.lr"} <= set(tuned.trials.columns)
 
+    def test_a_notebook_shows_every_method(self, tuned):
+        shown = tuned._repr_html_()
+        for name, method in tuned.numbers["methods"].items():
+            assert f">{name}<" in shown and f"{method['mrr']:.4f}" in shown
+
     def test_numbers_are_those_in_the_folder(self, tuned):
         assert read_object(tuned.folder / "tuning.json") == tuned.numbers
 

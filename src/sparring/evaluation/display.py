@@ -49,7 +49,9 @@ class Result(ABC):
             rows: how many, at most; all for None.
         """
         frame = self.shown()
-        table = Table(*frame.columns, caption=self.caption() or None, caption_justify="left")
+        table = Table(caption=self.caption() or None, caption_justify="left")
+        for name, kind in frame.schema.items():
+            table.add_column(name, justify="right" if kind.is_numeric() else "left")
         for row in frame.head(len(frame) if rows is None else rows).iter_rows():
             table.add_row(*(Text(in_cell(value)) for value in row))
         return table

@@ -6,14 +6,12 @@ from dataclasses import dataclass
 import polars as pl
 import torch
 from jaxtyping import Int
-from rich.table import Table
-from rich.text import Text
 from torch import Tensor
 
 from sparring.corruption import tail_and_head_queries
 from sparring.data.graph import KnowledgeGraph
 from sparring.evaluation.audit import restored
-from sparring.evaluation.display import SHOWN, FrameResult, in_cell
+from sparring.evaluation.display import FrameResult
 from sparring.evaluation.queries import WANTED
 from sparring.evaluation.ranking import eval_mode
 from sparring.groups import ungroup
@@ -30,16 +28,20 @@ class DrawnNegatives(FrameResult):
     estimates it, whether it `counts` in the loss, and whether it is `known` as a fact of any split.
     """
 
-    def rich(self) -> Table:
-        table = Table("query", "answer", "negative", "score", "p false", "counts", "known")
-        for row in self.frame.head(SHOWN).iter_rows(named=True):
-            ends = {"head": row["head"], "tail": row["tail"]}
-            answer, ends[row["side"]] = ends[row["side"]], WANTED
-            query = f"{ends['head']}  {row['relation']}  {ends['tail']}"
-            numbers = (row[name] for name in ("score", "p_false_negative", "counts", "known"))
-            cells = (query, answer, row["label"], *map(in_cell, numbers))
-            table.add_row(*map(Text, cells))
-        return table
+    def shown(self) -> pl.DataFrame:
+        """Each query in one column, and labels in place of names."""
+        of_tails = pl.col("side") == "tail"
+        tails = pl.format("{}  {}  {}", "head", "relation", pl.lit(WANTED))
+        heads = pl.format("{}  {}  {}", pl.lit(WANTED), "relation", "tail")
+        return self.frame.select(
+            pl.when(of_tails).then(tails).otherwise(heads).alias("query"),
+            pl.when(of_tails).then("tail").otherwise("head").alias("answer"),
+            pl.col("label").alias("negative"),
+            "score",
+            pl.col("p_false_negative").alias("p false"),
+            "counts",
+            "known",
+        )
 
 
 def draw_negatives(

@@ -56,12 +56,13 @@ class Prediction(Result):
         return pl.DataFrame([asdict(answer) for answer in self.answers], schema=_SCHEMA)
 
     def shown(self) -> pl.DataFrame:
-        """Each query once, in one column, and probabilities only where there are any."""
+        """Each query once, in one column; labels and probabilities only where there are any."""
         query = pl.format("{}  {}  {}", "head", "relation", "tail")
         query = pl.when(pl.col("rank") == 1).then(query).otherwise(pl.lit("")).alias("query")
         frame = self.to_polars()
+        label = ["label"] if (frame["label"] != frame["name"]).any() else []
         probability = ["probability"] if frame["probability"].count() else []
-        return frame.select(query, "rank", "name", "label", "score", *probability, "known")
+        return frame.select(query, "rank", "name", *label, "score", *probability, "known")
 
     def caption(self) -> str:
         """What is left out, as a sentence; empty for nothing."""
@@ -86,7 +87,7 @@ class Prediction(Result):
 def to_csv(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
     """Comma-separated values; strings are quoted, and safe to show as `cell` makes them."""
     text = io.StringIO()
-    writer = csv.writer(text, quoting=csv.QUOTE_NONNUMERIC)
+    writer = csv.writer(text, quoting=csv.QUOTE_NONNUMERIC, lineterminator="\n")
     writer.writerow(columns)
     writer.writerows(
         [cell(value) if isinstance(value, str) else value for value in row] for row in rows

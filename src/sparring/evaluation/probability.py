@@ -6,12 +6,13 @@ entities for the same query, to the probability that the candidate makes a true 
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from types import ModuleType
 from typing import Literal
 
 import numpy as np
+import polars as pl
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
@@ -21,6 +22,7 @@ from sparring.corruption import tail_and_head_queries
 from sparring.data.graph import KnowledgeGraph
 from sparring.evaluation.calibration import BIN_EDGES
 from sparring.evaluation.candidates import Exclusion, facts_of
+from sparring.evaluation.display import Result
 from sparring.evaluation.ranking import check_no_nan, eval_mode
 from sparring.extras import optional
 from sparring.files import read_object, write_object
@@ -50,9 +52,14 @@ class ReliabilityBin:
     true: float
 
 
-@dataclass(frozen=True)
-class ProbabilityCalibration:
+BIN_COLUMNS = [each.name for each in fields(ReliabilityBin)]
+
+
+@dataclass(frozen=True, repr=False)
+class ProbabilityCalibration(Result):
     """Turns scores into the probability that a candidate makes a true triple.
+
+    It prints as a table of its bins.
 
     The candidates are all entities that are neither known facts nor the query's own entity. The
     log-odds are linear in the score and in the log-sum-exp of the query's scores over a fixed
@@ -132,6 +139,24 @@ class ProbabilityCalibration:
     def log_norm(self, score: Scorer, device: torch.device) -> Float[Tensor, "B"]:
         """Log-sum-exp of the scores of each query, over the reference entities."""
         return _log_norm(score, self.num_entities, self.num_reference, device)
+
+    def to_polars(self) -> pl.DataFrame:
+        """The bins, one row each."""
+        return pl.DataFrame([asdict(each) for each in self.bins], schema=BIN_COLUMNS)
+
+    def shown(self) -> pl.DataFrame:
+        bins = self.to_polars()
+        return bins.rename(
+            {"candidates": "candidates per query", "probability": "mean probability"}
+        )
+
+    def caption(self) -> str:
+        return (
+            f"Expected calibration error {self.expected_calibration_error:.2g} over all candidates,"
+            f" {self.balanced_calibration_error:.2g} over as many facts as corruptions; "
+            f"{self.prior:.2g} of the candidates are true if {self.completeness:.0%} of the true "
+            "answers are known."
+        )
 
     def save(self, path: Path) -> None:
         """Write plain numbers as JSON."""

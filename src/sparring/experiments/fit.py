@@ -25,7 +25,7 @@ from sparring.experiments.config import (
 from sparring.experiments.recipe import choose_recipe, still_rising
 from sparring.experiments.run_folder import GRAPH, Run
 from sparring.experiments.sharded import run_experiment
-from sparring.registry import ConfigError
+from sparring.registry import ConfigError, validate_type
 
 AUTO = "auto"
 CALLER = 4  # of warnings: who called `fit`, above `fitted` and `train_plan`
@@ -74,7 +74,7 @@ def plan(
     Raises:
         ConfigError: for a part that is none of these.
     """
-    recipe = choose_recipe(graph, train.get("minutes", 0.0), train.get("epochs"))
+    recipe = choose_recipe(graph, *_limits(train, overrides))
     tables: dict[str, Any] = dict(recipe.tables)
     objects: dict[str, nn.Module] = {}
     left_open = lambda name: given.get(name, AUTO) in (AUTO, recipe.tables[name].get("name"))
@@ -158,6 +158,17 @@ def run_tables(tables: Mapping[str, Any], graph: KnowledgeGraph, folder: Path) -
     source = {"name": graph.name, "path": str(folder / GRAPH), "hold_out": graph.hold_out}
     split = "test" if len(graph.test) else "valid"
     return merged({"evaluate": {"split": split}}, {**tables, "graph": source})
+
+
+def _limits(train: Mapping[str, Any], overrides: Sequence[str]) -> tuple[float, int | None]:
+    """Minutes (0 for none given) and epochs, which decide what suits the graph."""
+    tables: dict[str, Any] = {"train": dict(train)}
+    for override in overrides:
+        override_value(tables, override)
+    found = tables["train"]
+    minutes = validate_type(found.get("minutes", 0.0), float, "train.minutes")
+    epochs = found.get("epochs")
+    return minutes, None if epochs is None else validate_type(epochs, int, "train.epochs")
 
 
 def _as_table(name: str, part: Any) -> dict[str, Any]:

@@ -6,6 +6,7 @@ are ranked once, by the best run of each method, when all trials are done.
 """
 
 import dataclasses
+import html
 import json
 import shutil
 from collections.abc import Iterator, Mapping
@@ -30,6 +31,7 @@ from sparring.experiments.trials import (
     sqlalchemy_errors,
 )
 from sparring.files import DamagedFileError, locked, read_object, remove_drafts, write_object
+from sparring.printing import html_table, printable
 from sparring.registry import ConfigError
 
 TRIALS = 10  # full ones in a budget of minutes; those that are pruned leave time for more
@@ -75,6 +77,23 @@ class Tuning:
         from sparring.experiments.report.tuning import write_tuning_report
 
         return write_tuning_report(self, self.folder / "report.html")
+
+    def _repr_html_(self) -> str:
+        rows = [
+            (
+                name,
+                f"{len(method['trials'])}",
+                f"{method['cpu_seconds']:.0f}",
+                f"{method['valid_mrr']:.4f}",
+                f"{method['mrr']:.4f}",
+            )
+            for name, method in self.numbers["methods"].items()
+        ]
+        split = next(iter(self.numbers["methods"].values()))["split"]
+        columns = ("method", "trials", "CPU s", "valid MRR", f"{split} MRR")
+        best = f"The best run, of {self.numbers['best']}, is in {self.best}."
+        table = html_table(columns, rows, [True, *[False] * (len(columns) - 1)])
+        return f"{table}<p>{html.escape(printable(best))}</p>"
 
     def __repr__(self) -> str:
         lines = [f"Tuning on {self.numbers['dataset']}, in {self.folder}"]

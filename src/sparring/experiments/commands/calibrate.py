@@ -40,7 +40,7 @@ def calibrate(
     probabilities. One half of the validation triples is for fitting, the other for measuring. The
     test triples are not used.
 
-    Example: `sparring calibrate runs/atlas/uniform/seed-0`
+    Example: `sparring calibrate runs/atlas`
     """
     from dataclasses import asdict
 

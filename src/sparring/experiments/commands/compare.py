@@ -45,7 +45,8 @@ def compare(
     folder: Annotated[
         Path | None,
         typer.Option(
-            help="Where the runs and the report are kept; by default `runs/<name of CONFIG>`.",
+            help="Where the runs and the report are kept; by default `runs/<name of CONFIG>`, or "
+            "`runs/<name of GRAPH>-compared`.",
             show_default=False,
         ),
     ] = None,
@@ -76,7 +77,7 @@ def compare(
     if config is None or config.suffix == ".toml":
         path = config or Path(str(files("sparring.experiments") / "atlas.toml"))
         plan = read_comparison(path, overrides)
-        folder = folder or Path("runs") / plan.name
+        folder = folder or Path("runs") / (plan.name if config else f"{plan.name}-samplers")
     else:
         again += ["--samplers", samplers, "--seeds", str(seeds)]
         plan, folder = plan_on_graph(str(config), samplers, seeds, folder, overrides, again)

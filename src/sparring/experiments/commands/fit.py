@@ -23,41 +23,70 @@ from sparring.experiments.console import (
 if TYPE_CHECKING:
     from sparring.data.graph import KnowledgeGraph
 
+PARTS, TRAINING = "Parts", "Training"  # panels of options
+
 
 @reads_files
 def fit(
     graph: GraphName,
     model: Annotated[
         str | None,
-        typer.Option(help="A name in `sparring list models`.", show_default=False),
+        typer.Option(
+            metavar="NAME",
+            help="A name in `sparring list models`.",
+            show_default=False,
+            rich_help_panel=PARTS,
+        ),
     ] = None,
     sampler: Annotated[
         str | None,
-        typer.Option(help="A name in `sparring list samplers`.", show_default=False),
+        typer.Option(
+            metavar="NAME",
+            help="A name in `sparring list samplers`.",
+            show_default=False,
+            rich_help_panel=PARTS,
+        ),
     ] = None,
     loss: Annotated[
         str | None,
-        typer.Option(help="A name in `sparring list losses`.", show_default=False),
+        typer.Option(
+            metavar="NAME",
+            help="A name in `sparring list losses`.",
+            show_default=False,
+            rich_help_panel=PARTS,
+        ),
     ] = None,
     epochs: Annotated[
         int | None,
-        typer.Option(min=0, help="Passes over the training facts, at most.", show_default=False),
+        typer.Option(
+            min=0,
+            metavar="NUMBER",
+            help="Passes over the training facts, at most.",
+            show_default=False,
+            rich_help_panel=TRAINING,
+        ),
     ] = None,
     minutes: Annotated[
         float | None,
         typer.Option(
             min=0,
+            metavar="NUMBER",
             help="Processor time for training and validation, at most; the best epoch is kept.",
             show_default=False,
+            rich_help_panel=TRAINING,
         ),
     ] = None,
-    seed: Annotated[int, typer.Option(help="Seed of all random draws.")] = 0,
+    seed: Annotated[
+        int,
+        typer.Option(metavar="NUMBER", help="Seed of all random draws.", rich_help_panel=TRAINING),
+    ] = 0,
     start: Annotated[
         Path | None,
         typer.Option(
             metavar="RUN",
             help="Start from the vectors of this run, by name of entity and relation.",
             show_default=False,
+            rich_help_panel=TRAINING,
         ),
     ] = None,
     reviewed: Annotated[
@@ -66,24 +95,32 @@ def fit(
             metavar="FILE",
             help="Learn from the decisions in this database of `sparring serve`.",
             show_default=False,
+            rich_help_panel=TRAINING,
         ),
     ] = None,
     folder: Annotated[
         Path | None,
         typer.Option(
-            help="Where the run is kept; by default `runs/<name of GRAPH>`.", show_default=False
+            help="Where the run is kept; by default `runs/<name of GRAPH>`.",
+            show_default=False,
         ),
     ] = None,
     workers: Annotated[
         int,
         typer.Option(
             min=0,
+            metavar="NUMBER",
             help="Processes on this machine that share tables and queries; 0 trains in this one.",
+            rich_help_panel=TRAINING,
         ),
     ] = 0,
     overrides: Overrides = None,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Continue the run in the folder where it stopped.")
+        bool,
+        typer.Option(
+            "--resume",
+            help="Continue the run in the folder where it stopped.",
+        ),
     ] = False,
     log: Log = None,
     quiet: Quiet = False,

@@ -5,19 +5,47 @@ from typing import Annotated, Literal
 
 import typer
 
-from sparring.experiments.console import GuideWeight, Overrides, RunFolder, Trust, err, line, out
+from sparring.experiments.console import (
+    GuideWeight,
+    Overrides,
+    RunFolder,
+    Trust,
+    err,
+    line,
+    out,
+)
+
+QUERY, ANSWERS = "Query", "Answers"  # panels of options
 
 
 def predict(
     run: RunFolder,
     head: Annotated[
-        str | None, typer.Option(help="The head of the triple.", show_default=False)
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="The head of the triple.",
+            show_default=False,
+            rich_help_panel=QUERY,
+        ),
     ] = None,
     relation: Annotated[
-        str | None, typer.Option(help="The relation of the triple.", show_default=False)
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="The relation of the triple.",
+            show_default=False,
+            rich_help_panel=QUERY,
+        ),
     ] = None,
     tail: Annotated[
-        str | None, typer.Option(help="The tail of the triple.", show_default=False)
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="The tail of the triple.",
+            show_default=False,
+            rich_help_panel=QUERY,
+        ),
     ] = None,
     queries: Annotated[
         Path | None,
@@ -26,21 +54,31 @@ def predict(
             help="Answer many queries: lines of head, relation and tail, separated by tabs, with "
             "`?` for what to predict; or a `.csv` or `.jsonl` file; `-` for standard input.",
             show_default=False,
+            rich_help_panel=QUERY,
         ),
     ] = None,
-    k: Annotated[int, typer.Option("-k", min=1, help="Answers per query.")] = 10,
+    k: Annotated[
+        int,
+        typer.Option(
+            "-k", min=1, metavar="NUMBER", help="Answers per query.", rich_help_panel=ANSWERS
+        ),
+    ] = 10,
     keep_known: Annotated[
         bool,
         typer.Option(
-            "--keep-known", help="Also give known facts, and the query's own entity, as answers."
+            "--keep-known",
+            help="Also give known facts, and the query's own entity, as answers.",
+            rich_help_panel=ANSWERS,
         ),
     ] = False,
     types: Annotated[
         list[str] | None,
         typer.Option(
             "--type",
+            metavar="NAME",
             help="Give entities of this type only; repeatable, for any of several types.",
             show_default=False,
+            rich_help_panel=ANSWERS,
         ),
     ] = None,
     trust: Trust = False,
@@ -49,12 +87,15 @@ def predict(
         int,
         typer.Option(
             min=0,
+            metavar="NUMBER",
             help="Score only this many entities per query, the most probable under the run's "
             "generator; 0 for all.",
+            rich_help_panel=ANSWERS,
         ),
     ] = 0,
     form: Annotated[
-        Literal["table", "csv", "json"], typer.Option("--format", help="Output format.")
+        Literal["table", "csv", "json"],
+        typer.Option("--format", help="Output format.", rich_help_panel=ANSWERS),
     ] = "table",
     overrides: Overrides = None,
 ) -> None:
@@ -64,7 +105,7 @@ def predict(
     splits and the query's own entity are left out. Probabilities are shown after
     `sparring calibrate RUN`.
 
-    Example: `sparring predict runs/atlas/uniform/seed-0 --head Iceland --relation currency`
+    Example: `sparring predict runs/atlas --head Iceland --relation currency`
     """
     from sparring.data.graph import SPLITS
     from sparring.evaluation.ensemble import as_proposal

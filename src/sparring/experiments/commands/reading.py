@@ -20,15 +20,13 @@ Columns = Annotated[
     str | None,
     _option(
         "--columns",
-        metavar="HEAD,RELATION,TAIL",
-        help="Columns by name (`source,kind,target`) or by position from 1 (`1,3,2`).",
+        metavar="NAMES",
+        help="Those of head, relation and tail: `source,kind,target`, or positions: `1,3,2`.",
     ),
 ]
 Separator = Annotated[
     str | None,
-    _option(
-        "--separator", metavar="CHARACTER", help='Between fields, such as ";"; `tab` for a tab.'
-    ),
+    _option("--separator", metavar="TEXT", help='Between fields, such as ";"; `tab` for a tab.'),
 ]
 Quoting = Annotated[
     bool | None,
@@ -41,7 +39,11 @@ Header = Annotated[
 ExtraColumns = Annotated[bool, _option("--ignore-extra-columns", help="Leave further columns out.")]
 OnDefect = Annotated[
     Literal["error", "drop"] | None,
-    _option("--on-defect", help="Stop at a row that cannot be read, or drop, count and list it."),
+    _option(
+        "--on-defect",
+        metavar="WORD",
+        help="`error` stops at a row that cannot be read; `drop` counts and lists it.",
+    ),
 ]
 Query = Annotated[
     str | None,
