@@ -1,12 +1,16 @@
 """How `sparring serve` holds under load: response times, errors and memory.
 
-    python benchmarks/serve.py RUN [RUN ...] [--seconds 60] [--clients 50] [--requests 10000]
+    python benchmarks/serve.py RUN [RUN ...] [--parts load memory type-ahead]
 
-Starts a server for each run, lets it finish its background work (for --settle seconds, at most),
-and sends requests of many clients over loopback, each of which sends the next as soon as it has an
-answer. Then it sends so many further requests, and looks at how the memory grows. Also measures
-type-ahead over a million names.
-Writes research/results/benchmarks/serve.json and serve.md.
+Starts a server for each run, and sends requests of many clients over loopback, each of which sends
+the next as soon as it has an answer.
+
+- load: 50 clients for a minute, at once: rules are still being mined, and requests come first.
+- memory: 10,000 requests of 50 clients. The memory of the server is looked at on the way.
+- type-ahead: queries over a million names, without a server.
+
+Writes research/results/benchmarks/serve.json and serve.md; parts that are not measured stay as they
+are there. To give server and clients one core, start this with `taskset -c 0`.
 """
 
 import argparse
@@ -20,11 +24,13 @@ import sys
 import tempfile
 import time
 from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlencode
 from urllib.request import urlopen
 
-from record import load, write
+from record import RESULTS, load, write
 
 from sparring.data import store
 from sparring.experiments.environment import provenance
@@ -104,8 +110,9 @@ async def run_clients(port: int, graph, clients: int, stop) -> tuple[dict[str, l
     return seconds, errors
 
 
-def measure(run: Path, options: argparse.Namespace) -> dict:
-    graph = store.load(run / "graph")
+@contextmanager
+def serving(run: Path) -> Iterator[tuple[int, int]]:
+    """Process and port of a server of the run."""
     with tempfile.TemporaryDirectory() as folder:
         words = ["serve", str(run), "--port", "0", "--rate", "0"]
         words += ["--reviews", str(Path(folder, "reviews.db"))]
@@ -114,48 +121,61 @@ def measure(run: Path, options: argparse.Namespace) -> dict:
         )
         try:
             line = process.stdout.readline()
-            port = int(line.partition("127.0.0.1:")[2].partition("/")[0])
-            settled = wait_for_background(port, options.settle)
-            start, ready = time.perf_counter(), memory(process.pid)
-            deadline = start + options.seconds
-            seconds, errors = asyncio.run(
-                run_clients(port, graph, options.clients, lambda n: time.perf_counter() > deadline)
-            )
-            took, loaded = time.perf_counter() - start, memory(process.pid)
-            more, later = asyncio.run(
-                run_clients(port, graph, options.clients, lambda n: n >= options.requests)
-            )
-            after = memory(process.pid)
+            yield process.pid, int(line.partition("127.0.0.1:")[2].partition("/")[0])
         finally:
             process.terminate()
             process.wait()
+
+
+def measure_load(run: Path, graph, options: argparse.Namespace) -> dict:
+    with serving(run) as (process, port):
+        start, before = time.perf_counter(), cpu_seconds(process)
+        deadline = start + options.seconds
+        seconds, errors = asyncio.run(
+            run_clients(port, graph, options.clients, lambda n: time.perf_counter() > deadline)
+        )
+        took, spent = time.perf_counter() - start, cpu_seconds(process) - before
     everything = [each for own in seconds.values() for each in own]
     return {
-        "graph": graph.name,
-        "entities": len(graph.entities),
         "clients": options.clients,
-        "background work ended before": settled,
+        "seconds": options.seconds,
+        "cores of server and clients": len(os.sched_getaffinity(0)),
+        "requests": len(everything),
         "requests per second": round(len(everything) / took, 1),
-        "errors": errors + later,
+        "CPU milliseconds of the server per request": round(1000 * spent / len(everything), 1),
+        "errors": errors,
         "milliseconds": {
             kind: quantiles(own) for kind, own in {"all": everything, **seconds}.items()
         },
-        "MiB": {
-            "ready": round(ready),
-            "after the load": round(loaded),
-            f"after {sum(map(len, more.values())):,} more requests": round(after),
-        },
+        "processes that want the machine": load(),
     }
 
 
-def wait_for_background(port: int, most: float) -> bool:
-    """Whether the footer of a page stops to say that something runs in the background."""
+def measure_memory(run: Path, graph, options: argparse.Namespace) -> dict:
+    with serving(run) as (process, port):
+        wait_for_background(port, options.settle)
+        done, errors, sizes = 0, 0, {"0": round(memory(process))}
+        enough = lambda number: number >= options.requests // 5
+        while done < options.requests:
+            seconds, failed = asyncio.run(run_clients(port, graph, options.clients, enough))
+            done, errors = done + sum(map(len, seconds.values())), errors + failed
+            sizes[str(done)] = round(memory(process))
+    return {"clients": options.clients, "errors": errors, "MiB after so many requests": sizes}
+
+
+def wait_for_background(port: int, most: float) -> None:
+    """Until the footer of a page stops to say that something runs in the background."""
     deadline = time.perf_counter() + most
     while b"In the background" in urlopen(f"http://127.0.0.1:{port}/").read():
         if time.perf_counter() > deadline:
-            return False
+            return
         time.sleep(1)
-    return True
+
+
+def cpu_seconds(process: int) -> float:
+    """Processor time of a process so far."""
+    fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def quantiles(seconds: list[float]) -> dict[str, float]:
@@ -188,38 +208,50 @@ def type_ahead(names: int = 1_000_000, queries: int = 500) -> dict:
 
 def table(record: dict) -> str:
     rows = [
-        "| graph | entities | requests/s | errors | p50 ms | p99 ms | type-ahead p99 ms | MiB |"
+        "| graph | entities | requests/s | errors | p50 ms | p99 ms | type-ahead p99 ms | "
+        "CPU ms per request | MiB |",
+        "|---|---:|---:|---:|---:|---:|---:|---:|---|",
     ]
-    rows.append("|---|---:|---:|---:|---:|---:|---:|---|")
-    for each in record["runs"]:
-        whole, labels = each["milliseconds"]["all"], each["milliseconds"]["labels"]
-        sizes = " → ".join(map(str, each["MiB"].values()))
-        rows.append(
-            f"| {each['graph']} | {each['entities']:,} | {each['requests per second']} | "
-            f"{each['errors']} | {whole['p50']} | {whole['p99']} | {labels['p99']} | {sizes} |"
-        )
-    ahead = record["type-ahead"]
-    times = ", ".join(f"{name} {value} ms" for name, value in ahead["milliseconds"].items())
-    rows += ["", f"Type-ahead over {ahead['names']:,} names: {times}."]
+    for name, run in record["runs"].items():
+        found, kept = run.get("load"), run.get("memory")
+        times = ["", "", "", "", "", ""]
+        if found:
+            whole, labels = found["milliseconds"]["all"], found["milliseconds"]["labels"]
+            errors = found["errors"] + (kept["errors"] if kept else 0)
+            cpu = found["CPU milliseconds of the server per request"]
+            times = [found["requests per second"], errors, whole["p50"], whole["p99"]]
+            times += [labels["p99"], cpu]
+        sizes = kept["MiB after so many requests"] if kept else {}
+        size = ", ".join(f"{value} at {int(number):,}" for number, value in sizes.items())
+        cells = " | ".join(map(str, times))
+        rows.append(f"| {name} | {run['entities']:,} | {cells} | {size} |")
+    if ahead := record.get("type-ahead"):
+        times = ", ".join(f"{name} {value} ms" for name, value in ahead["milliseconds"].items())
+        rows += ["", f"Type-ahead over {ahead['names']:,} names: {times}."]
     return "\n".join(rows) + "\n"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("runs", type=Path, nargs="+", metavar="RUN")
+    parser.add_argument("runs", type=Path, nargs="*", metavar="RUN")
+    parser.add_argument("--parts", nargs="+", default=["load", "memory", "type-ahead"])
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--clients", type=int, default=50)
     parser.add_argument("--requests", type=int, default=10_000)
     parser.add_argument("--settle", type=float, default=900, help="seconds for background work")
     options = parser.parse_args()
-    record = {
-        "seconds": options.seconds,
-        "shares": SHARES,
-        "runs": [measure(run, options) for run in options.runs],
-        "type-ahead": type_ahead(),
-        "load": load(),
-        **provenance(),
-    }
+    path = RESULTS / "serve.json"
+    record = json.loads(path.read_text()) if path.exists() else {}
+    record = {"shares": SHARES, "runs": {}, **record, **provenance()}
+    for run in options.runs:
+        graph = store.load(run / "graph")
+        found = record["runs"].setdefault(graph.name, {"entities": len(graph.entities)})
+        for name, measure in {"load": measure_load, "memory": measure_memory}.items():
+            if name in options.parts:
+                found[name] = measure(run, graph, options)
+                write("serve", record, table(record))
+    if "type-ahead" in options.parts:
+        record["type-ahead"] = type_ahead()
     write("serve", record, table(record))
     print(table(record))
 

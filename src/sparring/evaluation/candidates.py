@@ -1,6 +1,6 @@
 """Which entities may answer a query: not the known ones, nor its own entity, nor of other types."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -71,19 +71,20 @@ class Exclusion:
         return self.facts.contains(queries, ids) | own | self.entity[ids]
 
 
-KEPT: dict[tuple[str, ...], Callable[[KnowledgeGraph], TripleIndex]] = {
-    ("train",): lambda graph: graph.training.known,
-    ("train", "valid"): lambda graph: graph.known_for_validation,
-    SPLITS: lambda graph: graph.known,
-}
-
-
 def facts_of(graph: KnowledgeGraph, splits: Sequence[str], device: torch.device) -> TripleIndex:
-    """The facts of these splits; built once for those that graphs keep an index of."""
-    if device == graph.train.device and tuple(splits) in KEPT:
-        return KEPT[tuple(splits)](graph)
+    """The facts of these splits; where the graph keeps an index of them, this is it."""
+    if device == graph.train.device and (kept := _kept(graph, tuple(splits))):
+        return kept
     triples = torch.cat([graph.train[:0], *(getattr(graph, split) for split in splits)])
     return TripleIndex(triples.to(device), len(graph.entities), len(graph.relations))
+
+
+def _kept(graph: KnowledgeGraph, splits: tuple[str, ...]) -> TripleIndex | None:
+    if splits == SPLITS:
+        return graph.known
+    if splits == ("train", "valid"):
+        return graph.known_for_validation
+    return graph.training.known if splits == ("train",) and not graph.hold_out else None
 
 
 def loop_relations(triples: Int[Tensor, "T 3"], num_relations: int) -> Bool[Tensor, "R2"]:

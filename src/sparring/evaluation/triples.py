@@ -64,7 +64,7 @@ def rate_triples(
     """
     device = next((parameter.device for parameter in model.parameters()), triples.device)
     queries = tail_and_head_queries(triples.to(device), len(graph.relations))
-    training = facts_of(graph, ("train",), device)
+    training = None if calibration is None else facts_of(graph, ("train",), device)
     scores, probabilities = [queries.weight[:0]], [queries.weight[:0].double()]
     with eval_mode(model):
         for start in range(0, len(queries), batch_size):
@@ -73,7 +73,7 @@ def rate_triples(
             score = scorer(batch.answer.unsqueeze(1)).float()
             check_no_nan(batch, score)
             scores.append(score.squeeze(1))
-            if calibration:
+            if calibration and training:
                 norm = calibration.log_norm(scorer, device)
                 probability = calibration(score, norm, training.count(batch))
                 probabilities.append(probability.squeeze(1))
