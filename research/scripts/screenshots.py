@@ -29,6 +29,7 @@ CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium")
 OPTIONS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]
 OPTIONS += ["--disable-background-networking", "--disable-component-update", "--disable-sync"]
 TRIPLE = "head=territory:LI&relation=official_language&tail=language:de"
+WIDTH, HEIGHT = 1040, 760  # of what README and docs show
 SHOWN = {
     "ask": "/?entity=territory:CH&relation=spoken_language",
     "look": "/look?entity=territory:CH",
@@ -97,8 +98,8 @@ def main() -> None:
     with serving(options.run) as address, sync_playwright() as started:
         browser = started.chromium.launch(executable_path=CHROMIUM, args=OPTIONS)
         for scheme in ("light", "dark"):
-            for width in options.width if options.folder else [1280]:
-                with page_of(browser, address, scheme, width, 800) as page:
+            for width in options.width if options.folder else [WIDTH]:
+                with page_of(browser, address, scheme, width, HEIGHT) as page:
                     for name, place in (PICTURES if options.folder else SHOWN).items():
                         page.goto(place)
                         if options.folder:

@@ -26,6 +26,7 @@ def test_a_name_stands_before_a_label():
 
 def test_the_label_of_a_name_is_the_name_where_none_is_given():
     assert Vocabulary(["a", "b"]).label(1) == "b"
+    assert Vocabulary(["a", "b"], ["A", ""]).label(1) == "b"
 
 
 def test_finding_names_leaves_unknown_ones_null():

@@ -66,9 +66,11 @@ def test_a_label_is_typed_where_it_means_nothing_else(labels):
             ("entity", "Q4", "Q3"),
             ("relation", "Q5", "Ulm"),
             ("entity", "Q6", "ulm"),
+            ("entity", "Q7", ""),
         ],
     )
     assert [each.text for each in labels.search("Halle", "entity")] == ["Q1", "Q2"]
     assert [each.text for each in labels.search("Ulm", "entity")] == ["Ulm", "ulm"]
     assert [each.text for each in labels.search("Q4", "entity")] == ["Q4"]
+    assert [each.text for each in labels.search("Q7", "entity")] == ["Q7"]
     assert labels.text("Q5", "Ulm", "relation") == "Ulm"

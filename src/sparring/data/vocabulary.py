@@ -67,8 +67,8 @@ class Vocabulary(Sequence[str]):
         return iter(self.names)
 
     def label(self, index: int) -> str:
-        """The readable label of an id."""
-        return self.labels[index]
+        """The readable label of an id; its name, where the label is empty."""
+        return self.labels[index] or self.names[index]
 
     def find(self, names: pl.Series | Sequence[str]) -> pl.Series:
         """Ids of names, in order; null where a name is unknown."""

@@ -118,7 +118,7 @@ class LabelIndex:
 
 
 def _text(connection: sqlite3.Connection, name: str, label: str, kind: Kind) -> str:
-    if label == name:
+    if label in ("", name):
         return name
     others = connection.execute(
         "SELECT (SELECT count(*) FROM (SELECT 1 FROM label WHERE label = ?1 COLLATE NOCASE"

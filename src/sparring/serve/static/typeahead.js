@@ -65,7 +65,7 @@ class Combobox {
     option.dataset.text = found.text;
     const label = document.createElement("bdi");
     label.dir = "auto";
-    label.textContent = found.label;
+    label.textContent = found.label || found.name;
     option.append(label);
     if (found.name !== found.label) {
       const name = document.createElement("bdi");
