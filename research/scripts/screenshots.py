@@ -29,7 +29,7 @@ CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium")
 OPTIONS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]
 OPTIONS += ["--disable-background-networking", "--disable-component-update", "--disable-sync"]
 TRIPLE = "head=territory:LI&relation=official_language&tail=language:de"
-WIDTH, HEIGHT = 1040, 760  # of what README and docs show
+WIDTH, HEIGHT = 1280, 800  # of what README and docs show
 SHOWN = {
     "ask": "/?entity=territory:CH&relation=spoken_language",
     "look": "/look?entity=territory:CH",
