@@ -52,7 +52,7 @@ LOOPS = [
     (UNKNOWN, ("bounds",)),
     (UNKNOWN, ("missing_between",)),
     (GENERATOR, ("draw_from_cells",)),
-    (LONG_LISTS, ("probability_in_cells",)),
+    (LONG_LISTS, ("place_in_cells", "probability_of")),
     (GENERATOR, ("distill",)),
     (GENERATOR, ("fits", "forward")),
     (UNIFORM, ("fits", "forward")),

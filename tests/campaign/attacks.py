@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from campaign import interruptions
+from campaign import hosts, interruptions
 from campaign.damage import flip
 from campaign.fuzz import fuzz
 from campaign.names import names
@@ -62,6 +62,9 @@ ATTACKS: dict[str, Attack] = {
     f"{name}: {of}": Attack(cases, one_by_one(case, name, of), few=FEW.get(f"{name}: {of}", 0))
     for name, (case, counts) in INTERRUPTIONS.items()
     for of, cases in counts.items()
+}
+ATTACKS |= {
+    f"host lost: {how}": Attack(6, one_by_one(hosts.lost, "host", how), few=0) for how in hosts.LOSE
 }
 ATTACKS |= {
     "bad downloads": Attack(20, one_by_one(interruptions.download, "bad", "download"), few=2),

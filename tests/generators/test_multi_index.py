@@ -10,7 +10,7 @@ from sparring.generators.multi_index import (
     GroupMeanDistribution,
     InvertedMultiIndex,
 )
-from sparring.kernels.multi_index import search_cell, write_draws
+from sparring.kernels.multi_index import first_guess, search_cell, write_draws
 from sparring.testing.samplers import chi_square
 
 N, DIM = 40, 6
@@ -168,13 +168,19 @@ def test_numbers_at_either_end_lead_to_someone():
     assert made.size[-1] == 0
     own = made.distribution(contexts(3))
     us = torch.tensor([0.0, 0.5, 1 - 2**-53], dtype=torch.double).repeat(3, 1)
-    cells = (made.first, made.size, made.cumulative, made.order, made.hint)
-    ids = torch.full(us.shape, -1)
-    given = (own.row_total, own.column, made.mass, *cells, us, ids)
+    ids, cell, weight = torch.full(us.shape, -1), torch.empty_like(us).long(), torch.empty(us.shape)
+    records = made.cells.records
+    by_cell = (made.mass, made.first, made.size, made.hint, made.cell, made.weight)
+    parts = (records, records.view(torch.int32), records.view(torch.float32))
+    given = (own.row_total, own.column, *by_cell, *parts, us, ids, cell, weight)
     write_draws(*(one.numpy() for one in given), 0.0)
     assert ((ids >= 0) & (ids < N)).all()
     nobody = len(made.size) - 1
-    assert search_cell(*(one.numpy() for one in (*cells[:3], made.hint)), nobody, 0.9) < N
+    first, size, hint, records = (
+        one.numpy() for one in (made.first, made.size, made.hint, made.cells.records)
+    )
+    guess = first_guess(first, size, hint, nobody, 0.9)
+    assert search_cell(first, size, records, guess, nobody, 0.9) < N
 
 
 def test_a_share_of_the_draws_is_uniform():

@@ -141,18 +141,20 @@ class Arguments:
         size = np.bincount(cell)
         first = np.cumsum(size) - size
         mass = np.bincount(cell, weight).reshape(ROWS, COLUMNS).astype(self.dtype)
-        order = self.rng.permutation(len(cell))
+        order, shape = self.rng.permutation(len(cell)), (QUERIES, self.many)
+        records = np.stack([np.cumsum(weight), weight], 1)
+        order_of = np.repeat(order[:, None].astype(np.int32), 4, 1)
         return [
             *(self.floats(QUERIES, ROWS), self.floats(QUERIES, COLUMNS), mass),
-            *(first, size, np.cumsum(weight), order, first[cell]),
-            *(self.rng.random((QUERIES, self.many)), np.zeros((QUERIES, self.many), int), 0.1),
+            *(first, size, first[cell], cell[np.argsort(order)], self.floats(len(cell))),
+            *(records, order_of, self.floats(len(cell), 4), self.rng.random(shape)),
+            *(np.zeros(shape, int), np.zeros(shape, int), self.zeros(*shape), 0.1),
         ]
 
     def probabilities(self):
         given = (self.floats(QUERIES, ROWS), self.floats(QUERIES, COLUMNS), self.floats(QUERIES, 1))
-        cell = self.integers(ROWS * COLUMNS, ENTITIES)
-        out = self.zeros(QUERIES, self.many)
-        return [*given, cell, self.floats(ENTITIES), self.ids, out, 0.1]
+        cell, weight = self.integers(ROWS * COLUMNS, *self.ids.shape), self.floats(*self.ids.shape)
+        return [*given, cell, weight, self.zeros(QUERIES, self.many), 0.1, ENTITIES]
 
 
 LOOPS = {

@@ -89,9 +89,9 @@ def ties_are_not_seen(original):
     return broken
 
 
-@mutant("sparring.kernels.multi_index:probability_in_cells", "tests/generators/test_multi_index.py")
+@mutant("sparring.kernels.multi_index:probability_of", "tests/generators/test_multi_index.py")
 def the_probability_of_a_draw_leaves_out_uniform_draws(original):
-    return lambda *given: original(*given[:-1], 0.0)
+    return lambda *given: original(*given[:-2], 0.0, given[-1])
 
 
 @mutant("sparring.kernels.losses:hinge", "tests/contracts/test_losses.py -k margin")

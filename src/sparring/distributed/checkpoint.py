@@ -7,7 +7,7 @@ moment leaves the old checkpoint or the new one."""
 import pickle
 import shutil
 import warnings
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -68,8 +68,11 @@ def save(folder: Path, name: str, state: Any, sharded: set[int], layout: Layout)
     dist.barrier()
 
 
-def load(folder: Path, name: str, layout: Layout) -> Any:
+def load(folder: Path, name: str, layout: Layout, leave_out: Collection[str] = ()) -> Any:
     """The state of a checkpoint, with this rank's rows of sharded tensors.
+
+    Args:
+        leave_out: entries of the state that are not read.
 
     Raises:
         CheckpointError: if it is missing, damaged, or of other entities or virtual workers.
@@ -81,8 +84,13 @@ def load(folder: Path, name: str, layout: Layout) -> Any:
                 f"{_index(folder, name)} is of {key} = {body[key]}, not {value}; resume with the "
                 "old configuration, or train in another folder"
             )
+    state = {"dict": [entry for entry in body["state"]["dict"] if entry[0] not in leave_out]}
+    wanted = _Wanted()
+    unpack(state, wanted)
     tensors = {}
     for key, like in _empty(folder, name, body).items():
+        if key not in wanted:
+            continue
         rows = layout.own_rows if key in body["sharded"] else len(like) if like.dim() else 0
         shape = (rows, *like.shape[1:]) if like.dim() else ()
         tensors[key] = torch.empty(shape, dtype=like.dtype)
@@ -91,7 +99,7 @@ def load(folder: Path, name: str, layout: Layout) -> Any:
         for key, value in tensors.items()
     }
     _read(views, folder, name, body)
-    return unpack(body["state"], tensors)
+    return unpack(state, tensors)
 
 
 def load_whole(folder: Path, name: str) -> Any:
@@ -139,6 +147,13 @@ def as_global(rows: Tensor, layout: Layout) -> DTensor:
     stride = torch.empty(shape, device="meta").stride()
     mesh = init_device_mesh(rows.device.type, (world.size(),))
     return DTensor.from_local(rows, mesh, [Shard(0)], run_check=False, shape=shape, stride=stride)
+
+
+class _Wanted(dict[str, None]):
+    """Remembers what was looked up."""
+
+    def __missing__(self, key: str) -> None:
+        self[key] = None
 
 
 def _index(folder: Path, name: str) -> Path:

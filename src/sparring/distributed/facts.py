@@ -1,6 +1,6 @@
 """What a rank knows of a graph: the queries of its virtual workers, and their answers."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import torch
@@ -63,11 +63,21 @@ class Facts:
         """
         return torch.tensor(self.sizes).double().mul(self.layout.workers / self.total).float()
 
-    def graph(self) -> "PartialGraph":
-        """The training view for models and samplers."""
+    def of_few(self, entities: int) -> "Facts":
+        """As if there were at most so many entities, and no facts but as many of each worker."""
+        layout = replace(self.layout, num_entities=min(entities, self.layout.num_entities))
+        degree = self.degree[: layout.num_entities]
+        return replace(self, layout=layout, queries=self.queries[:0], degree=degree)
+
+    def graph(self, known: TripleIndex | None = None) -> "PartialGraph":
+        """The training view for models and samplers.
+
+        Args:
+            known: the facts of all queries, where this rank has read them.
+        """
         some = self.queries[:0]
         sizes = self.layout.num_entities, self.layout.num_relations
-        return PartialGraph(some, *sizes, facts=self)
+        return PartialGraph(some, *sizes, facts=self, of_all=known)
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,9 +86,11 @@ class PartialGraph(TrainGraph):
 
     Attributes:
         facts: these facts.
+        of_all: those of all queries, where this rank has read them.
     """
 
     facts: Facts | None = None
+    of_all: TripleIndex | None = None
 
     def __getattribute__(self, name: str) -> object:
         if name == "triples":
@@ -91,7 +103,9 @@ class PartialGraph(TrainGraph):
 
     @cached_property
     def known(self) -> TripleIndex:
-        """Index of the facts of this rank's queries."""
+        """Index of the facts of this rank's queries, or of all."""
+        if self.of_all is not None:
+            return self.of_all
         assert self.facts is not None
         return QueryIndex(self.facts.queries, self.num_entities, self.num_relations)
 

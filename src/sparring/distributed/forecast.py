@@ -1,16 +1,24 @@
-"""What a sharded run is going to take, computed before its first step."""
+"""What a sharded run is going to take, computed before its tables are made.
 
+A copy of the training step with few entities tells how many bytes each entity takes, whatever the
+parts are. The rest is arithmetic."""
+
+import copy
 import os
 from dataclasses import dataclass
+from pathlib import Path
 
+import torch
 from rich.console import Console
+from torch import Tensor
 
 from sparring.distributed import world
-from sparring.distributed.table import ShardedTable
-from sparring.distributed.trainer import ShardedTrainer
+from sparring.distributed.layout import Layout
+from sparring.distributed.table import RowBuffers, ShardedTable
+from sparring.training import TrainingStep
 
 FLOAT, ID = 4, 8  # bytes
-MOMENTS = {"Adam": 2, "Adagrad": 1}  # numbers that an optimizer keeps for each weight
+MANY = 2**16  # entities of the copy that is measured, at most
 
 
 @dataclass(frozen=True)
@@ -20,73 +28,156 @@ class Forecast:
     Attributes:
         processes: W.
         workers: V.
-        memory: bytes of tables, their optimizers and the facts; activations come on top.
-        sent: bytes that a training step sends, at most.
+        tables: bytes of tables, their optimizers and the generator's cells.
+        batch: bytes of what a step holds in addition, about.
+        sent: bytes that a step sends, at most.
     """
 
     processes: int
     workers: int
-    memory: int
+    tables: int
+    batch: int
     sent: int
 
     def show(self, console: Console) -> None:
-        """Print the forecast, and a warning where the memory is not there."""
+        """Print the forecast."""
         console.print(
             f"{self.processes} processes, {self.workers} virtual workers; each process: "
-            f"{self.memory / 1e6:,.0f} MB for tables and facts, up to {self.sent / 1e6:,.2f} MB "
-            "sent per step",
+            f"{self.tables / 1e6:,.0f} MB for tables, about {self.batch / 1e6:,.0f} MB for a "
+            f"step, up to {self.sent / 1e6:,.2f} MB sent per step",
             soft_wrap=True,
         )
-        free = available_memory()
+
+    def check_memory(self, device: torch.device) -> None:
+        """Make sure that the tables of all processes of this machine fit into its memory.
+
+        Raises:
+            LaunchError: on all ranks, if they do not fit on some machine.
+        """
         local = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
-        if free is not None and local * self.memory > free:
-            console.print(
-                f"warning: {local} processes here need {local * self.memory / 1e9:,.1f} GB, but "
-                f"{free / 1e9:,.1f} GB are free; start more machines, or lower model.dim",
-                style="yellow",
-                soft_wrap=True,
-            )
+        free = available_memory() if device.type == "cpu" else torch.cuda.mem_get_info(device)[0]
+        short = free is not None and local * self.tables > free
+        if not world.any_rank(short, device):
+            return
+        remedy = "start processes on more machines, or lower model.dim"
+        if free is None or not short:
+            raise world.LaunchError(f"another machine has too little memory for its part; {remedy}")
+        raise world.LaunchError(
+            f"the tables need {self.tables / 1e9:,.2f} GB in each process, and {local} run here, "
+            f"but {free / 1e9:,.2f} GB are free; {remedy}"
+        )
 
 
-def forecast(trainer: ShardedTrainer) -> Forecast:
-    """The forecast of a trainer's next step."""
-    step, layout = trainer.step, trainer.layout
-    numbers = sum(parameter.numel() for parameter in step.parameters())
-    kind = type(trainer.optimizer).__mro__
-    moments = max((n for name, n in MOMENTS.items() if any(name in k.__name__ for k in kind)))
-    buffers = sum(buffer.nbytes for buffer in step.buffers())
-    facts = trainer.facts.queries.nbytes + trainer.facts.degree.nbytes
-    memory = numbers * FLOAT * (1 + moments) + buffers + 2 * facts
-    return Forecast(world.size(), layout.workers, memory, bytes_sent(trainer))
+def forecast(
+    step: TrainingStep, optimizer: torch.optim.Optimizer | None, layout: Layout, per_worker: int
+) -> Forecast:
+    """The forecast of a training, or, without an optimizer, of an evaluation.
+
+    Args:
+        step, optimizer: its parts, with as few entities as is convenient.
+        layout: of the training itself.
+        per_worker: queries of each virtual worker in a step.
+    """
+    by_row = sum(bytes_of_rows(step, optimizer))
+    replicated = sum(replicated_bytes(step, optimizer))
+    queries = layout.per_rank * per_worker
+    pairs, dims = queries * (step.sampler.k + 2), sum(table.embedding_dim for table in main(step))
+    return Forecast(
+        world.size(),
+        layout.workers,
+        layout.own_rows * by_row + replicated,
+        pairs * (3 * FLOAT * dims + 12 * ID),
+        bytes_sent(step, queries),
+    )
 
 
-def bytes_sent(trainer: ShardedTrainer) -> int:
+def main(step: TrainingStep) -> list[ShardedTable]:
+    """The sharded tables of the main model."""
+    return [table for table in step.model.modules() if isinstance(table, ShardedTable)]
+
+
+def bytes_of_rows(step: TrainingStep, optimizer: torch.optim.Optimizer | None) -> list[int]:
+    """Bytes that each sharded table, with its optimizer, and each set of buffers has for a row."""
+    kept = [optimizer, getattr(step.sampler, "optimizer", None)]
+    found = []
+    for module in step.modules():
+        if isinstance(module, ShardedTable):
+            weight = module.rows.weight
+            found.append(module.embedding_dim * FLOAT + state_bytes(kept, weight) // len(weight))
+        elif isinstance(module, RowBuffers):
+            found.append(sum(buffer[0].nbytes for buffer in module.row_buffers()))
+    return found
+
+
+def replicated_bytes(step: TrainingStep, optimizer: torch.optim.Optimizer | None) -> list[int]:
+    """Bytes of each parameter and buffer that every rank holds."""
+    kept = [optimizer, getattr(step.sampler, "optimizer", None)]
+    sharded = {id(one.rows.weight) for one in step.modules() if isinstance(one, ShardedTable)}
+    rows = [m.row_buffers() for m in step.modules() if isinstance(m, RowBuffers)]
+    sharded |= {id(buffer) for buffers in rows for buffer in buffers}
+    parameters = [one for one in step.parameters() if id(one) not in sharded]
+    return [one.nbytes + state_bytes(kept, one) for one in parameters] + [
+        buffer.nbytes for buffer in step.buffers() if id(buffer) not in sharded
+    ]
+
+
+def state_bytes(optimizers: list[torch.optim.Optimizer | None], parameter: Tensor) -> int:
+    """Bytes that an optimizer keeps for a parameter, found by a step of a copy of it."""
+    for optimizer in filter(None, optimizers):
+        for group, of_group in enumerate(optimizer.param_groups):
+            for place, own in enumerate(of_group["params"]):
+                if own is parameter:
+                    copied = copy.deepcopy(optimizer)
+                    twin = copied.param_groups[group]["params"][place]
+                    twin.grad = torch.zeros_like(twin)
+                    copied.step()
+                    values = copied.state[twin].values()
+                    return sum(value.nbytes for value in values if isinstance(value, Tensor))
+    return 0
+
+
+def bytes_sent(step: TrainingStep, queries: int) -> int:
     """Bytes that one rank sends in a step, if no entity occurs twice.
 
     b queries per rank, K candidates per query, d numbers per vector, a fraction f = (W - 1) / W of
     all rows elsewhere. Anchors and answers: 2 b f ids and vectors there and back. Own lists: pairs
     of row and query and two numbers back per candidate, and the queries to all ranks and back.
+    Replicated parameters: their gradients to and from all ranks. A sampler that sends something of
+    its own adds it.
     """
-    ranks, b, k = world.size(), trainer.batch_size, trainer.step.sampler.k
+    ranks, k = world.size(), step.sampler.k
     away = (ranks - 1) / ranks
-    dims = [
-        table.embedding_dim
-        for table in trainer.step.model.modules()
-        if isinstance(table, ShardedTable)
-    ]
-    vectors = 2 * b * away * sum(ID + 2 * FLOAT * d for d in dims)
-    lists = b * k * away * (2 * ID + 2 * FLOAT) + 2 * FLOAT * b * (ranks - 1) * sum(dims)
-    replicated = sum(
-        one.numel() for name, one in trainer.step.named_parameters() if ".rows." not in name
-    )
-    return int(vectors + lists + 2 * FLOAT * replicated * away)
+    dims = sum(table.embedding_dim for table in main(step))
+    vectors = 2 * queries * away * (ID + 2 * FLOAT * dims)
+    lists = queries * k * away * (2 * ID + 2 * FLOAT) + 2 * FLOAT * queries * (ranks - 1) * dims
+    sharded = {id(one.rows.weight) for one in step.modules() if isinstance(one, ShardedTable)}
+    replicated = sum(one.numel() for one in step.parameters() if id(one) not in sharded)
+    own = getattr(step.sampler, "bytes_sent", lambda number: 0)(queries)
+    return int(vectors + lists + 2 * FLOAT * replicated * away) + own
 
 
 def available_memory() -> int | None:
-    """Bytes that this machine can still give; None where it does not say."""
+    """Bytes that this process can still get; None where the system does not say."""
+    found = [_available_of_machine(), _available_of_group()]
+    return min((size for size in found if size is not None), default=None)
+
+
+def _available_of_machine() -> int | None:
     try:
-        with open("/proc/meminfo", encoding="ascii") as file:
-            lines = dict(line.split(":") for line in file)
-        return int(lines["MemAvailable"].split()[0]) * 1024
+        lines = dict(
+            line.split(":")
+            for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+        )
+        return sum(int(lines[name].split()[0]) for name in ("MemAvailable", "SwapFree")) * 1024
+    except (OSError, KeyError, ValueError):
+        return None
+
+
+def _available_of_group() -> int | None:
+    """What is left of the limit of a container, whose cached files do not count."""
+    read = lambda name: Path("/sys/fs/cgroup", f"memory.{name}").read_text(encoding="ascii")
+    try:
+        cached = dict(line.split() for line in read("stat").splitlines())["inactive_file"]
+        return int(read("max")) - int(read("current")) + int(cached)
     except (OSError, KeyError, ValueError):
         return None

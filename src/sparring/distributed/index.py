@@ -18,13 +18,27 @@ from sparring.distributed.layout import Layout
 from sparring.distributed.step import worker_streams
 from sparring.distributed.table import RowBuffers, ShardedTable, fetch
 from sparring.distributed.world import Route
-from sparring.generators.multi_index import MAX_BIAS_GAP, code_weights, nearest_code
-from sparring.groups import ungroup
-from sparring.kernels.multi_index import BELOW, draw_in_proportion, mix_with_uniform
+from sparring.generators.multi_index import (
+    MAX_BIAS_GAP,
+    CellDistribution,
+    code_weights,
+    nearest_code,
+)
+from sparring.kernels.multi_index import Placed, probability_of
+from sparring.kernels.runtime import enabled_for
+from sparring.kernels.sharded_draws import (
+    Runs,
+    choose_runs,
+    find_in_runs,
+    nearest_cells,
+    share_starts,
+)
+
+AT_ONCE = 2**14  # entities of a virtual worker that are assigned together at the start
 
 
 @dataclass(frozen=True, eq=False)
-class ShardedDistribution:
+class ShardedDistribution(CellDistribution):
     """What the queries of this rank draw from, each a list of its own.
 
     Attributes:
@@ -44,48 +58,32 @@ class ShardedDistribution:
         parts = (self.row, self.column, self.row_total, self.total)
         return ShardedDistribution(self.index, *(part[rows] for part in parts))
 
-    def draw(self, k: int, rng: torch.Generator, uniform_mix: float = 0.0) -> Int[Tensor, "B k"]:
+    def draw_placed(self, k: int, rng: torch.Generator, uniform_mix: float = 0.0) -> Placed:
         """k entities per query, with replacement; one random number makes each draw."""
-        layout, device = self.index.layout, self.row.device
-        size = len(self.row) // layout.per_rank
-        lots = torch.cat(
+        index, device = self.index, self.row.device
+        parts = torch.arange(len(self.row)).tensor_split(len(index.asking))
+        u = torch.cat(
             [
-                torch.rand((size, k), generator=stream, device=device, dtype=torch.double)
-                for stream in worker_streams(rng, layout.own)
+                torch.rand((len(part), k), generator=stream, device=device, dtype=torch.double)
+                for part, stream in zip(parts, worker_streams(rng, index.asking))
             ]
         )
-        ids = torch.empty_like(lots, dtype=torch.long)
-        uniform = lots < uniform_mix
-        if uniform_mix:
-            anyone = lots[uniform] * (BELOW * layout.num_entities / uniform_mix)
-            ids[uniform] = anyone.long()
-        rest = (lots - uniform_mix).clamp(min=0) / (1 - uniform_mix)
-        parts = [self._cells(slice(n, n + size), rest) for n in range(0, len(lots), size)]
-        run, left = (torch.cat(part)[~uniform] for part in zip(*parts))
-        ids[~uniform] = self.index.draw_inside(run, left)
-        return ids
+        weights = (self.row_total, self.column, index.mass, index.mass_up_to)
+        layout = index.layout
+        wanted, rest = choose_runs(*weights, u, uniform_mix, layout.num_entities, layout.block)
+        ids, cell, weight = index.find(wanted, rest)
+        return Placed(ids.view(u.shape), cell.view(u.shape), weight.view(u.shape))
 
-    def _cells(
-        self, rows: slice, u: Float[Tensor, "B k"]
-    ) -> tuple[Int[Tensor, "b k"], Float[Tensor, "b k"]]:
-        """A virtual worker's cell for each u, and what is left of the u."""
-        index = self.index
-        a, rest = draw_in_proportion(self.row_total[rows].double(), u[rows])
-        weight = (index.mass[a] * self.column[rows].unsqueeze(1)).double()
-        c, rest = draw_in_proportion(weight, rest.unsqueeze(2))
-        cell = a * index.mass.shape[1] + c.squeeze(2)
-        worker, rest = draw_in_proportion(index.masses[cell], rest)
-        return worker.squeeze(2) * index.mass.numel() + cell, rest.squeeze(2)
-
-    def log_prob(self, ids: Int[Tensor, "G K"], uniform_mix: float = 0.0) -> Float[Tensor, "B K"]:
-        """Log-probability that a draw is each of `ids`."""
+    def place(self, ids: Int[Tensor, "G K"]) -> Placed:
+        """Entities with what their density takes."""
         index = self.index
         known = fetch(index.layout, ids, index.cell_and_weight)
-        cell, weight = (ungroup(part, len(self.row)) for part in known.unbind(-1))
-        columns = self.column.shape[1]
-        a, c = cell.long() // columns, cell.long() % columns
-        share = self.row.gather(1, a) * self.column.gather(1, c) * weight
-        return mix_with_uniform(share / self.total, uniform_mix, index.layout.num_entities).log()
+        return Placed(ids, known[..., 0].long(), known[..., 1])
+
+    def log_prob_of(self, placed: Placed, uniform_mix: float = 0.0) -> Float[Tensor, "B K"]:
+        """Log-probability that a draw is each of these entities."""
+        weights, entities = (self.row, self.column, self.total), self.index.layout.num_entities
+        return probability_of(*weights, placed, uniform_mix, entities).log_()
 
 
 class ShardedMultiIndex(RowBuffers):
@@ -109,9 +107,10 @@ class ShardedMultiIndex(RowBuffers):
     next_bias: Float[Tensor, "n"]
     order: Int[Tensor, "m"]  # rows by virtual worker and cell
     key: Float[Tensor, "m"]  # number of worker and cell, and the share of its mass up to each row
+    hint: Int[Tensor, "m"]
     first: Int[Tensor, "runs"]
     size: Int[Tensor, "runs"]
-    masses: Float[Tensor, "AC V"]
+    mass_up_to: Float[Tensor, "AC V"]  # of the first workers' entities in each cell
     mass: Float[Tensor, "A C"]
 
     def __init__(self, layout: Layout, table: ShardedTable, *, codes: int, assign_per_update: int):
@@ -122,6 +121,11 @@ class ShardedMultiIndex(RowBuffers):
         self.width = (table.embedding_dim - 1) // 2
         self.step = max(1, assign_per_update // layout.workers)
         a, c = (min(n, layout.num_entities) for n in (codes, max(1, codes // 2)))
+        if layout.workers * max(a * c, layout.block) >= 2**31:
+            raise ValueError(
+                f"{layout.workers} virtual workers and {a * c} cells are too many; set codes or "
+                "distributed.virtual_workers lower"
+            )
         self.register_buffer("codebook_1", torch.zeros(a, self.width))
         self.register_buffer("codebook_2", torch.zeros(c, self.width))
         for name in ("cell", "next_cell"):
@@ -147,23 +151,37 @@ class ShardedMultiIndex(RowBuffers):
         """Start with codes at entities evenly spaced by id, and assign every entity."""
         for codebook, spaced in zip((self.codebook_1, self.codebook_2), self._spaced()):
             codebook.copy_(spaced)
-        for _sweep in range(-(-self.layout.block // self.step)):
-            self.assign()
+        self.position = 0
+        for _part in range(0, self.layout.block, AT_ONCE):
+            self._assign(AT_ONCE)
 
     @torch.no_grad()
     def assign(self, *_: Any) -> None:
         """Assign the next few entities; after the last, all assignments take effect."""
+        self._assign(self.step)
+
+    def _assign(self, rows: int) -> None:
+        """Assign so many entities of each virtual worker."""
         block = self.layout.block
-        stop = min(self.position + self.step, block)
-        for number in range(self.layout.per_rank):  # one at a time: always the same shapes
-            some = slice(number * block + self.position, number * block + stop)
+        stop = min(self.position + rows, block)
+        if enabled_for(self.vectors):
+            given = (self.vectors, self.codebook_1, self.codebook_2, self.position, stop, block)
+            nearest_cells(*given, self.next_cell, self.next_bias)
+        else:
+            self._assign_in_pytorch(self.position, stop)
+        self.position = stop
+        if stop == block:
+            self._rebuild()
+
+    def _assign_in_pytorch(self, start: int, stop: int) -> None:
+        for block in range(0, self.layout.own_rows, self.layout.block):
+            some = slice(
+                block + start, block + stop
+            )  # one worker at a time: always the same shapes
             first, second, bias = self.vectors[some].split([self.width, self.width, 1], 1)
             a, c = nearest_code(first, self.codebook_1), nearest_code(second, self.codebook_2)
             self.next_cell[some] = (a * len(self.codebook_2) + c).int()
             self.next_bias[some] = bias.squeeze(1)
-        self.position = stop
-        if stop == block:
-            self._rebuild()
 
     def _rebuild(self) -> None:
         """Let all assignments take effect, and move codes to the mean of their entities."""
@@ -210,8 +228,13 @@ class ShardedMultiIndex(RowBuffers):
         before = upto[start] - weight[start]
         share = ((upto - before) / mass[run]).clamp(max=1)
         self.key = share + (run + layout.own.start * cells)
-        self.masses = world.gather_all(mass.view(layout.per_rank, cells)).T.contiguous()
-        self.mass = self.masses.sum(1).float().view(len(self.codebook_1), -1)
+        if enabled_for(self.key):
+            self.hint = share_starts(self.first, self.size, self.key, layout.own.start * cells)
+        else:
+            self.hint = self.order[:0]
+        masses = world.gather_all(mass.view(layout.per_rank, cells)).T
+        self.mass_up_to = masses.cumsum(1).contiguous()
+        self.mass = self.mass_up_to[:, -1].float().view(len(self.codebook_1), -1)
 
     def _used(self) -> Int[Tensor, "m"]:
         """The rows of this rank that are in use."""
@@ -235,7 +258,7 @@ class ShardedMultiIndex(RowBuffers):
     def distribution(self, context: Float[Tensor, "B d"]) -> ShardedDistribution:
         """What queries with these vectors draw from."""
         parts = []
-        for rows in context.chunk(self.layout.per_rank):  # always the same shapes
+        for rows in context.tensor_split(len(self.asking)):  # always the same shapes
             first, second = rows.split(self.width, 1)
             row = code_weights(first @ self.codebook_1.T)
             column = code_weights(second @ self.codebook_2.T)
@@ -243,17 +266,35 @@ class ShardedMultiIndex(RowBuffers):
             parts.append((row, column, total, total.sum(1, keepdim=True)))
         return ShardedDistribution(self, *(torch.cat(part) for part in zip(*parts)))
 
-    def draw_inside(self, run: Int[Tensor, "P"], u: Float[Tensor, "P"]) -> Int[Tensor, "P"]:
-        """The entity of each virtual worker's cell that a fraction of its mass leads to."""
-        cells = self.mass.numel()
-        route = Route.to(run // cells // self.layout.per_rank)
-        run, u = route.send(run), route.send(u)
-        own = run - self.layout.own.start * cells
-        place = torch.searchsorted(self.key, run + u, right=True)
-        first = self.first[own]
-        place = torch.minimum(torch.maximum(place, first), first + self.size[own] - 1)
-        rows = self.order[place] + self.layout.first_row
-        return route.answer(self.layout.entity(rows))
+    @property
+    def asking(self) -> range:
+        """The virtual workers whose queries a batch holds."""
+        return range(self.layout.workers) if self.same_queries else self.layout.own
+
+    def find(
+        self, wanted: Int[Tensor, "P"], rest: Float[Tensor, "P"]
+    ) -> tuple[Int[Tensor, "P"], Int[Tensor, "P"], Float[Tensor, "P"]]:
+        """Entity, cell and weight of each draw, from the process that owns the entity.
+
+        Args:
+            wanted, rest: as `choose_runs` gives them. 12 bytes of each travel, and 12 come back.
+        """
+        layout, cells = self.layout, self.mass.numel()
+        route = None
+        if world.size() > 1:
+            of_row, of_run = layout.rank_of_row(-1 - wanted), wanted // cells // layout.per_rank
+            route = Route.to(torch.where(wanted < 0, of_row, of_run).long())
+            asked = [wanted.unsqueeze(1), rest.view(torch.int32).view(-1, 2)]
+            asked = route.send(torch.cat(asked, 1))
+            wanted = asked[:, 0].contiguous()
+            rest = asked[:, 1:].contiguous().view(torch.double).squeeze(1)
+        sorted_rows = (self.first, self.size, self.key, self.order, self.hint)
+        starts = (layout.own.start * cells, layout.first_row)
+        runs = Runs(*sorted_rows, self.cell, self.weight, *starts)
+        found = find_in_runs(runs, wanted, rest, layout.block, layout.workers)
+        found = found if route is None else route.answer(found)
+        ids, cell, weight = found.T.contiguous()
+        return ids.long(), cell.long(), weight.view(torch.float32)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "ShardedMultiIndex":
         moved = super()._apply(fn, recurse)

@@ -11,7 +11,7 @@ VIRTUAL_WORKERS = 64  # divided by the usual numbers of processes
 ENVIRONMENT = {"TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1", "OMP_NUM_THREADS": "1"}
 
 
-def launch(words: Sequence[str], workers: int, *, restarts: int = 3) -> int:
+def launch(words: Sequence[str], workers: int, *, restarts: int) -> int:
     """Run a `sparring` command on several processes of this machine, with `torchrun`.
 
     A process that dies ends the others; all start again from the last checkpoint.

@@ -116,11 +116,13 @@ class ShareOfLoss(Loss):
 
 
 def average_gradients(module: nn.Module, optimizer: torch.optim.Optimizer) -> None:
-    """Let an optimizer step by the mean of the gradients of all ranks.
+    """Let an optimizer step by the mean of the gradients of all ranks; with one, as it would.
 
     Gradients of sharded rows have come home already, as sums; those of all other parameters are
     summed over ranks.
     """
+    if world.size() == 1:
+        return
     tables = [one for one in module.modules() if isinstance(one, ShardedTable)]
     own = {id(table.rows.weight) for table in tables}
     parameters = [one for group in optimizer.param_groups for one in group["params"]]

@@ -13,6 +13,8 @@ from sparring.distributed import world
 from sparring.distributed.layout import Layout
 from sparring.distributed.world import Route
 from sparring.embedding import EmbeddingTable, Init, ScoringTable, TableScorer
+from sparring.groups import ungroup
+from sparring.kernels.rows import TakeRows, distinct
 from sparring.seeds import Seeds
 
 
@@ -20,7 +22,24 @@ class WholeTableError(TypeError):
     """A part that reads all rows of a table at once, which no rank holds."""
 
 
-class RowBuffers(nn.Module):
+class Sharded(nn.Module):
+    """A module of which each rank holds the rows of its virtual workers.
+
+    Attributes:
+        same_queries: whether all ranks ask for the same queries, instead of each for its own.
+    """
+
+    same_queries = False
+
+
+def ask_alike(module: nn.Module) -> None:
+    """From now on, let all ranks use a module for the same queries, as evaluation does."""
+    for one in module.modules():
+        if isinstance(one, Sharded):
+            one.same_queries = True
+
+
+class RowBuffers(Sharded):
     """A module with buffers that have one row for each of this rank's rows of entities."""
 
     def row_buffers(self) -> list[Tensor]:
@@ -28,7 +47,7 @@ class RowBuffers(nn.Module):
         raise NotImplementedError
 
 
-class ShardedTable(nn.Module, ScoringTable):
+class ShardedTable(Sharded, ScoringTable):
     """Vectors by entity, of which each rank holds those of its virtual workers.
 
     Look-ups and scores travel to the rows and back, gradients the other way. Every call is a
@@ -67,9 +86,13 @@ class ShardedTable(nn.Module, ScoringTable):
 
     def forward(self, ids: Int[Tensor, "*shape"]) -> Float[Tensor, "*shape d"]:
         """The vectors of these entities."""
-        if self.is_local:
+        if self.is_local or world.size() == 1:
             return self.rows(self.layout.row(ids) - self.layout.first_row)
         return fetch(self.layout, ids, self.rows)
+
+    def distinct(self, ids: Int[Tensor, "P"]) -> tuple[Float[Tensor, "U d"], Int[Tensor, "P"]]:
+        """The vectors of these entities, each once, and the number of each id's."""
+        return fetch_distinct(self.layout, ids, self.rows)
 
     def compare(self, scorer: TableScorer, ids: Int[Tensor, "G K"]) -> Float[Tensor, "B K"]:
         """Scores of entities for the queries of a scorer, of which equal numbers share a list.
@@ -77,13 +100,36 @@ class ShardedTable(nn.Module, ScoringTable):
         Where each query has a list of its own, longer than there are ranks, queries travel to the
         rows and scores come back; otherwise the rows travel.
         """
-        if self.is_local:
-            rows = self.layout.row(ids) - self.layout.first_row
-            return self.rows.compare(replace(scorer, entity=self.rows), rows)  # pyright: ignore
+        if self.is_local or (world.size() == 1 and not self.same_queries):
+            return self._score_own(scorer, ids)
+        if self.same_queries and scorer.kernel:
+            return self._score_at_home(scorer, ids)
         own_lists = len(ids) == len(scorer.query) and ids.shape[1] > world.size()
         if scorer.kernel and own_lists:
             return self._push(scorer, ids)
         return scorer.score_in_pytorch(ids)
+
+    def _score_own(self, scorer: TableScorer, ids: Int[Tensor, "G K"]) -> Float[Tensor, "B K"]:
+        """Scores of entities of this rank."""
+        rows = self.layout.row(ids) - self.layout.first_row
+        return self.rows.compare(replace(scorer, entity=self.rows), rows)  # pyright: ignore
+
+    def _score_at_home(self, scorer: Any, ids: Int[Tensor, "G K"]) -> Float[Tensor, "B K"]:
+        """Scores for queries that are the same on all ranks: each rank scores its own rows."""
+        worker, own = ids % self.layout.workers, self.layout.own
+        scores = scorer.query.new_zeros(len(scorer.query), ids.shape[1])
+        if len(ids) == 1:
+            for number in own:  # one at a time: products of the same shapes on any number of ranks
+                column = (worker[0] == number).nonzero().squeeze(1)
+                if len(column):
+                    scores[:, column] = self._score_own(scorer, ids[:, column])
+            return world.sum_all(scores + 0.0)
+        each, worker = (ungroup(part, len(scores)) for part in (ids, worker))
+        row, column = ((worker >= own.start) & (worker < own.stop)).nonzero(as_tuple=True)
+        pairs = replace(scorer, query=scorer.query[row])
+        found = self._score_own(pairs, each[row, column].unsqueeze(1))
+        scores[row, column] = found.squeeze(1)
+        return world.sum_all(scores + 0.0)  # no rank leaves a -0
 
     def _push(self, scorer: TableScorer, ids: Int[Tensor, "B K"]) -> Float[Tensor, "B K"]:
         rows = self.layout.row(ids).flatten()
@@ -92,7 +138,7 @@ class ShardedTable(nn.Module, ScoringTable):
         query = torch.arange(first, first + len(ids), device=ids.device)
         asked = torch.stack([rows, query.repeat_interleave(ids.shape[1])], 1)
         row, query = route.send(asked).unbind(1)
-        vectors = world.gather_all(scorer.query).index_select(0, query)
+        vectors = TakeRows.apply(world.gather_all(scorer.query), query)
         local: Any = replace(scorer, query=vectors, entity=self.rows)  # pyright: ignore
         scores = self.rows.compare(local, (row - self.layout.first_row).unsqueeze(1))
         return route.answer(scores.squeeze(1)).view_as(ids)
@@ -106,11 +152,17 @@ def fetch(
     Args:
         look_up: from rows of this rank to what it knows of each; gradients travel back to it.
     """
-    rows, place = layout.row(ids.flatten()).unique(return_inverse=True)
+    answers, place = fetch_distinct(layout, ids.flatten(), look_up)
+    return TakeRows.apply(answers, place).view(*ids.shape, *answers.shape[1:])
+
+
+def fetch_distinct(
+    layout: Layout, ids: Int[Tensor, "P"], look_up: Callable[[Tensor], Tensor]
+) -> tuple[Shaped[Tensor, "U d"], Int[Tensor, "P"]]:
+    """What the owners of these entities know, for each entity once, and the number of each id's."""
+    rows, place = distinct(layout.row(ids), layout.workers * layout.block)
     route = Route.to(layout.rank_of_row(rows), ordered=True)
-    wanted = route.send(rows) - layout.first_row
-    answers = route.answer(look_up(wanted))
-    return answers.index_select(0, place).view(*ids.shape, *answers.shape[1:])
+    return route.answer(look_up(route.send(rows) - layout.first_row)), place
 
 
 @contextmanager

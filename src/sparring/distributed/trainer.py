@@ -59,13 +59,7 @@ class ShardedTrainer(Trainer):
                 "a virtual worker has no training facts; set distributed.virtual_workers lower"
             )
         self.facts, self.layout = facts, layout
-        self.per_worker = min(2 * options.batch_size, facts.total) // layout.workers
-        if not self.per_worker:
-            raise ValueError(
-                f"a batch of {options.batch_size} triples has {2 * options.batch_size} queries, "
-                f"fewer than {layout.workers} virtual workers; raise train.batch_size, or lower "
-                "distributed.virtual_workers"
-            )
+        self.per_worker = queries_per_worker(options, facts)
         super().__init__(
             *(step, optimizer, schedule, seeds, options),
             triples=facts.queries.to(valid.device),
@@ -175,3 +169,18 @@ class ShardedTrainer(Trainer):
                             yield value.data_ptr()
             elif isinstance(module, RowBuffers):
                 yield from (buffer.data_ptr() for buffer in module.row_buffers())
+
+
+def queries_per_worker(options: FitOptions, facts: Facts) -> int:
+    """How many queries of each virtual worker a step takes.
+
+    Raises:
+        ValueError: if a batch has fewer queries than there are virtual workers.
+    """
+    workers = facts.layout.workers
+    if size := min(2 * options.batch_size, facts.total) // workers:
+        return size
+    raise ValueError(
+        f"a batch of {options.batch_size} triples has {2 * options.batch_size} queries, fewer than "
+        f"{workers} virtual workers; raise train.batch_size, or lower distributed.virtual_workers"
+    )

@@ -15,6 +15,8 @@ from jaxtyping import Int, Shaped
 from torch import Tensor
 from torch.autograd import Function
 
+from sparring.kernels.rows import stable_order
+
 Result = TypeVar("Result")
 LAUNCHED = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")  # set by torchrun
 
@@ -38,6 +40,8 @@ def process_group(device: torch.device, timeout: float = 600.0) -> Iterator[None
         yield
         return
     backend = "nccl" if device.type == "cuda" else "gloo"
+    if device.type == "cuda" and device.index is None:
+        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
     given = [name for name in LAUNCHED if name in os.environ]
     if given and len(given) < len(LAUNCHED):
         missing = ", ".join(name for name in LAUNCHED if name not in os.environ)
@@ -69,6 +73,12 @@ def restarts() -> int:
     return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"))
 
 
+def job() -> str | None:
+    """The name that all processes of this launch have in common, also those started again."""
+    name = os.environ.get("TORCHELASTIC_RUN_ID", "none")
+    return None if name == "none" else name
+
+
 def rank() -> int:
     """The number of this process."""
     return dist.get_rank()
@@ -85,6 +95,8 @@ class Exchange(Function):
     @staticmethod
     def forward(ctx: Any, rows: Tensor, sent: list[int], received: list[int]) -> Tensor:
         ctx.back = received, sent
+        if len(sent) == 1:
+            return rows.view_as(rows)
         out = rows.new_empty(sum(received), *rows.shape[1:])
         dist.all_to_all_single(out, rows.contiguous(), received, sent)
         return out
@@ -165,6 +177,21 @@ def on_first_rank(action: Callable[[], Result]) -> Result | None:
     return result
 
 
+class Reorder(Function):
+    """Rows in the order of a permutation, or back in theirs; so are gradients."""
+
+    @staticmethod
+    def forward(ctx: Any, rows: Tensor, order: Tensor, back: bool) -> Tensor:
+        ctx.order, ctx.back = order, back
+        if not back:
+            return rows.index_select(0, order)
+        return torch.empty_like(rows).index_copy_(0, order, rows)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:  # pyright: ignore
+        return Reorder.apply(grad, ctx.order, not ctx.back), None, None
+
+
 @dataclass(frozen=True, eq=False)
 class Route:
     """Where rows go, and how answers come back.
@@ -185,7 +212,9 @@ class Route:
         Args:
             ordered: whether `dest` ascends.
         """
-        order = None if ordered else dest.argsort(stable=True)
+        if size() == 1:
+            return cls(None, [len(dest)], [len(dest)])
+        order = None if ordered else stable_order(dest, size())
         sent = torch.bincount(dest, minlength=size())
         received = torch.empty_like(sent)
         dist.all_to_all_single(received, sent)
@@ -193,14 +222,10 @@ class Route:
 
     def send(self, rows: Shaped[Tensor, "P ..."]) -> Shaped[Tensor, "Q ..."]:
         """What arrives here of the rows that all ranks send."""
-        rows = rows if self.order is None else rows.index_select(0, self.order)
+        rows = rows if self.order is None else Reorder.apply(rows, self.order, False)
         return Exchange.apply(rows, self.sent, self.received)
 
     def answer(self, rows: Shaped[Tensor, "Q ..."]) -> Shaped[Tensor, "P ..."]:
         """The answers of all ranks to what was sent, in the order of the rows sent."""
         answers = Exchange.apply(rows, self.received, self.sent)
-        if self.order is None:
-            return answers
-        place = torch.empty_like(self.order)
-        place[self.order] = torch.arange(len(place), device=place.device)
-        return answers.index_select(0, place)
+        return answers if self.order is None else Reorder.apply(answers, self.order, True)

@@ -6,6 +6,7 @@ an exit code; `--debug` shows the traceback.
 
 import os
 import re
+import sys
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -19,6 +20,7 @@ from rich.table import Table
 from rich.text import Text
 from typer.core import TyperGroup
 
+from sparring.distributed.launch import launch, without_option
 from sparring.extras import MissingExtraError
 from sparring.printing import printable, to_json
 
@@ -68,6 +70,17 @@ def log_override(log: Sequence[str] | None) -> list[str]:
 def as_json(content: Any) -> None:
     """Print JSON, for other programs."""
     line(to_json(content))
+
+
+def launched(workers: int, restarts: int = 0) -> None:
+    """Run this command on so many processes instead, unless it is one of them, or 0 are wanted.
+
+    Args:
+        restarts: how often they are started again, at most, if one of them dies.
+    """
+    if workers and "WORLD_SIZE" not in os.environ:
+        words = without_option(sys.argv[1:], "--workers")
+        raise typer.Exit(launch(words, workers, restarts=restarts))
 
 
 MISUSED, FAILED, STOPPED = 2, 1, 130
@@ -191,6 +204,14 @@ Log = Annotated[
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress bar.")]
+Workers = Annotated[
+    int,
+    typer.Option(
+        "--workers",
+        min=0,
+        help="Processes on this machine that share the tables of a sharded run; 0 for this one.",
+    ),
+]
 GuideWeight = Annotated[
     float,
     typer.Option(

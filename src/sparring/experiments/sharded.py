@@ -18,7 +18,7 @@ from sparring.data.index import TripleIndex
 from sparring.distributed import checkpoint as sharded_checkpoint
 from sparring.distributed import partition, world
 from sparring.distributed.facts import Facts
-from sparring.distributed.forecast import forecast
+from sparring.distributed.forecast import MANY, Forecast, forecast
 from sparring.distributed.layout import Layout
 from sparring.distributed.partition import Partition
 from sparring.distributed.ranking import evaluate, known_answers
@@ -30,7 +30,7 @@ from sparring.distributed.step import (
     refuse_unsupported,
 )
 from sparring.distributed.table import ShardedTable
-from sparring.distributed.trainer import ShardedTrainer
+from sparring.distributed.trainer import ShardedTrainer, queries_per_worker
 from sparring.embedding import Init, sharded_tables
 from sparring.experiments.assembly import build_part, device_of
 from sparring.experiments.callbacks import Callback, JsonLines
@@ -41,13 +41,14 @@ from sparring.experiments.loggers import LogOptions
 from sparring.experiments.run import breakdown_of, check_folder, keep_config, metrics, run, summary
 from sparring.experiments.run_folder import GRAPH, check_graph, graph_identity
 from sparring.experiments.trust import config_digest
-from sparring.files import json_digest, locked, remove_drafts, write_object
+from sparring.files import json_digest, locked, read_object, remove_drafts, write_object
 from sparring.generators.base import NegativeGenerator
 from sparring.registry import ConfigError, build
 from sparring.samplers.base import NegativeSampler
 from sparring.seeds import Seeds
 from sparring.training import Trainer, TrainingStep, checkpoint
 
+JOB = "job.json"  # which launch has worked on a folder
 SHARDED = {"generator": "sparring.distributed.generator:ShardedGenerator"}
 
 
@@ -84,9 +85,10 @@ def run_experiment(
     keep_freed_memory()
     device = device_of(config)
     with world.process_group(device, config.distributed.timeout), ExitStack() as stack:
-        lock = lambda: stack.enter_context(locked(folder))
-        world.on_first_rank(lock)
-        return _run(config, folder, graph, resume, callbacks, console)
+        again = world.any_rank(world.restarts() > 0 or _is_of_this_job(folder), device)
+        # after a restart, a process of a lost host may still hold the folder until it gives up
+        world.on_first_rank(lambda: stack.enter_context(locked(folder, wait=again)))
+        return _run(config, folder, graph, resume or again, callbacks, console)
 
 
 def _run(
@@ -98,7 +100,6 @@ def _run(
     console: Console | None,
 ) -> dict[str, Any] | None:
     """As `run_experiment`, in a process group and a locked folder."""
-    resume = resume or world.restarts() > 0
     world.on_first_rank(lambda: check_folder(folder, config, resume))
     if config.log != LogOptions():
         raise ConfigError("[log] a sharded run logs to its folder only; leave [log] out")
@@ -106,12 +107,17 @@ def _run(
         raise ConfigError("[start] a sharded run cannot start from another one yet")
     torch.set_num_threads(config.general.threads or torch.get_num_threads())
     work = Work.of(config, graph)
+    expected = foreseen(config, work.facts)
+    if console and world.is_first():
+        expected.show(console)
+    expected.check_memory(device_of(config))
     trainer = prepare(config, work, folder)
     world.on_first_rank(lambda: _write_beginning(folder, work, config, trainer))
-    if console and world.is_first():
-        forecast(trainer).show(console)
     if resume and sharded_checkpoint.exists(folder, "last"):
         trainer.resume()
+        if console and world.is_first():
+            console.print(_going_on(folder, trainer), soft_wrap=True)
+    world.on_first_rank(lambda: write_object(folder / JOB, _job()))
     _train(trainer, folder, callbacks)
     if not trainer.progress.finished:
         return None
@@ -135,6 +141,28 @@ def _run(
 
     world.on_first_rank(write_end)
     return result
+
+
+def _job() -> dict[str, Any]:
+    """Which launch this is, and of how many processes."""
+    return {"job": world.job(), "processes": world.size()}
+
+
+def _is_of_this_job(folder: Path) -> bool:
+    """Whether this launch has begun the run, and its processes were started again since."""
+    path = folder / JOB
+    return path.exists() and world.job() is not None and read_object(path)["job"] == world.job()
+
+
+def _going_on(folder: Path, trainer: Trainer) -> str:
+    """What a training that goes on says of it."""
+    path, now, step = folder / JOB, world.size(), trainer.progress.step
+    before = read_object(path)["processes"] if path.exists() else now
+    epoch = step // trainer.steps_per_epoch
+    return (
+        f"going on from the checkpoint after step {step} (epoch {epoch}) on {now} "
+        f"process{'es' if now > 1 else ''}; before it was on {before}"
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -247,12 +275,7 @@ def prepare(config: Config, work: Work, folder: Path) -> ShardedTrainer:
     try:
         step, seeds = assemble(config, facts)
         step = step.to(device)
-        optimizer = build(
-            config.parts["optimizer"],
-            PARTS["optimizer"][0],
-            "optimizer",
-            params=step.trainable_parameters(),
-        )
+        optimizer = optimizer_of(config, step)
         trainer = ShardedTrainer(
             step,
             optimizer,
@@ -276,9 +299,39 @@ def prepare(config: Config, work: Work, folder: Path) -> ShardedTrainer:
     return trainer
 
 
-def assemble(config: Config, facts: Facts) -> tuple[TrainingStep, Seeds]:
-    """Model, sampler and loss of a sharded experiment, initialized under its seed."""
-    seeds, layout, graph = Seeds(config.general.seed), facts.layout, facts.graph()
+def foreseen(config: Config, facts: Facts, *, training: bool = True) -> Forecast:
+    """What an experiment is going to take, before its tables are made.
+
+    Args:
+        training: whether there is an optimizer.
+
+    Raises:
+        ConfigError: for parts that refuse their options, or that cannot be sharded.
+    """
+    try:
+        step, _ = assemble(config, facts.of_few(MANY))
+        per_worker = queries_per_worker(config.train, facts)
+        optimizer = optimizer_of(config, step) if training else None
+        return forecast(step, optimizer, facts.layout, per_worker)
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"[distributed] {error}") from error
+
+
+def optimizer_of(config: Config, step: TrainingStep) -> torch.optim.Optimizer:
+    """The optimizer of an experiment, for its training step."""
+    table, registry = config.parts["optimizer"], PARTS["optimizer"][0]
+    return build(table, registry, "optimizer", params=step.trainable_parameters())
+
+
+def assemble(
+    config: Config, facts: Facts, known: TripleIndex | None = None
+) -> tuple[TrainingStep, Seeds]:
+    """Model, sampler and loss of a sharded experiment, initialized under its seed.
+
+    Args:
+        known: the facts of all queries, for a sampler that all ranks use for the same ones.
+    """
+    seeds, layout, graph = Seeds(config.general.seed), facts.layout, facts.graph(known)
     torch.manual_seed(seeds.number("parameters"))
     made: list[ShardedTable] = []
 
@@ -295,5 +348,6 @@ def assemble(config: Config, facts: Facts) -> tuple[TrainingStep, Seeds]:
         sampler: NegativeSampler = build_part("sampler", sampler_table, graph, {})
         loss = build_part("loss", config.parts["loss"], graph, {})
     if not isinstance(sampler, NegativeGenerator):
-        sampler = PerWorkerSampler(sampler, layout.own)
+        workers = layout.own if known is None else range(layout.workers)
+        sampler = PerWorkerSampler(sampler, workers)
     return TrainingStep(model, sampler, ShareOfLoss(loss, facts), OwnQueries(facts)), seeds

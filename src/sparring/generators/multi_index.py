@@ -1,7 +1,8 @@
 """An inverted multi-index: exact draws from a softmax over all entities in O(sqrt(N)) per query."""
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int
@@ -11,40 +12,63 @@ from sparring.data.index import ragged_arange
 from sparring.groups import group_rows, group_size, ungroup
 from sparring.kernels.multi_index import (
     Cells,
+    Placed,
     draw_from_cells,
     draw_from_weighted_cells,
     mix_with_uniform,
-    probability_in_cells,
-    share_starts,
+    place_in_cells,
+    probability_of,
+    records_of,
+    sort_cells,
 )
+from sparring.kernels.runtime import in_huge_pages
 
 # every cell stays possible, and products of three such numbers stay above the smallest float
 MIN_CODE_WEIGHT, MAX_BIAS_GAP = 1e-11, 25.0
 
 
-@runtime_checkable
-class CellDistribution(Protocol):
+class CellDistribution(ABC):
     """What B queries draw from, in G lists."""
 
+    @abstractmethod
     def __getitem__(self, rows: slice) -> "CellDistribution":
         """The distribution of the chosen queries."""
-        ...
 
-    def draw(self, k: int, rng: torch.Generator, uniform_mix: float = 0.0) -> Int[Tensor, "G k"]:
-        """k entities per list, with replacement.
+    @abstractmethod
+    def draw_placed(self, k: int, rng: torch.Generator, uniform_mix: float = 0.0) -> Placed:
+        """k entities per list, with replacement, and what their density takes.
 
         Args:
             uniform_mix: probability that a draw is uniform over all entities.
         """
-        ...
+
+    @abstractmethod
+    def place(self, ids: Int[Tensor, "G K"]) -> Placed:
+        """Entities with what their density takes.
+
+        Raises:
+            IndexError: for ids that are no entities.
+        """
+
+    @abstractmethod
+    def log_prob_of(self, placed: Placed, uniform_mix: float = 0.0) -> Float[Tensor, "B K"]:
+        """Log-probability that a draw is each of these entities."""
+
+    def draw(self, k: int, rng: torch.Generator, uniform_mix: float = 0.0) -> Int[Tensor, "G k"]:
+        """k entities per list, with replacement."""
+        return self.draw_placed(k, rng, uniform_mix).ids
 
     def log_prob(self, ids: Int[Tensor, "G K"], uniform_mix: float = 0.0) -> Float[Tensor, "B K"]:
-        """Log-probability that a draw is each of `ids`."""
-        ...
+        """Log-probability that a draw is each of `ids`.
+
+        Raises:
+            IndexError: for ids that are no entities.
+        """
+        return self.log_prob_of(self.place(ids), uniform_mix)
 
 
 @dataclass(frozen=True, eq=False)
-class PerQueryDistribution:
+class PerQueryDistribution(CellDistribution):
     """Each query draws a list of its own, with its own weights of cells.
 
     The weight of cell (a, c) for a query is row[a] * column[c] * mass[a, c].
@@ -67,20 +91,18 @@ class PerQueryDistribution:
         parts = (self.row, self.column, self.row_total, self.total)
         return PerQueryDistribution(self.index, *(part[rows] for part in parts))
 
-    def draw(self, k: int, rng: torch.Generator, uniform_mix: float = 0.0) -> Int[Tensor, "B k"]:
+    def draw_placed(self, k: int, rng: torch.Generator, uniform_mix: float = 0.0) -> Placed:
         """A draw takes one random number: what a choice leaves of it makes the next choice."""
         shape, device = (len(self.row), k), self.row.device
         u = torch.rand(shape, generator=rng, device=device, dtype=torch.double)
         return draw_from_cells(self.row_total, self.column, self.index.cells, u, uniform_mix)
 
-    def log_prob(self, ids: Int[Tensor, "G K"], uniform_mix: float = 0.0) -> Float[Tensor, "B K"]:
-        """Log-probability that a draw is each of `ids`.
+    def place(self, ids: Int[Tensor, "G K"]) -> Placed:
+        return self.index.place(ids)
 
-        Raises:
-            IndexError: for ids that are no entities.
-        """
-        weights = (self.row, self.column, self.total, self.index.cell, self.index.weight)
-        return probability_in_cells(*weights, ids, uniform_mix).log_()
+    def log_prob_of(self, placed: Placed, uniform_mix: float = 0.0) -> Float[Tensor, "B K"]:
+        weights = (self.row, self.column, self.total)
+        return probability_of(*weights, placed, uniform_mix, self.index.num_entities).log_()
 
     def topk(self, m: int) -> Int[Tensor, "B m"]:
         """The m most probable entities of each query, in any order.
@@ -105,7 +127,7 @@ class PerQueryDistribution:
 
 
 @dataclass(frozen=True, eq=False)
-class BatchMeanDistribution:
+class BatchMeanDistribution(CellDistribution):
     """One list for all queries, drawn from the mean of their distributions.
 
     Attributes:
@@ -128,22 +150,24 @@ class BatchMeanDistribution:
         """The same distribution, for some of the queries."""
         return BatchMeanDistribution(self.own, self.weight, len(range(self.size)[rows]))
 
-    def draw(self, k: int, rng: torch.Generator, uniform_mix: float = 0.0) -> Int[Tensor, "1 k"]:
+    def draw_placed(self, k: int, rng: torch.Generator, uniform_mix: float = 0.0) -> Placed:
         """Each draw is one of a random query."""
         batch, device = len(self.own.total), self.weight.device
         rows = torch.randint(batch, (k,), generator=rng, device=device)
-        return self.own[rows].draw(1, rng, uniform_mix).T
+        return self.own[rows].draw_placed(1, rng, uniform_mix).map(lambda part: part.T)
 
-    def log_prob(self, ids: Int[Tensor, "G K"], uniform_mix: float = 0.0) -> Float[Tensor, "B K"]:
-        """Log-probability that a draw is each of `ids`, the same for all queries."""
-        index = self.own.index
-        probability = self.weight.flatten()[index.cell[ids]] * index.weight[ids]
-        log_prob = mix_with_uniform(probability, uniform_mix, index.num_entities).log()
-        return ungroup(log_prob, self.size)
+    def place(self, ids: Int[Tensor, "G K"]) -> Placed:
+        return self.own.index.place(ids)
+
+    def log_prob_of(self, placed: Placed, uniform_mix: float = 0.0) -> Float[Tensor, "B K"]:
+        """The same for all queries."""
+        probability = self.weight.flatten()[placed.cell] * placed.weight
+        entities = self.own.index.num_entities
+        return ungroup(mix_with_uniform(probability, uniform_mix, entities).log(), self.size)
 
 
 @dataclass(frozen=True, eq=False)
-class GroupMeanDistribution:
+class GroupMeanDistribution(CellDistribution):
     """One list for each group of queries, drawn from the mean of their distributions.
 
     Attributes:
@@ -170,25 +194,29 @@ class GroupMeanDistribution:
         """The same distributions, for some of the queries."""
         return GroupMeanDistribution(self.index, self.weight, self.group[rows])
 
-    def draw(self, k: int, rng: torch.Generator, uniform_mix: float = 0.0) -> Int[Tensor, "G k"]:
+    def draw_placed(self, k: int, rng: torch.Generator, uniform_mix: float = 0.0) -> Placed:
         """One random number makes each draw: it chooses a cell, and what remains an entity."""
         shape, device = (len(self.weight), k), self.weight.device
         u = torch.rand(shape, generator=rng, device=device, dtype=torch.double)
         return draw_from_weighted_cells(self.weight, self.index.cells, u, uniform_mix)
 
-    def log_prob(self, ids: Int[Tensor, "L K"], uniform_mix: float = 0.0) -> Float[Tensor, "B K"]:
-        """Log-probability that a draw is each of `ids`, the same for all queries of a group.
+    def place(self, ids: Int[Tensor, "L K"]) -> Placed:
+        return self.index.place(ids)
+
+    def log_prob_of(self, placed: Placed, uniform_mix: float = 0.0) -> Float[Tensor, "B K"]:
+        """The same for all queries of a group.
 
         Args:
-            ids: one list for all queries, or one for each group, or one for each query.
+            placed: one list for all queries, or one for each group, or one for each query.
         """
-        index, (groups, cells) = self.index, self.weight.shape
-        per_group = len(ids) in (1, groups)
-        ids = ids.expand(groups, -1) if per_group else ungroup(ids, len(self.group))
-        group = torch.arange(groups, device=ids.device) if per_group else self.group
-        place = group.unsqueeze(1) * cells + index.cell[ids]
-        probability = self.weight.flatten()[place] * index.weight[ids]
-        log_prob = mix_with_uniform(probability, uniform_mix, index.num_entities).log()
+        (groups, cells), batch = self.weight.shape, len(self.group)
+        per_group = len(placed.ids) in (1, groups)
+        spread = lambda part: part.expand(groups, -1) if per_group else ungroup(part, batch)
+        cell, weight = spread(placed.cell), spread(placed.weight)
+        group = torch.arange(groups, device=cell.device) if per_group else self.group
+        place = group.unsqueeze(1) * cells + cell
+        probability = self.weight.flatten()[place] * weight
+        log_prob = mix_with_uniform(probability, uniform_mix, self.index.num_entities).log()
         return log_prob[self.group] if per_group else log_prob
 
 
@@ -247,19 +275,34 @@ class InvertedMultiIndex(nn.Module):
         for half, size in ((1, a), (2, c)):
             self.register_buffer(f"codebook_{half}", torch.zeros(size, self.width))
             self.register_buffer(f"sum_{half}", torch.zeros(size, self.width + 1))
+        blank = lambda kind: in_huge_pages(torch.empty(num_entities, dtype=kind)).zero_()
         for name in ("weight", "next_bias"):
-            self.register_buffer(name, torch.zeros(num_entities))
-        for name in ("cell", "next_cell", "order", "hint"):
-            self.register_buffer(name, torch.zeros(num_entities, dtype=torch.long))
+            self.register_buffer(name, blank(torch.float32))
+        for name in ("cell", "next_cell", "order"):
+            self.register_buffer(name, blank(torch.long))
+        self.register_buffer("hint", blank(torch.int32))
         for name in ("first", "size"):
             self.register_buffer(name, torch.zeros(a * c, dtype=torch.long))
         self.register_buffer("cumulative", torch.zeros(num_entities, dtype=torch.double))
         self.register_buffer("mass", torch.zeros(a, c))
+        self.records: Tensor | None = None
+        self.register_load_state_dict_post_hook(_forget_records)
 
     @property
     def cells(self) -> Cells:
         """Entities by cell, as draws read them."""
-        return Cells(self.mass, self.first, self.size, self.cumulative, self.order, self.hint)
+        if self.records is None:  # after loading, or on another device
+            self.records = records_of(self.cumulative, self.order, self.weight)
+        by_cell = (self.mass, self.first, self.size, self.cumulative, self.order, self.hint)
+        return Cells(*by_cell, self.cell, self.weight, self.records)
+
+    def place(self, ids: Int[Tensor, "G K"]) -> Placed:
+        """Entities with the cell and the weight of each.
+
+        Raises:
+            IndexError: for ids that are no entities.
+        """
+        return place_in_cells(self.cell, self.weight, ids)
 
     @torch.no_grad()
     def initialize(self, vectors: Float[Tensor, "N d"], bias: Float[Tensor, "N"]) -> None:
@@ -303,15 +346,11 @@ class InvertedMultiIndex(nn.Module):
 
     def sort_cells(self) -> None:
         """Find all that draws read from the cell and the weight of each entity."""
-        self.order.copy_(self.cell.argsort(stable=True))
-        weight = self.weight.double()
-        self.cumulative.copy_(weight[self.order].cumsum(0))
-        mass = torch.zeros_like(self.first, dtype=torch.double).index_add_(0, self.cell, weight)
+        mass = self.mass.new_empty(self.mass.numel(), dtype=torch.double)
+        by_cell = (self.first, self.size, mass, self.order, self.cumulative, self.hint)
+        sort_cells(self.cell, self.weight, *by_cell)
         self.mass.copy_(mass.view_as(self.mass))
-        self.size.zero_().index_add_(0, self.cell, torch.ones_like(self.cell))
-        self.first.copy_(self.size.cumsum(0) - self.size)
-        cell = self.cell[self.order]
-        self.hint.copy_(share_starts(self.first, self.size, self.cumulative, cell))
+        self.records = records_of(self.cumulative, self.order, self.weight)
 
     def _evenly_spaced(self, number: int) -> Int[Tensor, "C"]:
         return torch.arange(number, device=self.cell.device) * self.num_entities // number
@@ -329,6 +368,11 @@ class InvertedMultiIndex(nn.Module):
 
     def set_extra_state(self, state: dict[str, int]) -> None:
         self.position = state["position"]
+
+
+def _forget_records(index: Any, _: object) -> None:
+    """After loading, make the records anew when they are needed."""
+    index.records = None
 
 
 def code_weights(logit: Float[Tensor, "B C"]) -> Float[Tensor, "B C"]:

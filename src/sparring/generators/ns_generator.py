@@ -27,6 +27,7 @@ from sparring.generators.multi_index import (
 from sparring.generators.student import StudentModel
 from sparring.groups import ungroup
 from sparring.kernels.lookup import not_answer
+from sparring.kernels.multi_index import Placed
 from sparring.optim import TableAdagrad, TableAdam
 from sparring.registry import register
 from sparring.samplers.base import Capabilities
@@ -95,13 +96,15 @@ class PendingUpdate:
     Attributes:
         batch: B.
         distribution: what the M queries draw from.
-        uniform: U uniform entities.
+        drawn: what was drawn for all queries.
+        uniform: U uniform entities, in one list.
         score: how the main model scored them.
     """
 
     batch: int
     distribution: CellDistribution
-    uniform: Int[Tensor, "1 U"]
+    drawn: Placed
+    uniform: Placed
     score: Float[Tensor, "M U"]
 
 
@@ -286,34 +289,42 @@ class NSGenerator(NegativeGenerator):
     def _own_distributions(self, queries: Queries) -> PerQueryDistribution:
         return self.index.distribution(self.student.context(queries) * self.inverse_temperature)
 
-    @torch.no_grad()
     def log_density(
+        self, distribution: CellDistribution, ids: Int[Tensor, "G K"]
+    ) -> Float[Tensor, "B K"]:
+        """Log-probability that a draw is each of `ids`, known or not."""
+        return self._log_density(distribution, distribution.place(ids))
+
+    @torch.no_grad()
+    def _log_density(
         self,
         distribution: CellDistribution,
-        ids: Int[Tensor, "G K"],
+        placed: Placed,
         uniform_share: float = 0.0,
     ) -> Float[Tensor, "B K"]:
-        """Log-probability that a candidate is each of `ids`, known or not.
+        """Log-probability that a candidate is each of these entities, known or not.
 
         Args:
             uniform_share: share of candidates that are uniform entities instead of draws.
         """
-        return distribution.log_prob(ids, 1 - (1 - self.uniform_mix) * (1 - uniform_share))
+        return distribution.log_prob_of(placed, 1 - (1 - self.uniform_mix) * (1 - uniform_share))
 
     @torch.no_grad()
     def sample(self, queries: Queries, score: Scorer, rng: torch.Generator) -> Negatives:
         distribution = self.distribution(queries)
         if self.training:  # densities of the same step are asked for next
             self.current = queries, distribution
-        ids = distribution.draw(self.k, rng, self.uniform_mix)
+        placed = distribution.draw_placed(self.k, rng, self.uniform_mix)
+        ids = placed.ids
         if self.training and self.schedule.num_uniform and self.schedule.is_due(self.steps):
             shape = (1, self.schedule.num_uniform)
             uniform = torch.randint(self.num_entities, shape, generator=rng, device=ids.device)
             rows = self.schedule.rows(self.steps, len(queries))
             scores = score_rows(score, rows, uniform).float()
-            self.pending = PendingUpdate(len(queries), distribution[rows], uniform, scores)
+            both = placed, distribution.place(uniform)
+            self.pending = PendingUpdate(len(queries), distribution[rows], *both, scores)
         known = self.known.contains(queries, ids)
-        log_q = self.log_density(distribution, ids).masked_fill(known, -torch.inf)
+        log_q = self._log_density(distribution, placed).masked_fill(known, -torch.inf)
         answer_log_q = self.log_density(distribution, queries.answer.unsqueeze(1)).squeeze(1)
         drawn = Negatives.from_ids(queries, ids, log_q, answer_log_q)
         drawn = replace(drawn, mask=drawn.mask & ~known)
@@ -371,22 +382,26 @@ class NSGenerator(NegativeGenerator):
         queries, pending = feedback.queries[rows], self.pending
         self.pending = None
         drawn, some = feedback.negatives, slice(self.num_draws)
-        ids = drawn.ids[:, some]
-        ids = ids if len(ids) == 1 else ungroup(ids, batch)[rows]
+        pick = lambda part: (part if len(part) == 1 else ungroup(part, batch)[rows])[:, some]
+        ids = pick(drawn.ids)
         score, mask = feedback.negative[rows, some].float(), drawn.mask[rows, some]
         p_false_negative = drawn.p_false_negative[rows, some]
         if pending is None or pending.batch != batch:
             log_q = self.log_density(self.distribution(queries), ids)
         else:
-            distribution, uniform = pending.distribution, pending.uniform
+            distribution, uniform = pending.distribution, pending.uniform.ids
             wrong = not_answer(queries.answer, uniform) & ~self.known.contains(queries, uniform)
             p_uniform = self._p_false_negative(queries, distribution, uniform)
-            ids = torch.cat([ids, uniform.expand(len(ids), -1)], 1)
+            same = drawn.blocks[0] is pending.drawn.ids
+            placed = pending.drawn.map(pick) if same else distribution.place(ids)
+            pairs = zip(placed, pending.uniform)
+            placed = Placed(*(torch.cat([a, b.expand(len(ids), -1)], 1) for a, b in pairs))
+            ids = placed.ids
             score = torch.cat([score, pending.score], 1)
             mask = torch.cat([mask, wrong], 1)
             p_false_negative = torch.cat([p_false_negative, p_uniform], 1)
             # of draws and uniform entities together (balance heuristic: Veach & Guibas, 1995)
-            log_q = self.log_density(distribution, ids, uniform.shape[1] / ids.shape[1])
+            log_q = self._log_density(distribution, placed, uniform.shape[1] / ids.shape[1])
         # known answers are candidates to which the target gives nothing
         logit = (score / self.temperature - log_q).masked_fill(~mask, -torch.inf)
         if self.false_negatives.penalize_target:

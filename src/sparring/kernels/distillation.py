@@ -64,8 +64,31 @@ def distill(
     """
     given = (anchor, relation, answer, ids, log_q, target)
     if enabled_for(entity_table):
-        return Distillation.apply(entity_table, relation_table, given, answer_weight)
+        return Distillation.apply(entity_table, relation_table, given, answer_weight, False)
     entity = lambda rows: F.embedding(rows, entity_table, sparse=sparse)
+    return distill_by_look_up(entity, F.embedding(relation, relation_table), *given, answer_weight)
+
+
+def distill_rows(
+    entity_rows: Float[Tensor, "U d1"],
+    relation_table: Float[Tensor, "R2 d2"],
+    anchor: Int[Tensor, "B"],
+    relation: Int[Tensor, "B"],
+    answer: Int[Tensor, "B"],
+    ids: Int[Tensor, "G K"],
+    log_q: Float[Tensor, "B K"],
+    target: Float[Tensor, "B K"],
+    answer_weight: float,
+) -> Float[Tensor, ""]:
+    """As `distill`, for rows of entities that were looked up and are all used.
+
+    Args:
+        anchor, answer, ids: numbers of `entity_rows`.
+    """
+    given = (anchor, relation, answer, ids, log_q, target)
+    if enabled_for(entity_rows):
+        return Distillation.apply(entity_rows, relation_table, given, answer_weight, True)
+    entity = lambda rows: F.embedding(rows, entity_rows)
     return distill_by_look_up(entity, F.embedding(relation, relation_table), *given, answer_weight)
 
 
@@ -110,11 +133,16 @@ class Distillation(Function):
         relation_table: Tensor,
         given: tuple[Tensor, ...],
         answer_weight: float,
+        all_used: bool,
     ) -> Tensor:
         entity_table, relation_table = entity_table.detach(), relation_table.detach()
         anchor, _, answer, ids, _, _ = given
-        rows, places = distinct_rows([anchor, answer, ids.flatten()], len(entity_table))
-        entity_grad = entity_table.new_zeros(len(rows), entity_table.shape[1])
+        parts, used = [anchor, answer, ids.flatten()], len(entity_table)
+        rows, places = anchor[:0], [part.int() for part in parts]
+        if not all_used:
+            rows, places = distinct_rows(parts, used)
+            used = len(rows)
+        entity_grad = entity_table.new_zeros(used, entity_table.shape[1])
         relation_grad = torch.zeros_like(relation_table)
         given = (
             *(entity_table, relation_table),
@@ -124,17 +152,19 @@ class Distillation(Function):
         )
         loss = add_gradients(*(tensor.numpy() for tensor in given), answer_weight)
         ctx.save_for_backward(rows, entity_grad, relation_grad)
-        ctx.shape = entity_table.shape
+        ctx.shape, ctx.all_used = entity_table.shape, all_used
         return entity_table.new_tensor(loss)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         rows, entity_grad, relation_grad = ctx.saved_tensors
-        entity_grad = torch.sparse_coo_tensor(
-            rows.unsqueeze(0), entity_grad.mul_(grad), ctx.shape, check_invariants=False
-        )
-        return entity_grad, relation_grad.mul_(grad), None, None
+        entity_grad = entity_grad.mul_(grad)
+        if not ctx.all_used:
+            entity_grad = torch.sparse_coo_tensor(
+                rows.unsqueeze(0), entity_grad, ctx.shape, check_invariants=False
+            )
+        return entity_grad, relation_grad.mul_(grad), None, None, None
 
 
 @compiled

@@ -3,6 +3,7 @@
 One uniform number u makes each draw: it chooses a row of cells, what remains of it a column, and
 what remains then an entity of the cell."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -11,7 +12,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from sparring.groups import ungroup
-from sparring.kernels.runtime import compiled, enabled_for, refuse_unknown_ids
+from sparring.kernels.runtime import compiled, enabled_for, in_huge_pages, refuse_unknown_ids
 
 BLOCK = 8  # weights that are skipped at once
 BELOW = 1 - 1e-9  # keeps a number below a sum that rounding may have made smaller
@@ -28,6 +29,10 @@ class Cells(NamedTuple):
         cumulative: sums of the weights of `order`, up to each entity and with it.
         order: entities by cell.
         hint: where in `order` the first, second, ... of a cell's `size` equal shares begin.
+        cell: of each entity, a * C + c.
+        weight: of each entity, in its cell's mass.
+        records: what loops read of `cumulative`, `order` and `weight`, side by side for each place
+            in `order`; None for weights of 64 bits.
     """
 
     mass: Float[Tensor, "A C"]
@@ -36,6 +41,27 @@ class Cells(NamedTuple):
     cumulative: Float[Tensor, "N"]
     order: Int[Tensor, "N"]
     hint: Int[Tensor, "N"]
+    cell: Int[Tensor, "N"]
+    weight: Float[Tensor, "N"]
+    records: Float[Tensor, "N 2"] | None = None
+
+
+class Placed(NamedTuple):
+    """Entities with what their density takes, in G lists.
+
+    Attributes:
+        ids: the entities.
+        cell: of each.
+        weight: of each, in its cell's mass.
+    """
+
+    ids: Int[Tensor, "G K"]
+    cell: Int[Tensor, "G K"]
+    weight: Float[Tensor, "G K"]
+
+    def map(self, function: Callable[[Tensor], Tensor]) -> "Placed":
+        """A function of all parts."""
+        return Placed(*(function(part) for part in self))
 
 
 def draw_from_cells(
@@ -44,7 +70,7 @@ def draw_from_cells(
     cells: Cells,
     u: Float[Tensor, "B k"],
     uniform_mix: float,
-) -> Int[Tensor, "B k"]:
+) -> Placed:
     """Entities drawn for each query, with replacement.
 
     Args:
@@ -53,11 +79,14 @@ def draw_from_cells(
         u: in [0, 1), one for each draw.
         uniform_mix: probability of a draw from all entities alike.
     """
-    if enabled_for(u):
-        ids = torch.empty_like(u, dtype=torch.long)
-        given = (row_weight, column_weight, *cells, u, ids)
+    if enabled_for(u) and cells.records is not None:
+        ids, cell = (torch.empty_like(u, dtype=torch.long) for _ in range(2))
+        weight, records = cells.weight.new_empty(u.shape), cells.records
+        by_cell = (cells.mass, cells.first, cells.size, cells.hint, cells.cell, cells.weight)
+        parts = (records, records.view(torch.int32), records.view(torch.float32))
+        given = (row_weight, column_weight, *by_cell, *parts, u, ids, cell, weight)
         write_draws(*(tensor.numpy() for tensor in given), uniform_mix)
-        return ids
+        return Placed(ids, cell, weight)
     rest = (u - uniform_mix).clamp(min=0) / (1 - uniform_mix)
     a, rest = draw_in_proportion(row_weight.double(), rest)
     weight = (cells.mass[a] * column_weight.unsqueeze(1)).double()
@@ -71,7 +100,7 @@ def draw_from_weighted_cells(
     cells: Cells,
     u: Float[Tensor, "G k"],
     uniform_mix: float,
-) -> Int[Tensor, "G k"]:
+) -> Placed:
     """Entities drawn for each list, with replacement, by a weight of every cell.
 
     Args:
@@ -89,23 +118,39 @@ def entities_in_cells(
     rest: Float[Tensor, "B k"],
     u: Float[Tensor, "B k"],
     uniform_mix: float,
-) -> Int[Tensor, "B k"]:
+) -> Placed:
     """The entities that the rest of each u leads to in its cell, or any where u is small."""
     ids = cells.order[index_in_cells(cells.first, cells.size, cells.cumulative, cell, rest)]
-    if not uniform_mix:
-        return ids
-    anyone = (u * (BELOW * len(cells.order) / uniform_mix)).long()
-    return torch.where(u < uniform_mix, anyone, ids)
+    if uniform_mix:
+        anyone = (u * (BELOW * len(cells.order) / uniform_mix)).long()
+        ids = torch.where(u < uniform_mix, anyone, ids)
+    return Placed(ids, cells.cell[ids], cells.weight[ids])
 
 
-def probability_in_cells(
+def place_in_cells(
+    cell: Int[Tensor, "N"], weight: Float[Tensor, "N"], ids: Int[Tensor, "G K"]
+) -> Placed:
+    """Entities with the cell and the weight of each.
+
+    Raises:
+        IndexError: for ids that are no entities.
+    """
+    if not enabled_for(ids):
+        return Placed(ids, cell[ids], weight[ids])
+    found, own = torch.empty_like(ids), weight.new_empty(ids.shape)
+    given = (cell, weight, ids, found, own)
+    wrong = look_up_cells(*(tensor.numpy() for tensor in given))
+    refuse_unknown_ids(wrong, ids.numel(), ids, len(cell))
+    return Placed(ids, found, own)
+
+
+def probability_of(
     row_weight: Float[Tensor, "B A"],
     column_weight: Float[Tensor, "B C"],
     total: Float[Tensor, "B 1"],
-    cell: Int[Tensor, "N"],
-    weight: Float[Tensor, "N"],
-    ids: Int[Tensor, "G K"],
+    placed: Placed,
     uniform_mix: float,
+    num_entities: int,
 ) -> Float[Tensor, "B K"]:
     """Probability of each candidate, of which equal numbers of queries share a list.
 
@@ -113,23 +158,17 @@ def probability_in_cells(
         row_weight: weight of each row of cells, for one unit of mass.
         column_weight: the same of each column.
         total: weight of everything.
-        cell: of each entity, a * C + c.
-        weight: of each entity, in its cell's mass.
         uniform_mix: probability of a draw from all entities alike.
-
-    Raises:
-        IndexError: for ids that are no entities.
     """
-    if enabled_for(ids):
-        probability = row_weight.new_empty(len(row_weight), ids.shape[1])
-        given = (row_weight, column_weight, total, cell, weight, ids, probability)
-        wrong = write_probabilities(*(tensor.numpy() for tensor in given), uniform_mix)
-        refuse_unknown_ids(wrong, probability.numel(), ids, len(cell))
+    if enabled_for(placed.ids):
+        probability = row_weight.new_empty(len(row_weight), placed.ids.shape[1])
+        given = (row_weight, column_weight, total, placed.cell, placed.weight, probability)
+        write_probabilities(*(tensor.numpy() for tensor in given), uniform_mix, num_entities)
         return probability
-    ids = ungroup(ids, len(row_weight))
-    a, c = cell[ids] // column_weight.shape[1], cell[ids] % column_weight.shape[1]
-    share = row_weight.gather(1, a) * column_weight.gather(1, c) * weight[ids]
-    return mix_with_uniform(share / total, uniform_mix, len(cell))
+    cell, weight = (ungroup(part, len(row_weight)) for part in placed[1:])
+    a, c = cell // column_weight.shape[1], cell % column_weight.shape[1]
+    share = row_weight.gather(1, a) * column_weight.gather(1, c) * weight
+    return mix_with_uniform(share / total, uniform_mix, num_entities)
 
 
 def mix_with_uniform(
@@ -176,24 +215,6 @@ def targets_in_cells(
     return before + u * (cumulative[last] - before), last
 
 
-def share_starts(
-    first: Int[Tensor, "AC"], size: Int[Tensor, "AC"], cumulative: Float[Tensor, "N"], cell: Tensor
-) -> Int[Tensor, "N"]:
-    """Where in `order` the first, second, ... of a cell's `size` equal shares begin.
-
-    Args:
-        cell: of each entity of `order`, ascending.
-    """
-    rank = torch.arange(len(cell), device=cell.device) - first[cell]
-    share = rank.double() / size[cell]
-    if not enabled_for(cell):
-        return index_in_cells(first, size, cumulative, cell, share)
-    target, last = targets_in_cells(first, size, cumulative, cell, share)
-    found = torch.empty_like(cell)
-    find_ascending(cumulative.numpy(), target.numpy(), found.numpy())
-    return torch.minimum(found, last)
-
-
 @compiled
 def find_ascending(values, targets, found):
     """As `searchsorted(values, targets, right=True)`, for targets that ascend too."""
@@ -206,72 +227,132 @@ def find_ascending(values, targets, found):
 
 @compiled
 def write_draws(
-    row_weight, column_weight, mass, first, size, cumulative, order, hint, us, ids, uniform_mix
+    row_weight,
+    column_weight,
+    mass,
+    first,
+    size,
+    hint,
+    cell,
+    weight,
+    records,
+    records_as_int,
+    records_as_float,
+    us,
+    ids,
+    cell_out,
+    weight_out,
+    uniform_mix,
 ):
-    """Set `ids[b, k]` to an entity drawn for query b by one number u.
+    """Set `ids[b, k]` to an entity drawn for query b by one number u, and its cell and weight.
 
     Where u falls chooses the row of cells; where in the row's share, the column; where in the
-    cell's share, the entity. A u below `uniform_mix` chooses any entity instead. What all draws of
-    a query do next is done in one loop, so that none waits for another.
+    cell's share, the entity. A u below `uniform_mix` chooses any entity instead.
     """
     (rows, columns), (batch, draws) = mass.shape, ids.shape
     row_wants, column_wants = in_blocks(rows), in_blocks(columns)
     row_sums = np.empty(len(row_wants) // BLOCK)
     column_sums = np.empty(len(column_wants) // BLOCK)
     cell_of, index = np.empty(draws, dtype=np.int64), np.empty(draws, dtype=np.int64)
-    u, before = np.empty(draws), np.empty(draws)
+    u, before, places = np.empty(draws), np.empty(draws), np.empty(draws, dtype=np.int64)
     for query in range(batch):
-        for row in range(rows):
-            row_wants[row] = row_weight[query, row]
-        everything = add_up(row_wants, row_sums) * BELOW / (1 - uniform_mix)
-        count = 0
-        u[:] = 0.0
         for k in range(draws):
             if us[query, k] < uniform_mix:
-                ids[query, k] = int(us[query, k] / uniform_mix * BELOW * len(order))
-            else:
-                index[count], u[count] = k, (us[query, k] - uniform_mix) * everything
-                count += 1
-        skip_blocks(row_sums, u, before, cell_of)
+                entity = int(us[query, k] / uniform_mix * BELOW * len(records))
+                ids[query, k] = entity
+                cell_out[query, k], weight_out[query, k] = cell[entity], weight[entity]
+        count = choose_cells(
+            *(row_weight[query], column_weight[query], mass, us[query], uniform_mix),
+            *(index, cell_of, u, before, row_wants, row_sums, column_wants, column_sums),
+        )
         for k in range(count):
-            row, skipped = pick(row_wants, cell_of[k] * BLOCK, BLOCK, before[k], u[k])
-            cell_of[k], u[k] = row, remainder(u[k] - skipped, row_wants[row])
+            places[k] = first_guess(first, size, hint, cell_of[k], u[k])
         for k in range(count):
-            row = cell_of[k]
-            for column in range(columns):
-                column_wants[column] = mass[row, column] * column_weight[query, column]
-            here = u[k] * add_up(column_wants, column_sums)
-            block, skipped = pick(column_sums, 0, len(column_sums), 0.0, here)
-            column, skipped = pick(column_wants, block * BLOCK, BLOCK, skipped, here)
-            cell_of[k] = row * columns + column
-            u[k] = remainder(here - skipped, column_wants[column])
-        for k in range(count):
-            ids[query, index[k]] = order[
-                search_cell(first, size, cumulative, hint, cell_of[k], u[k])
-            ]
+            place = search_cell(first, size, records, places[k], cell_of[k], u[k])
+            out = index[k]
+            ids[query, out] = records_as_int[place, 2]
+            cell_out[query, out], weight_out[query, out] = cell_of[k], records_as_float[place, 3]
+
+
+@compiled
+def choose_cells(
+    row_weight,
+    column_weight,
+    mass,
+    us,
+    uniform_mix,
+    index,
+    cell_of,
+    u,
+    before,
+    row_wants,
+    row_sums,
+    column_wants,
+    column_sums,
+):
+    """Set the cell of each draw of a query that is not uniform, and what is left of its number.
+
+    What all draws do next is done in one loop, so that none waits for another.
+
+    Args:
+        index: receives the numbers of these draws.
+        before, row_wants, row_sums, column_wants, column_sums: memory to work in.
+
+    Returns how many there are.
+    """
+    rows, columns = mass.shape
+    for row in range(rows):
+        row_wants[row] = row_weight[row]
+    everything = add_up(row_wants, row_sums) * BELOW / (1 - uniform_mix)
+    count = 0
+    u[:] = 0.0
+    for k in range(len(us)):
+        if us[k] >= uniform_mix:
+            index[count], u[count] = k, (us[k] - uniform_mix) * everything
+            count += 1
+    skip_blocks(row_sums, u, before, cell_of)
+    for k in range(count):
+        row, skipped = pick(row_wants, cell_of[k] * BLOCK, BLOCK, before[k], u[k])
+        cell_of[k], u[k] = row, remainder(u[k] - skipped, row_wants[row])
+    for k in range(count):
+        row = cell_of[k]
+        for column in range(columns):
+            column_wants[column] = mass[row, column] * column_weight[column]
+        here = u[k] * add_up(column_wants, column_sums)
+        block, skipped = pick(column_sums, 0, len(column_sums), 0.0, here)
+        column, skipped = pick(column_wants, block * BLOCK, BLOCK, skipped, here)
+        cell_of[k] = row * columns + column
+        u[k] = remainder(here - skipped, column_wants[column])
+    return count
+
+
+@compiled
+def look_up_cells(cell, weight, ids, cell_out, weight_out):
+    """Set the cell and the weight of each id; returns how many ids are no entities."""
+    wrong = 0
+    for group in range(len(ids)):
+        for k in range(ids.shape[1]):
+            entity = ids[group, k]
+            known = 0 <= entity < len(cell)
+            wrong += not known
+            entity = entity if known else 0
+            cell_out[group, k], weight_out[group, k] = cell[entity], weight[entity]
+    return wrong
 
 
 @compiled
 def write_probabilities(
-    row_weight, column_weight, total, cell, weight, ids, probability, uniform_mix
+    row_weight, column_weight, total, cell, weight, probability, uniform_mix, num_entities
 ):
-    """Set `probability[b, k]` to query b's probability of candidate k; ids are [G, K].
-
-    Returns how many ids are no entities.
-    """
-    columns, share, many = column_weight.shape[1], len(probability) // len(ids), ids.shape[1]
-    number, wrong = probability.dtype.type, 0
-    flat, less = number(uniform_mix / len(cell)), number(1 - uniform_mix)
+    """Set `probability[b, k]` to query b's probability of candidate k; lists are [G, K]."""
+    columns, share, many = column_weight.shape[1], len(probability) // len(cell), cell.shape[1]
+    number = probability.dtype.type
+    flat, less = number(uniform_mix / num_entities), number(1 - uniform_mix)
     rows, own_columns = np.empty(many, dtype=np.uint64), np.empty(many, dtype=np.uint64)
-    weights = np.empty(many, dtype=weight.dtype)
-    for group in range(len(ids)):
+    for group in range(len(cell)):
         for k in range(many):  # what all queries of a list ask for
-            entity = ids[group, k]
-            known = 0 <= entity < len(cell)
-            wrong += share * (not known)
-            entity = entity if known else 0
-            rows[k], own_columns[k] = divmod(cell[entity], columns)
-            weights[k] = weight[entity]
+            rows[k], own_columns[k] = divmod(cell[group, k], columns)
+        weights = weight[group]
         for query in range(group * share, group * share + share):
             scale = less / total[query, 0]
             by_row, by_column = row_weight[query], column_weight[query]  # so that loads are simple
@@ -279,7 +360,6 @@ def write_probabilities(
             for k in range(many):
                 part = by_row[rows[k]] * by_column[own_columns[k]] * weights[k]
                 out[k] = part * scale + flat
-    return wrong
 
 
 @compiled
@@ -335,12 +415,86 @@ def remainder(u, weight):
 
 
 @compiled
-def search_cell(first, size, cumulative, hint, cell, u):
-    """The index in `order` that a fraction of a cell's mass leads to."""
-    start, many = min(first[cell], len(cumulative) - 1), size[cell]
-    before, whole = cumulative[start - 1] if start else 0.0, cumulative[start + many - 1]
+def first_guess(first, size, hint, cell, u):
+    """The index in `order` where the search for a fraction of a cell's mass starts."""
+    return hint[min(first[cell], len(hint) - 1) + int(u * size[cell])]
+
+
+@compiled
+def search_cell(first, size, records, index, cell, u):
+    """The index in `order` that a fraction of a cell's mass leads to, at least `index`."""
+    start, many = min(first[cell], len(records) - 1), size[cell]
+    before, whole = records[start - 1, 0] if start else 0.0, records[start + many - 1, 0]
     share = min(before + u * (whole - before), whole * NEXT)
-    index = hint[start + int(u * many)]
-    while cumulative[index] <= share:
+    while records[index, 0] <= share:
         index += 1
     return index
+
+
+def sort_cells(
+    cell: Int[Tensor, "N"],
+    weight: Float[Tensor, "N"],
+    first: Int[Tensor, "AC"],
+    size: Int[Tensor, "AC"],
+    mass: Float[Tensor, "AC"],
+    order: Int[Tensor, "N"],
+    cumulative: Float[Tensor, "N"],
+    hint: Int[Tensor, "N"],
+) -> None:
+    """Set the parts of `Cells` from the cell and the weight of each entity."""
+    if enabled_for(weight):
+        given = (cell, weight, first, size, mass, order, cumulative, hint)
+        write_cells(*(tensor.numpy() for tensor in given))
+        return
+    order.copy_(cell.argsort(stable=True))
+    double = weight.double()
+    cumulative.copy_(double[order].cumsum(0))
+    mass.copy_(torch.zeros_like(first, dtype=torch.double).index_add_(0, cell, double))
+    size.zero_().index_add_(0, cell, torch.ones_like(cell))
+    first.copy_(size.cumsum(0) - size)
+    ordered = cell[order]
+    share = (torch.arange(len(cell), device=cell.device) - first[ordered]).double() / size[ordered]
+    hint.copy_(index_in_cells(first, size, cumulative, ordered, share))
+
+
+def records_of(
+    cumulative: Float[Tensor, "N"], order: Int[Tensor, "N"], weight: Float[Tensor, "N"]
+) -> Float[Tensor, "N 2"] | None:
+    """`Cells.records`."""
+    if weight.dtype != torch.float32 or weight.device.type != "cpu":
+        return None
+    records = in_huge_pages(torch.empty(len(order), 2, dtype=torch.double))
+    records[:, 0] = cumulative
+    records.view(torch.int32)[:, 2] = order
+    records.view(torch.float32)[:, 3] = weight[order]
+    return records
+
+
+@compiled
+def write_cells(cell, weight, first, size, mass, order, cumulative, hint):
+    """`sort_cells` by counting; ids ascend within each cell."""
+    size[:] = 0
+    for entity in range(len(cell)):
+        size[cell[entity]] += 1
+    start = 0
+    for index in range(len(size)):
+        first[index] = start
+        start += size[index]
+    place = first.copy()
+    for entity in range(len(cell)):
+        order[place[cell[entity]]] = entity
+        place[cell[entity]] += 1
+    running = 0.0
+    for index in range(len(size)):
+        start, many, before, own = first[index], size[index], running, 0.0
+        for rank in range(start, start + many):
+            running += weight[order[rank]]
+            own += weight[order[rank]]
+            cumulative[rank] = running
+        mass[index] = own
+        found = start
+        for rank in range(many):
+            target = before + rank / many * (running - before)
+            while found < start + many - 1 and cumulative[found] <= target:
+                found += 1
+            hint[start + rank] = found

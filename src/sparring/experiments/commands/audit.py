@@ -5,7 +5,16 @@ from typing import Annotated
 
 import typer
 
-from sparring.experiments.console import Json, Overrides, RunOrConfig, Trust, as_json, table
+from sparring.experiments.console import (
+    Json,
+    Overrides,
+    RunOrConfig,
+    Trust,
+    Workers,
+    as_json,
+    launched,
+    table,
+)
 
 
 def audit(
@@ -21,6 +30,7 @@ def audit(
     relations: Annotated[
         int, typer.Option(min=0, help="How many relations to list, those with most queries first.")
     ] = 10,
+    workers: Workers = 0,
     overrides: Overrides = None,
     trust: Trust = False,
     json: Json = False,
@@ -31,21 +41,24 @@ def audit(
     sampler has not seen them; the model is trained to score them low although they are true.
     The uniform sampler, with as many negatives for the same queries, is shown for comparison.
     """
+    launched(workers)
     from sparring.data.read import read_triples
+    from sparring.distributed.world import is_first
     from sparring.evaluation.audit import MEASURES, share
-    from sparring.experiments.assembly import assemble
     from sparring.experiments.audit_run import audit_sampler
     from sparring.experiments.config import read_config
-    from sparring.experiments.graphs import load_graph
+    from sparring.experiments.opened import opened, untrained
     from sparring.experiments.run_folder import Run
 
     run = Run(place, trust) if place.is_dir() else None
     config = run.config(overrides or []) if run else read_config(place, overrides or [])
-    graph = run.graph(config) if run else load_graph(config.graph)
-    step = run.load_step(config, graph) if run else assemble(config, graph)[0]
-    model = step.model if run or step.sampler.capabilities.needs_scores else None
-    extra_true = read_triples(graph, extra) if extra else None
-    found = audit_sampler(step, graph, config, model=model, extra_true=extra_true)
+    with opened(run, config, draws=True) if run else untrained(config) as audited:
+        step, graph = audited.step, audited.graph
+        model = step.model if run or step.sampler.capabilities.needs_scores else None
+        extra_true = read_triples(graph, extra) if extra else None
+        found = audit_sampler(step, graph, config, model=model, extra_true=extra_true)
+    if not is_first():
+        return
     if json:
         as_json({"of": str(place), "trained": run is not None, **found.to_dict()})
         return

@@ -1,8 +1,6 @@
 """`sparring fit`: train a model on a graph without an experiment file."""
 
-import os
 import shlex
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,6 +14,7 @@ from sparring.experiments.console import (
     Overrides,
     Quiet,
     err,
+    launched,
     line,
     log_override,
 )
@@ -135,17 +134,11 @@ def fit(
 
     Example: `sparring fit atlas --epochs 10`
     """
-    from sparring.distributed.launch import (
-        check_workers,
-        launch,
-        with_virtual_workers,
-        without_option,
-    )
+    from sparring.distributed.launch import check_workers, with_virtual_workers
 
-    if workers and "WORLD_SIZE" not in os.environ:
+    if workers:
         check_workers(overrides or [], workers)
-        raise typer.Exit(launch(without_option(sys.argv[1:], "--workers"), workers))
-
+    launched(workers, restarts=3)
     from sparring.data import store
     from sparring.distributed.world import is_first, is_launched
     from sparring.experiments.commands.ranks import show

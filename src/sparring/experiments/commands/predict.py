@@ -10,7 +10,9 @@ from sparring.experiments.console import (
     Overrides,
     RunFolder,
     Trust,
+    Workers,
     err,
+    launched,
     line,
     out,
 )
@@ -97,6 +99,7 @@ def predict(
         Literal["table", "csv", "json"],
         typer.Option("--format", help="Output format.", rich_help_panel=ANSWERS),
     ] = "table",
+    workers: Workers = 0,
     overrides: Overrides = None,
 ) -> None:
     """Complete a triple: predict its tail, its head or its relation.
@@ -107,10 +110,13 @@ def predict(
 
     Example: `sparring predict runs/atlas --head Iceland --relation currency`
     """
+    launched(workers)
     from sparring.data.graph import SPLITS
+    from sparring.distributed.world import is_first
     from sparring.evaluation.ensemble import as_proposal
     from sparring.evaluation.predict import predict as answer
     from sparring.evaluation.queries import PredictionQuery, read_queries
+    from sparring.experiments.opened import opened
     from sparring.experiments.run import ensemble
     from sparring.experiments.run_folder import Run
 
@@ -122,13 +128,15 @@ def predict(
     asked = read_queries(queries) if queries else [PredictionQuery(head, relation, tail)]
     place = Run(run, trust)
     config = place.config(overrides or [])
-    graph = place.graph(config)
-    step = place.load_step(config, graph)
-    found = answer(
-        ensemble(step, guide), graph, asked, k=k, remove=() if keep_known else SPLITS,
-        exclude_anchor=not keep_known, types=types or (), calibration=place.calibration(guide),
-        proposal=as_proposal(step.sampler) if retrieve else None, retrieve=retrieve,
-    )  # fmt: skip
+    with opened(place, config) as trained:
+        step = trained.step
+        found = answer(
+            ensemble(step, guide), trained.graph, asked, k=k, remove=() if keep_known else SPLITS,
+            exclude_anchor=not keep_known, types=types or (), calibration=place.calibration(guide),
+            proposal=as_proposal(step.sampler) if retrieve else None, retrieve=retrieve,
+        )  # fmt: skip
+    if not is_first():
+        return
     if not keep_known:
         line("known facts and the query's own entity are left out; --keep-known shows them", to=err)
     if form == "table":

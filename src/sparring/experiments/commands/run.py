@@ -16,8 +16,10 @@ from sparring.experiments.console import (
     Quiet,
     RunFolder,
     Trust,
+    Workers,
     as_json,
     err,
+    launched,
     line,
     log_override,
 )
@@ -102,6 +104,7 @@ def evaluate(
     ] = 10,
     trust: Trust = False,
     guide: GuideWeight = 0.0,
+    workers: Workers = 0,
     overrides: Overrides = None,
     json: Json = False,
 ) -> None:
@@ -110,15 +113,21 @@ def evaluate(
     Metrics are filtered, and shown by side, cardinality of the relation, training degree of the
     answer, and relation. Intervals come from a bootstrap over triples.
     """
+    launched(workers)
+    from sparring.distributed.world import is_first
     from sparring.experiments.commands.ranks import show
-    from sparring.experiments.run import breakdown_of, ensemble, evaluate_split, metrics
+    from sparring.experiments.opened import opened
+    from sparring.experiments.run import breakdown_of, metrics
     from sparring.experiments.run_folder import Run
 
     place = Run(run, trust)
     changed = [*(overrides or []), *([f"evaluate.split={split}"] if split else [])]
     config = place.config(changed)
-    graph = place.graph(config)
-    ranks = evaluate_split(ensemble(place.load_step(config, graph), guide), graph, config)
+    with opened(place, config) as found:
+        ranks = found.ranks(guide)
+        if not is_first():
+            return
+        graph = found.graph
     parts = breakdown_of(ranks, graph, config)
     if json:
         about = {"run": str(run), "dataset": graph.name, "split": config.evaluate.split}
