@@ -1,3 +1,4 @@
+import errno
 import os
 import platform
 import signal
@@ -123,6 +124,21 @@ def test_one_at_a_time_holds_a_folder_that_comes_and_goes(tmp_path):
     with ThreadPoolExecutor(8) as threads:
         assert list(threads.map(hold, range(8))) == [None] * 8
     assert not list(tmp_path.rglob(LOCK))
+
+
+def test_a_full_disk_is_an_error_of_the_system_that_names_the_file(tmp_path):
+    """In a process of its own, where no file may grow beyond a size."""
+    code = (
+        "import resource, signal, sys, torch; from pathlib import Path; "
+        "from sparring.files import write_tensors; "
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN); "
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000)); "
+        "write_tensors(Path(sys.argv[1]), {'zeros': torch.zeros(1000)})"
+    )
+    words = [sys.executable, "-c", code, str(tmp_path / "zeros")]
+    done = subprocess.run(words, capture_output=True, text=True)
+    assert f"OSError: [Errno {errno.EFBIG}]" in done.stderr
+    assert done.stderr.strip().endswith(f"'{tmp_path / 'zeros'}'")
 
 
 def test_a_file_in_place_of_the_folder_is_refused(tmp_path):

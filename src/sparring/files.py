@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import platform
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -33,6 +34,26 @@ def write_atomically(path: Path, content: bytes) -> None:
     """Replace a file in one step; a crash leaves the old content or the new one."""
     with replaced_atomically(path) as draft:
         draft.path.write_bytes(content)
+
+
+def write_tensors(path: Path, tensors: Mapping[str, Any]) -> None:
+    """Write a safetensors file.
+
+    Raises:
+        OSError: if the disk is full, or whatever else safetensors reports as an error of its own.
+    """
+    # imported here: they load PyTorch, and most who write files have no tensors
+    from safetensors import SafetensorError
+    from safetensors.torch import save_file
+
+    try:
+        save_file(dict(tensors), path)
+    except SafetensorError as error:
+        number = re.search(r"os error (\d+)", str(error))
+        if number is None:
+            raise
+        code = int(number[1])
+        raise OSError(code, os.strerror(code), str(path)) from error
 
 
 @dataclass

@@ -134,7 +134,7 @@ def download(world: World, rng: random.Random, name: str) -> str:
     if fault := continued(world, name, folder):
         return f"{how}: {fault}"
     file = rng.choice(sorted(path for path in folder.rglob("*.txt")))
-    file.write_bytes(file.read_bytes().replace(b"e1\t", b"e2\t", 1))
+    file.write_bytes(file.read_bytes() + b"e1\tr1\te2\n")
     done = disturbed(world, name, folder, True, ())
     if done.code and file.name in done.said:
         return done.fault()

@@ -161,6 +161,10 @@ def test_the_bootstrap_needs_a_resample(tables):
     refused({**tables, "evaluate": {"bootstrap": 0}}, "bootstrap must be at least 1; got 0")
 
 
+def test_no_bootstrap_takes_for_ever(tables):
+    refused({**tables, "evaluate": {"bootstrap": 2**63 - 1}}, "bootstrap must be at most 100,000")
+
+
 def test_threads_are_not_negative(tables):
     refused({**tables, "threads": -1}, r"\[experiment\] threads must not be negative; got -1")
 

@@ -1,6 +1,7 @@
 import io
 
 import pytest
+import torch
 from rich.console import Console
 
 from sparring.experiments import console
@@ -115,6 +116,14 @@ def test_options_that_do_not_fit_are_a_failure_in_one_line(command, finished, ov
     result = command("evaluate", finished.folder, "--set", override)
     assert result.exit_code in (1, 2) and said in result.stderr
     assert result.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("shape", [(2**40,), (128, 2**63 - 1), (2**40, 2**40, 2**40)])
+def test_more_memory_than_there_can_be_is_an_error_in_one_line(shape):
+    with pytest.raises(RuntimeError) as found:
+        torch.empty(shape)
+    assert console.exit_code(found.value) == console.FAILED
+    assert console.sentence(found.value).startswith("not enough memory")
 
 
 @pytest.mark.parametrize("sampler", ["k-hop", "random-walk", "sans"])

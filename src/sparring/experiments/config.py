@@ -26,6 +26,7 @@ from sparring.samplers.base import SAMPLERS
 from sparring.training import OPTIMIZERS, SCHEDULES, FitOptions
 
 Split = Literal["test", "valid"]
+MOST_RESAMPLES = 100_000
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,11 @@ class EvaluateOptions:
         for name in ("max_scores", "bootstrap"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1; got {getattr(self, name)}")
+        if self.bootstrap > MOST_RESAMPLES:
+            raise ValueError(
+                f"bootstrap must be at most {MOST_RESAMPLES:,}; got {self.bootstrap}; 1,000 give "
+                "an interval whose ends are known well enough"
+            )
 
 
 @dataclass(frozen=True)

@@ -84,7 +84,11 @@ def launched(workers: int, restarts: int = 0) -> None:
 
 
 MISUSED, FAILED, STOPPED = 2, 1, 130
-OUT_OF_MEMORY = "DefaultCPUAllocator"  # in the message of PyTorch
+OUT_OF_MEMORY = (  # messages of PyTorch
+    "DefaultCPUAllocator",
+    "Storage size calculation overflowed",
+    "integer multiplication overflow",
+)
 LESS_MEMORY = "lower batch_size, dim or max_scores"
 EXPECTED = (ValueError, FloatingPointError, OSError, MemoryError, MissingExtraError)
 
@@ -110,7 +114,8 @@ class Commands(TyperGroup):
                 raise
             error.__traceback__ = error.__context__ = None  # its frames may hold all the memory
             message = printable(f"error: {sentence(error)}")
-            err.print(Text(message, style="red"), soft_wrap=True)
+            with suppress(OSError):  # the disk that holds the output may be full, too
+                err.print(Text(message, style="red"), soft_wrap=True)
             raise typer.Exit(code) from None
 
 
@@ -120,7 +125,7 @@ def exit_code(error: Exception) -> int | None:
 
     if isinstance(error, ConfigError):
         return MISUSED
-    if isinstance(error, RuntimeError) and OUT_OF_MEMORY in str(error):
+    if isinstance(error, RuntimeError) and _says_out_of_memory(error):
         return FAILED
     if isinstance(error, typer.Exit | typer.Abort | BrokenPipeError):
         return None
@@ -131,7 +136,7 @@ def exit_code(error: Exception) -> int | None:
 
 def sentence(error: Exception) -> str:
     """The error in one line."""
-    if OUT_OF_MEMORY in str(error):
+    if _says_out_of_memory(error):
         asked = re.search(r"allocate (\d+) bytes", str(error))
         size = f": {int(asked[1]) / 2**30:,.1f} GiB more were asked for" if asked else ""
         return f"not enough memory{size}; {LESS_MEMORY}"
@@ -142,6 +147,10 @@ def sentence(error: Exception) -> str:
     with suppress(IndexError):
         return str(error).splitlines()[0]
     return type(error).__name__
+
+
+def _says_out_of_memory(error: Exception) -> bool:
+    return any(words in str(error) for words in OUT_OF_MEMORY)
 
 
 def _expected(error: Exception) -> bool:

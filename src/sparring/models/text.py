@@ -9,13 +9,14 @@ import numpy as np
 import polars as pl
 import torch
 from jaxtyping import Float, Int
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sparring.batch import Queries, Scorer
 from sparring.data.graph import TrainGraph
 from sparring.extras import optional
+from sparring.files import write_tensors
 from sparring.models.base import KGEModel
 from sparring.models.scorers import DotScorer
 from sparring.registry import Registry, register
@@ -56,7 +57,7 @@ class MiniLM(TextEncoder):
         if not cached.exists():
             self.cache_folder.mkdir(parents=True, exist_ok=True)
             partial = cached.with_suffix(f".{os.getpid()}")
-            save_file({"text": self.encode(labels)}, partial)
+            write_tensors(partial, {"text": self.encode(labels)})
             partial.replace(cached)  # atomic, also where two runs write at once
         return load_file(cached)["text"]
 

@@ -15,9 +15,8 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 
-from sparring.files import json_digest, replaced_atomically, write_atomically
+from sparring.files import json_digest, replaced_atomically, write_atomically, write_tensors
 from sparring.training.conversion import convert
 
 FORMAT = 2
@@ -38,7 +37,7 @@ def save(folder: Path, name: str, state: Any) -> str:
     skeleton = pack(state, tensors)
     folder.mkdir(parents=True, exist_ok=True)
     with replaced_atomically(folder / f"{name}.safetensors") as draft:
-        save_file(_without_overlaps(tensors), draft.path)
+        write_tensors(draft.path, _without_overlaps(tensors))
         digest = _sha256(draft.path)
         file = f"{name}.{digest[:16]}.safetensors"
         draft.target = folder / file
