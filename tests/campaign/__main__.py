@@ -3,16 +3,20 @@
     python -m campaign [share]
     python -m campaign --self-test
 
-`share` is that of the cases to run, 1 by default. Cases that are done are kept in
-`.cache/campaign.json`. The table and the findings go to `research/results/campaign.json`. The self
-test runs each attack against a broken library, which it must find.
+`share` is that of the cases to run, 1 by default; each core runs one at a time. Cases that are done
+are kept in `.cache/campaign.json`. The table and the findings go to
+`research/results/campaign.json`. The self test runs each attack against a broken library, which it
+must find.
 """
 
 import json
+import os
 import sys
 import tempfile
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from campaign.attacks import ATTACKS
@@ -24,6 +28,7 @@ from sparring.files import write_json
 
 ROOT = Path(__file__).parents[2]
 KEPT, RECORD = ROOT / ".cache" / "campaign.json", ROOT / "research" / "results" / "campaign.json"
+Done = dict[str, dict[str, str]]  # what each case found, by attack and seed
 ENOUGH = 60  # cases in which a broken library must be found
 
 
@@ -33,25 +38,37 @@ def main(share: float = 1.0) -> int:
     about = provenance()
     kept = json.loads(KEPT.read_text()) if KEPT.exists() else {}
     same = kept.get("commit") == about["commit"]
-    done = {name: kept["done"].get(name, []) if same else [] for name in ATTACKS}
+    done: Done = {name: kept["done"].get(name, {}) if same else {} for name in ATTACKS}
     seconds = kept["seconds"] if same else 0.0
-    began = time.monotonic()
+    began, lock = time.monotonic(), threading.Lock()
 
     def write() -> None:
         spent = seconds + time.monotonic() - began
         write_json(KEPT, {"commit": about["commit"], "seconds": spent, "done": done})
         write_json(RECORD, {"attacks": table(done), "seconds": round(spent), **about})
 
-    with tempfile.TemporaryDirectory(prefix="campaign-") as scratch:
-        world = World(Path(scratch))
-        for name, seeds in in_turns(done, share):
-            found = ATTACKS[name].run(world, seeds)
-            done[name] += found
-            for seed, text in zip(seeds, found):
-                if text:
-                    print(f"{name} {seed}: {text}", flush=True)
-            write()
-        world.close()
+    batches = in_turns(done, share)
+
+    def work() -> None:
+        with tempfile.TemporaryDirectory(prefix="campaign-") as scratch:
+            world = World(Path(scratch))
+            while True:
+                with lock:
+                    name, seeds = next(batches, ("", ()))
+                if not seeds:
+                    break
+                found = ATTACKS[name].run(world, seeds)
+                with lock:
+                    for seed, text in zip(seeds, found):
+                        done[name][str(seed)] = text
+                        if text:
+                            print(f"{name} {seed}: {text}", flush=True)
+                    write()
+            world.close()
+
+    with ThreadPoolExecutor(os.cpu_count()) as threads:  # each waits for processes of its own
+        for worker in [threads.submit(work) for _ in range(os.cpu_count() or 1)]:
+            worker.result()
     write()
     rows = table(done)
     print(f"{'attack':28}{'cases':>8}{'tried':>8}{'survived':>10}{'findings':>10}")
@@ -61,27 +78,26 @@ def main(share: float = 1.0) -> int:
     return sum(len(row["findings"]) for row in rows.values())
 
 
-def in_turns(done: dict[str, list[str]], share: float) -> Iterator[tuple[str, range]]:
+def in_turns(done: Done, share: float) -> Iterator[tuple[str, Sequence[int]]]:
     """Batches of cases that are left, such that all attacks are equally far at any time."""
     batches = []
     for name, attack in ATTACKS.items():
-        wanted = max(1, round(attack.cases * share))
-        starts = range(len(done[name]), wanted, attack.batch)
-        batches += [
-            (start / attack.cases, name, range(start, min(start + attack.batch, wanted)))
-            for start in starts
-        ]
-    for _, name, seeds in sorted(batches, key=lambda batch: batch[0]):
+        wanted = range(max(1, round(attack.cases * share)))
+        left = [seed for seed in wanted if str(seed) not in done[name]]
+        starts = range(0, len(left), attack.batch)
+        parts = [left[start : start + attack.batch] for start in starts]
+        batches += [(part[0] / attack.cases, name, part) for part in parts]
+    for _, name, seeds in sorted(batches):
         yield name, seeds
 
 
-def table(done: dict[str, list[str]]) -> dict[str, dict]:
+def table(done: Done) -> dict[str, dict]:
     """How many cases of each attack were tried and survived, and what the others found."""
     return {
         name: {
             "tried": len(found),
-            "survived": found.count(""),
-            "findings": {str(seed): text for seed, text in enumerate(found) if text},
+            "survived": sum(not text for text in found.values()),
+            "findings": {seed: text for seed, text in found.items() if text},
         }
         for name, found in done.items()
     }
