@@ -1,3 +1,4 @@
+import math
 import sys
 from dataclasses import dataclass
 
@@ -162,6 +163,7 @@ def test_a_table_in_the_place_of_a_number_is_refused():
 def test_a_number_beyond_64_bits_is_refused():
     refused({"name": "engine", "power": 1.0, "cylinders": 2**63}, r"expects int; got 9223372")
     refused({"name": "engine", "power": 10**400}, r"expects float; got 1000")
+    refused({"name": "engine", "power": math.nan}, r"expects float; got nan")
 
 
 def test_a_union_takes_either_type_and_no_other():

@@ -1,6 +1,7 @@
 """Types of options: does a value fit the annotation of a parameter, and how is it written?"""
 
 import inspect
+import math
 import re
 import types
 import typing
@@ -50,7 +51,7 @@ def _fits(value: Any, annotation: Any) -> bool:
         inner = typing.get_args(annotation)[0]
         return isinstance(value, list) and all(_fits(item, inner) for item in value)
     if annotation is float:
-        return isinstance(value, float) or _is_int64(value)
+        return (isinstance(value, float) and not math.isnan(value)) or _is_int64(value)
     if annotation is int:
         return _is_int64(value)
     return isinstance(value, annotation) if isinstance(annotation, type) else True

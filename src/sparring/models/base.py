@@ -1,5 +1,6 @@
 """Base classes: `KGEModel` of all models, `EmbeddingModel` of those without an encoder."""
 
+import math
 from abc import ABC, abstractmethod
 from typing import Any
 
@@ -110,7 +111,7 @@ class EmbeddingModel(KGEModel):
                 f"{type(self).__name__} needs a positive dim in multiples of {self.components}; "
                 f"got {dim}"
             )
-        if init_range < 0 or (init_range and init is not None):
+        if not 0 <= init_range < math.inf or (init_range and init is not None):
             raise ValueError(
                 "init is for normally distributed vectors and init_range, above 0, for uniform "
                 f"ones; give one of them; got init={init}, init_range={init_range}"
