@@ -27,6 +27,7 @@ FIRST = 500  # before rules are mined
 LEAST = 0.01  # probability of a candidate
 THREADS = 8  # for databases; each keeps memory of its own
 SECONDS = 1800.0  # to fill the queue, after a start
+FIRST_SECONDS = 60.0  # of them, at most, before rules are mined
 
 
 @dataclass(eq=False)
@@ -142,7 +143,7 @@ class Workspace:
         try:
             self.task = "finding facts that are probably missing"
             if len(self.queue) < FIRST:
-                self.fill_queue(until=FIRST)
+                self.fill_queue(until=FIRST, seconds=FIRST_SECONDS)
             if not self._stopping.is_set():
                 self.task = "mining rules for explanations"
                 self.served.mine_rules()
