@@ -597,3 +597,24 @@ def the_commit_of_any_repository_is_recorded(original):
 )
 def other_versions_are_not_mentioned(original):
     return lambda folder, now: None
+
+
+# pages and reviews
+
+
+@mutant(
+    "sparring.evaluation.probability:ProbabilityCalibration.__call__",
+    "tests/evaluation/test_probability.py -k lack",
+)
+def all_queries_lack_as_many_answers(original):
+    return lambda self, score, log_norm, answers=None: original(self, score, log_norm)
+
+
+@mutant("sparring.serve.queue:ReviewQueue.trim", "tests/serve/test_workspace.py -k keeps")
+def the_queue_keeps_every_candidate(original):
+    return lambda self, most: None
+
+
+@mutant("sparring.serve.labels:_text", "tests/serve/test_labels.py -k typed")
+def a_label_that_several_names_have_is_typed(original):
+    return lambda connection, name, label, kind: label or name

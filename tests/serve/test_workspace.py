@@ -50,10 +50,10 @@ def test_the_queue_keeps_the_most_probable_of_all(workspace, monkeypatch):
     everything = workspace.queue.next("ann", count=1000, reserve=False)
     workspace.queue.trim(10)
     kept = workspace.queue.next("ann", count=1000, reserve=False)
-    assert kept[:10] == everything[:10]
-    for relation, number in workspace.queue.relations():
-        own = [each for each in everything if each.relation == relation]
-        assert number >= 2 and [each for each in kept if each.relation == relation] == own[:number]
+    best = everything[:10]
+    for relation, _ in workspace.queue.relations():
+        best += [each for each in everything if each.relation == relation][:2]
+    assert set(kept) == set(best) and len(set(best)) < len(everything)
 
 
 def test_the_background_mines_rules_and_ends(workspace, served):
