@@ -1,6 +1,7 @@
 """Sphinx builds the site from this folder: `make docs`."""
 
 import sys
+import warnings
 from importlib.metadata import version as installed_version
 from importlib.util import find_spec
 from pathlib import Path
@@ -77,6 +78,9 @@ llms_txt_summary = (
     "evaluation, an audit of false negatives, and adapters for PyKEEN, PyG, TorchKGE and LibKGE."
 )
 llms_txt_exclude = ["genindex", "search", "reference/api/*"]
+
+# tutorials train for a few epochs only, and say so
+warnings.filterwarnings("ignore", message="the best epoch is the last")
 
 # the tutorial about PyKEEN is shown without output where PyKEEN is not installed
 not_run = "" if find_spec("pykeen") else r"(?!.*pykeen)"

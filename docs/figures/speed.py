@@ -36,7 +36,7 @@ def speed(path: Path) -> None:
         names = [case.replace(" L1", "").replace(", K", "\nK") for case in cases]
         axes.set_xticks([number + 0.3 for number in range(len(cases))], names, fontsize=8)
         axes.set_yscale("log")
-        axes.margins(y=0.18)
+        axes.margins(y=0.3)
         axes.set_title(title)
         axes.grid(visible=False, axis="x")
     handles, labels = panels[0].get_legend_handles_labels()
