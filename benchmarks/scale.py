@@ -1,6 +1,6 @@
 """What training takes where entities are many: one process vs. several that share the tables.
 
-    python benchmarks/scale.py [--entities N ...] [--prototype FOLDER]
+    python benchmarks/scale.py [--entities N ...] [--prototype FOLDER] [--again]
 
 writes research/results/benchmarks/scale.json and the same as a table, scale.md. A step is ComplEx,
 d = 64, on 2,048 queries of a random graph of a million triples, with 64 negatives per query,
@@ -8,8 +8,9 @@ row-wise Adagrad and one thread per process. W = 0 trains as `sparring fit` does
 the tables. Uniform draws of own lists travel as queries (push) or fetch rows (rows). Each case has
 processes of its own; times are processor milliseconds per step, the mean of the last 24 of 36
 steps. The re-coding of the generator, once in a sweep over all entities, is added in proportion.
-Cases that the record has already for this commit are not run again. FOLDER holds a prototype in a
-few lines, `kgc.py`, to compare with.
+Locally, the generator also draws lists for groups of 32 queries. Cases that the record has already
+are not run again, without --again. FOLDER holds a prototype in a few lines, `kgc.py`, to compare
+with.
 """
 
 import argparse
@@ -30,7 +31,7 @@ from record import RESULTS, load, write
 from sparring.corruption import CorruptBoth
 from sparring.distributed import step as sharded
 from sparring.distributed.facts import Facts, own_queries
-from sparring.distributed.forecast import forecast
+from sparring.distributed.forecast import bytes_sent
 from sparring.distributed.generator import ShardedGenerator
 from sparring.distributed.layout import Layout
 from sparring.distributed.table import ShardedTable
@@ -46,6 +47,7 @@ from sparring.training import TrainingStep
 
 SIZES, RANKS, TRIPLES = (1_000_000, 10_000_000), (0, 1, 2, 4), 1_000_000
 DIM, K, BATCH, V, STEPS, WARM = 64, 64, 1024, 64, 36, 12
+GROUP, GROUPED = 32, "generator, groups of 32"
 
 
 def cases(sizes: list[int]) -> list[dict]:
@@ -56,6 +58,7 @@ def cases(sizes: list[int]) -> list[dict]:
             for sampler, route in (("uniform", "push"), ("uniform", "rows"), ("generator", "push")):
                 if route == "push" or ranks > 1:
                     found.append({"N": size, "W": ranks, "sampler": sampler, "route": route})
+        found.append({"N": size, "W": 0, "sampler": GROUPED, "route": "push"})
     return found
 
 
@@ -89,7 +92,10 @@ def local_step(size: int, sampler: str) -> tuple[TrainingStep, torch.Tensor, int
     """A step of one process, its triples, and how many of them a batch has."""
     graph = random_graph(size, TRIPLES)
     torch.manual_seed(0)
-    made = Uniform(graph, k=K) if sampler == "uniform" else NSGenerator(graph, k=K)
+    groups = GROUP if sampler == GROUPED else 0
+    made = (
+        Uniform(graph, k=K) if sampler == "uniform" else NSGenerator(graph, k=K, group_size=groups)
+    )
     model = ComplEx(graph, dim=DIM, init=0.1, sparse=True)
     loss = SampledSoftmax(correction="both")
     return TrainingStep(model, made, loss, CorruptBoth(graph)), graph.triples, BATCH
@@ -165,9 +171,13 @@ def measure(case: dict, rank: int, store: str) -> dict:
         spent.append((time.process_time() - start) * 1e3)
     sent = (traffic.sent - sent) / (STEPS - WARM)
     milliseconds, share = sum(spent[WARM:]) / (STEPS - WARM), 0.0
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
     if case["W"]:
-        expected = forecast(step, optimizer, facts.layout, per_worker).sent
-    if case["sampler"] == "generator":
+        expected = bytes_sent(step, len(facts.sizes) * per_worker)
+        if case["route"] == "rows":  # ids and vectors for pairs and scores, and no queries
+            queries, away = 2 * BATCH / ranks, (ranks - 1) / ranks
+            expected += queries * K * away * (8 + 8 * DIM - 24) - 8 * queries * (ranks - 1) * DIM
+    if case["sampler"] != "uniform":
         index = step.sampler.index
         per_update = index.step if case["W"] else index.assign_per_update
         rows = facts.layout.block if case["W"] else case["N"]
@@ -175,7 +185,7 @@ def measure(case: dict, rank: int, store: str) -> dict:
     return {
         "ms": milliseconds + share,
         "recoding_ms": share,
-        "mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
+        "mb": memory,
         "sent": sent,
         "formula": expected,
     }
@@ -224,6 +234,7 @@ def prototype(folder: Path, case: dict) -> dict:
 
 def table(rows: list[dict], about: dict) -> str:
     """The record for readers."""
+    rows = sorted(rows, key=lambda row: (row["N"], row["W"], row["sampler"], row["route"]))
     lines = [
         f"{about['cpu']}, one thread per process. {2 * BATCH:,} queries a step, ComplEx "
         f"d = {DIM}, K = {K}, {V} virtual workers; processor milliseconds a step of all processes "
@@ -248,6 +259,7 @@ def main() -> None:
     parser.add_argument("--entities", type=int, nargs="*", default=list(SIZES))
     parser.add_argument("--prototype", type=Path)
     parser.add_argument("--case", nargs=3)
+    parser.add_argument("--again", action="store_true")
     words = parser.parse_args()
     if words.case:
         case, store, rank = words.case
@@ -255,7 +267,7 @@ def main() -> None:
         return
     about, kept = provenance(), RESULTS / "scale.json"
     before = json.loads(kept.read_text()) if kept.exists() else {}
-    rows = before["measurements"] if before.get("commit") == about["commit"] else []
+    rows = [] if words.again else before.get("measurements", [])
     done = [{name: row[name] for name in ("N", "W", "sampler", "route")} for row in rows]
     for case in cases(words.entities):
         wanted = [(case, run)]
@@ -265,7 +277,7 @@ def main() -> None:
         for one, how in wanted:
             if one in done:
                 continue
-            rows.append(how(one) | {"load": load()})
+            rows.append(how(one) | {"load": load(), "commit": about["commit"]})
             print(rows[-1], flush=True)
             write("scale", {**about, "measurements": rows}, table(rows, about))
 
