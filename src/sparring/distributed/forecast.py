@@ -105,7 +105,7 @@ def bytes_of_rows(step: TrainingStep, optimizer: torch.optim.Optimizer | None) -
             weight = module.rows.weight
             found.append(module.embedding_dim * FLOAT + state_bytes(kept, weight) // len(weight))
         elif isinstance(module, RowBuffers):
-            found.append(sum(buffer[0].nbytes for buffer in module.row_buffers()))
+            found.append(module.bytes_of_row())
     return found
 
 

@@ -137,6 +137,10 @@ class ShardedMultiIndex(RowBuffers):
     def row_buffers(self) -> list[Tensor]:
         return [self.cell, self.next_cell, self.weight, self.next_bias]
 
+    def bytes_of_row(self) -> int:
+        sorted_rows = (self.order, self.key, self.hint)
+        return super().bytes_of_row() + sum(one.element_size() for one in sorted_rows)
+
     @property
     def vectors(self) -> Float[Tensor, "n d1"]:
         """The rows of this rank, with their biases."""

@@ -46,6 +46,10 @@ class RowBuffers(Sharded):
         """These buffers."""
         raise NotImplementedError
 
+    def bytes_of_row(self) -> int:
+        """Memory of one row, with what is made from the buffers."""
+        return sum(buffer[0].nbytes for buffer in self.row_buffers())
+
 
 class ShardedTable(Sharded, ScoringTable):
     """Vectors by entity, of which each rank holds those of its virtual workers.
