@@ -7,6 +7,7 @@ import json
 import math
 import sys
 
+import polars as pl
 import pytest
 import torch
 from evaluation.fixtures import FEW, Table, graph_of, random_graph
@@ -16,6 +17,7 @@ from rich.console import Console
 
 from sparring.corruption import tail_and_head_queries
 from sparring.data.vocabulary import UnknownNameError
+from sparring.evaluation.display import holds_text
 from sparring.evaluation.ensemble import Ensemble, ProposalDistribution, as_proposal
 from sparring.evaluation.predict import predict
 from sparring.evaluation.prediction import Answer, Prediction
@@ -304,6 +306,12 @@ def test_the_table_has_one_column_per_field():
 
 def test_an_empty_table_still_has_its_columns():
     assert prediction_of().to_polars().columns == prediction_of("a").to_polars().columns
+
+
+def test_numbers_and_percentages_are_flush_right():
+    columns = {"name": ["a", "b"], "n": [1, 2], "share": ["5%", "12.5%"], "version": ["1.0", "2"]}
+    found = [holds_text(column) for column in pl.DataFrame(columns)]
+    assert found == [True, False, False, True]
 
 
 def test_brackets_of_names_show_in_a_terminal():

@@ -16,6 +16,7 @@ from sparring.extras import optional
 from sparring.printing import html_table, printable
 
 SHOWN = 50  # rows that are printed, at most
+PERCENTAGE = r"^([\d.]+ ?%)?$"  # or nothing
 
 
 class Result(ABC):
@@ -50,8 +51,8 @@ class Result(ABC):
         """
         frame = self.shown()
         table = Table(caption=self.caption() or None, caption_justify="left")
-        for name, kind in frame.schema.items():
-            table.add_column(name, justify="right" if kind.is_numeric() else "left")
+        for column in frame:
+            table.add_column(column.name, justify="left" if holds_text(column) else "right")
         for row in frame.head(len(frame) if rows is None else rows).iter_rows():
             table.add_row(*(Text(in_cell(value)) for value in row))
         return table
@@ -65,7 +66,7 @@ class Result(ABC):
     def _repr_html_(self) -> str:
         frame = self.shown()
         rows = ([in_cell(value) for value in row] for row in frame.head(SHOWN).iter_rows())
-        text = [not kind.is_numeric() for kind in frame.dtypes]
+        text = [holds_text(column) for column in frame]
         notes = " ".join(filter(None, (self._not_shown(), self.caption())))
         below = f"<p>{html.escape(notes)}</p>" if notes else ""
         return html_table(frame.columns, rows, text) + below
@@ -83,6 +84,13 @@ class FrameResult(Result):
 
     def to_polars(self) -> pl.DataFrame:
         return self.frame
+
+
+def holds_text(column: pl.Series) -> bool:
+    """Whether a column is flush left: one of neither numbers nor percentages."""
+    if column.dtype == pl.String:
+        return not column.str.contains(PERCENTAGE).all()
+    return not column.dtype.is_numeric()
 
 
 def in_cell(value: Any) -> str:
