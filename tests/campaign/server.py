@@ -178,7 +178,7 @@ def run(words: list[str], result: Path) -> int:
     import traceback
 
     from sparring.experiments import console
-    from sparring.experiments.cli import app
+    from sparring.experiments.cli import main
 
     console.out.file, console.err.file = os.fdopen(1, "w"), os.fdopen(2, "w")
     sys.stdout, sys.stderr = console.out.file, console.err.file
@@ -189,7 +189,7 @@ def run(words: list[str], result: Path) -> int:
             value = getattr(importlib.import_module(module), function)(**json.loads(words[1]))
             result.write_text(json.dumps(value))
         else:
-            app(words)
+            main(words)
     except SystemExit as stop:
         code = stop.code if isinstance(stop.code, int) else int(stop.code is not None)
     except BaseException as error:

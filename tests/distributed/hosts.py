@@ -1,5 +1,6 @@
 """Network namespaces as hosts, joined by a bridge: for tests of training on several machines."""
 
+import itertools
 import os
 import shutil
 import signal
@@ -10,6 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 
 PORT = 29400
+MADE = itertools.count()
 FAST = "last_call_timeout=3,keep_alive_interval=1,keep_alive_max_attempt=3"
 
 
@@ -37,8 +39,9 @@ class Network:
 
     def __init__(self, number):
         tag = os.getpid() % 2**16
-        self.bridge = f"sp{tag}b"
-        self.hosts = [f"sp{tag}h{host}" for host in range(number)]
+        name = f"sp{tag}n{next(MADE)}"  # threads may have networks at once
+        self.bridge = f"{name}b"
+        self.hosts = [f"{name}h{host}" for host in range(number)]
         self.lead = f"10.{200 + tag % 50}.{tag // 50 % 250}"
 
     def __enter__(self):

@@ -5,6 +5,7 @@ import torch
 from rich.console import Console
 
 from sparring.experiments import console
+from sparring.experiments.cli import main
 from sparring.experiments.console import line
 
 
@@ -83,7 +84,7 @@ def test_a_mistake_of_the_library_is_never_hidden(command, finished, monkeypatch
     def broken(*args, **options):
         raise KeyError("a mistake")
 
-    monkeypatch.setattr("sparring.experiments.run.evaluate_split", broken)
+    monkeypatch.setattr("sparring.experiments.opened.evaluate_split", broken)
     assert isinstance(command("evaluate", finished.folder).exception, KeyError)
 
 
@@ -91,16 +92,26 @@ def test_an_interrupt_ends_any_command(command, finished, monkeypatch):
     def interrupted(*args, **options):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("sparring.experiments.run.evaluate_split", interrupted)
+    monkeypatch.setattr("sparring.experiments.opened.evaluate_split", interrupted)
     result = command("evaluate", finished.folder)
     assert (result.exit_code, result.stderr) == (130, "stopped\n")
+
+
+def test_a_second_interrupt_while_the_first_is_reported_has_no_traceback(monkeypatch):
+    def interrupted(*args, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("sparring.experiments.cli.app", interrupted)
+    with pytest.raises(SystemExit) as ended:
+        main(["list"])
+    assert ended.value.code == 130
 
 
 def test_a_closed_pipe_is_no_failure_of_ours(command, finished, monkeypatch):
     def closed(*args, **options):
         raise BrokenPipeError(32, "Broken pipe")
 
-    monkeypatch.setattr("sparring.experiments.run.evaluate_split", closed)
+    monkeypatch.setattr("sparring.experiments.opened.evaluate_split", closed)
     assert command("evaluate", finished.folder).stderr == ""
 
 

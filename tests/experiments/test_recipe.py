@@ -1,5 +1,7 @@
 """The recipe fits size and time, and warns of graphs that are hard to choose by."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -43,6 +45,17 @@ def test_more_time_gives_more_epochs_and_then_width():
 @pytest.mark.parametrize(("entities", "k"), [(2, 4), (14, 4), (104, 8), (250, 16), (5_000, 32)])
 def test_few_entities_give_few_negatives(entities, k):
     assert choose_recipe(graph_of(5_000, entities)).tables["sampler"]["k"] == k
+
+
+def test_facts_that_other_relations_repeat_are_not_penalized():
+    graph = graph_of(5_000)
+    repeats = graph.valid.clone()
+    repeats[:, 1] = (repeats[:, 1] + 1) % 4
+    for share, repeated in ((0.0, False), (0.2, False), (0.5, True)):
+        more = repeats[: round(share * len(repeats))]
+        recipe = choose_recipe(replace(graph, train=torch.cat([graph.train, more])))
+        assert (recipe.tables["model"]["n3"] < 0.001) == repeated
+        assert ("repeat others" in recipe.reasons["model"]) == repeated
 
 
 def test_few_validation_facts_are_warned_of():

@@ -4,6 +4,7 @@ Nothing here imports PyTorch, so `sparring --help` prints at once.
 """
 
 import logging
+import sys
 import warnings
 from importlib.metadata import version
 from typing import Annotated
@@ -29,7 +30,7 @@ from sparring.experiments.commands import (
     tune,
 )
 from sparring.experiments.commands import run as evaluate
-from sparring.experiments.console import Commands, err, line
+from sparring.experiments.console import STOPPED, Commands, err, line
 from sparring.printing import printable
 
 app = typer.Typer(
@@ -105,6 +106,13 @@ app.add_typer(data.data, name="data", rich_help_panel=MORE)
 app.command("list", rich_help_panel=MORE)(listing.list_parts)
 
 
-def main() -> None:
-    """Run the command line."""
-    app()
+def main(words: list[str] | None = None) -> None:
+    """Run the command line.
+
+    Args:
+        words: instead of those that the process was given.
+    """
+    try:
+        app(words)
+    except KeyboardInterrupt:  # a second one, while the first was reported
+        sys.exit(STOPPED)
