@@ -1,5 +1,7 @@
 """Who owns what, what is refused, and checkpoints that are damaged."""
 
+from contextlib import suppress
+
 import pytest
 import torch
 from distributed.ranks import made, on_ranks, small_graph, trainer
@@ -98,6 +100,38 @@ def loaded(graph, folder):
         trainer(graph, folder).resume()
     except CheckpointError as error:
         return str(error)
+
+
+def test_a_checkpoint_beyond_memory_is_not_read_in_one_process(tmp_path, monkeypatch):
+    on_ranks(1, saved, small_graph(), tmp_path)
+    with_optimizer = checkpoint.load_whole(tmp_path, "last")
+    assert checkpoint.load_whole(tmp_path, "last", leave_out=["optimizer"]).keys() == (
+        with_optimizer.keys() - {"optimizer"}
+    )
+    monkeypatch.setattr(checkpoint, "available_memory", lambda: 100)
+    with pytest.raises(CheckpointError, match=r"GB in one process, but 0\.00 GB are free; use"):
+        checkpoint.load_whole(tmp_path, "last")
+
+
+def interrupted(graph, folder):
+    """A checkpoint, and a crash after the tensors of the next one were written."""
+    one = trainer(graph, folder)
+    one.save()
+    rows = one.step.model.entity.rows.weight
+    before = rows.detach().clone()
+    with torch.no_grad():
+        rows.add_(1)
+    write, checkpoint.write_object = checkpoint.write_object, lambda *_: 1 / 0
+    with suppress(ZeroDivisionError):
+        one.save()
+    checkpoint.write_object = write
+    other = trainer(graph, folder)
+    other.resume()
+    return torch.equal(other.step.model.entity.rows.weight, before)
+
+
+def test_a_crash_between_two_checkpoints_leaves_the_former_one(tmp_path):
+    assert on_ranks(1, interrupted, small_graph(), tmp_path) == [True]
 
 
 def test_a_damaged_checkpoint_is_named(tmp_path):

@@ -24,6 +24,7 @@ from torch.distributed.tensor import DTensor, Shard
 
 from sparring.distributed import world
 from sparring.distributed.layout import Layout
+from sparring.distributed.memory import available_memory
 from sparring.files import DamagedFileError, read_object, write_object
 from sparring.training import CheckpointError
 from sparring.training.checkpoint import REMEDY, pack, unpack
@@ -84,9 +85,7 @@ def load(folder: Path, name: str, layout: Layout, leave_out: Collection[str] = (
                 f"{_index(folder, name)} is of {key} = {body[key]}, not {value}; resume with the "
                 "old configuration, or train in another folder"
             )
-    state = {"dict": [entry for entry in body["state"]["dict"] if entry[0] not in leave_out]}
-    wanted = _Wanted()
-    unpack(state, wanted)
+    state, wanted = _chosen(body, leave_out)
     tensors = {}
     for key, like in _empty(folder, name, body).items():
         if key not in wanted:
@@ -102,23 +101,29 @@ def load(folder: Path, name: str, layout: Layout, leave_out: Collection[str] = (
     return unpack(state, tensors)
 
 
-def load_whole(folder: Path, name: str) -> Any:
+def load_whole(folder: Path, name: str, leave_out: Collection[str] = ()) -> Any:
     """The state of a checkpoint in one process, with sharded tensors as tables of all entities.
 
     Raises:
-        CheckpointError: if it is missing or damaged.
+        CheckpointError: if it is missing or damaged, or does not fit into memory.
     """
     body = outline(folder, name)
-    tensors = {
-        key: torch.empty_like(value, device="cpu")
-        for key, value in _empty(folder, name, body).items()
-    }
+    state, wanted = _chosen(body, leave_out)
+    empty = {key: value for key, value in _empty(folder, name, body).items() if key in wanted}
+    size, free = sum(value.nbytes for value in empty.values()), available_memory()
+    if free is not None and size > free:
+        raise CheckpointError(
+            f"the tables of {folder} need {size / 1e9:,.2f} GB in one process, but "
+            f"{free / 1e9:,.2f} GB are free; use sparring evaluate, predict or audit under "
+            "torchrun, on machines that hold them together"
+        )
+    tensors = {key: torch.empty_like(value, device="cpu") for key, value in empty.items()}
     _read(tensors, folder, name, body, no_dist=True)
-    for key in body["sharded"]:
+    for key in wanted & set(body["sharded"]):
         blocks = tensors[key].unflatten(0, (body["virtual_workers"], -1))
         rows = blocks.transpose(0, 1).flatten(0, 1)
         tensors[key] = rows[: body["entities"]].contiguous()
-    return unpack(body["state"], tensors)
+    return unpack(state, tensors)
 
 
 def outline(folder: Path, name: str) -> dict[str, Any]:
@@ -154,6 +159,14 @@ class _Wanted(dict[str, None]):
 
     def __missing__(self, key: str) -> None:
         self[key] = None
+
+
+def _chosen(body: Mapping[str, Any], leave_out: Collection[str]) -> tuple[Any, set[str]]:
+    """The state without some of its entries, packed, and the names of its tensors."""
+    state = {"dict": [entry for entry in body["state"]["dict"] if entry[0] not in leave_out]}
+    wanted = _Wanted()
+    unpack(state, wanted)
+    return state, set(wanted)
 
 
 def _index(folder: Path, name: str) -> Path:

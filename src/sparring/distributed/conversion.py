@@ -23,7 +23,7 @@ def load_best(folder: Path) -> dict[str, Any]:
         CheckpointError: if it is missing or damaged.
     """
     name = "best" if checkpoint.exists(folder, "best") else "last"
-    state = checkpoint.load_whole(folder, name)
+    state = checkpoint.load_whole(folder, name, leave_out=("optimizer", "seeds"))
     return {**state, "step": whole_step(state["step"])}
 
 

@@ -6,7 +6,6 @@ parts are. The rest is arithmetic."""
 import copy
 import os
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 from rich.console import Console
@@ -14,6 +13,7 @@ from torch import Tensor
 
 from sparring.distributed import world
 from sparring.distributed.layout import Layout
+from sparring.distributed.memory import available_memory
 from sparring.distributed.table import RowBuffers, ShardedTable
 from sparring.training import TrainingStep
 
@@ -154,30 +154,3 @@ def bytes_sent(step: TrainingStep, queries: int) -> int:
     replicated = sum(one.numel() for one in step.parameters() if id(one) not in sharded)
     own = getattr(step.sampler, "bytes_sent", lambda number: 0)(queries)
     return int(vectors + lists + 2 * FLOAT * replicated * away) + own
-
-
-def available_memory() -> int | None:
-    """Bytes that this process can still get; None where the system does not say."""
-    found = [_available_of_machine(), _available_of_group()]
-    return min((size for size in found if size is not None), default=None)
-
-
-def _available_of_machine() -> int | None:
-    try:
-        lines = dict(
-            line.split(":")
-            for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
-        )
-        return sum(int(lines[name].split()[0]) for name in ("MemAvailable", "SwapFree")) * 1024
-    except (OSError, KeyError, ValueError):
-        return None
-
-
-def _available_of_group() -> int | None:
-    """What is left of the limit of a container, whose cached files do not count."""
-    read = lambda name: Path("/sys/fs/cgroup", f"memory.{name}").read_text(encoding="ascii")
-    try:
-        cached = dict(line.split() for line in read("stat").splitlines())["inactive_file"]
-        return int(read("max")) - int(read("current")) + int(cached)
-    except (OSError, KeyError, ValueError):
-        return None

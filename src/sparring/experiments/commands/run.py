@@ -46,6 +46,7 @@ def run(
             help="Also write the result to this JSON file, such as `results/uniform/wn18rr.json`."
         ),
     ] = None,
+    workers: Workers = 0,
     log: Log = None,
     quiet: Quiet = False,
 ) -> None:
@@ -59,6 +60,7 @@ def run(
     **Ctrl-C** saves and exits with code 130. The same command with **--resume** continues, and the
     result is bit for bit that of an uninterrupted run.
     """
+    from sparring.distributed.launch import SETTING, check_workers
     from sparring.distributed.world import is_first
     from sparring.experiments import run as runs
     from sparring.experiments.callbacks import progress_callbacks
@@ -71,6 +73,9 @@ def run(
     folder = folder or Path("runs") / config.stem
     overrides = [*(overrides or []), *log_override(log)]
     experiment = read_config(config, overrides)
+    if workers:
+        check_workers([f"{SETTING}={experiment.distributed.virtual_workers}"], workers)
+    launched(workers, restarts=3)
     if record:
         record.parent.mkdir(parents=True, exist_ok=True)
     bar = None if quiet else err
