@@ -22,6 +22,7 @@ STEP_SECONDS, QUERY_SECONDS, NUMBER_SECONDS = 2e-3, 8e-6, 6e-10
 SCORES_PER_SECOND = 5e9  # multiplications of evaluation, on one core
 WIDTHS = (64, 128, 256)
 EPOCHS = 8  # what a wider model must still get: at 10 epochs 256 was ahead of 64 at 23 (kg20c)
+EPOCHS_REPEATED = 5  # where facts are repeated: at 4 epochs 128 was ahead of 64 at 6 (dbpedia-music)
 WANTED_EPOCHS = 20  # of the widest model, if no minutes are given
 MINUTES = (0.5, 10.0)  # bounds of what is taken then
 MOST_EPOCHS = 200  # small graphs are learned by heart long before
@@ -78,13 +79,14 @@ def choose_recipe(
     wanted = WANTED_EPOCHS * epoch_seconds[WIDTHS[-1]] / USED / 60
     budget = minutes or min(high, max(low, wanted))
     affordable = {width: 60 * USED * budget / epoch_seconds[width] for width in WIDTHS}
-    width = max((w for w in WIDTHS if affordable[w] >= EPOCHS), default=WIDTHS[0])
+    density = 2 * facts / entities
+    repeated = _repeated(graph) if density <= DENSE else 0.0
+    needed = EPOCHS_REPEATED if repeated > REPEATED else EPOCHS
+    width = max((w for w in WIDTHS if affordable[w] >= needed), default=WIDTHS[0])
     if epochs is None:
         epochs = min(MOST_EPOCHS, max(1, round(affordable[width])))
     every = max(1, epochs // VALIDATIONS)
-    density = 2 * facts / entities
     penalty, rate = (N3_DENSE, LR_DENSE) if density > DENSE else (N3, LR)
-    repeated = _repeated(graph) if density <= DENSE else 0.0
     if repeated > REPEATED:
         penalty = N3_REPEATED
     tables = {
