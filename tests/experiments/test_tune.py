@@ -159,6 +159,27 @@ class TestContinued:
         ended = [row for row in found if row[2] != "fail"]
         assert ended == settings(tuned)
 
+    @pytest.mark.parametrize(
+        "at", [1, 2, 6]
+    )  # in the first trial, whose values are given, and later
+    def test_a_kill_while_settings_are_chosen_changes_nothing(
+        self, graph, tuned, tmp_path, monkeypatch, at
+    ):
+        calls, suggest = [], Choice.suggest
+
+        def killed(self, trial, name):
+            calls.append(name)
+            if len(calls) == at:
+                raise SystemExit
+            return suggest(self, trial, name)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Choice, "suggest", killed)
+            with pytest.raises(SystemExit):
+                study(graph, tmp_path, trials=3)
+        found = settings(study(graph, tmp_path, trials=3))
+        assert [row for row in found if row[2] != "fail"] == settings(tuned)
+
     def test_settings_that_never_end_are_given_up(self, graph, tuned, tmp_path):
         """Such as those that need more memory than there is, and end the process."""
         study(graph, tmp_path, trials=1)

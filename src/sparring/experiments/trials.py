@@ -227,8 +227,10 @@ class MethodTrials:
         for trial in self.trials(STATES.RUNNING):
             self.study.tell(trial.number, state=STATES.FAIL)
             attempt = trial.user_attrs.get("attempt", 1) + 1
-            if attempt <= ATTEMPTS:
-                self.study.enqueue_trial(trial.params, user_attrs={"attempt": attempt})
+            # one that was killed while its settings were chosen will be given the same ones again
+            values = trial.system_attrs.get("fixed_params") or trial.params
+            if attempt <= ATTEMPTS and set(values) == set(self.method.ranges):
+                self.study.enqueue_trial(values, user_attrs={"attempt": attempt})
         self._keep_best()
 
     def _given_up(self) -> int:
