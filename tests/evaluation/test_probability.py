@@ -18,11 +18,10 @@ from sparring.evaluation.predict import predict
 from sparring.evaluation.probability import (
     ProbabilityCalibration,
     _corruptions,
-    expected_calibration_error,
     fit_calibration,
-    reliability,
 )
 from sparring.evaluation.queries import PredictionQuery
+from sparring.evaluation.reliability import expected_calibration_error, reliability
 from sparring.evaluation.triples import rate_triples, score_triples
 from sparring.extras import MissingExtraError
 from sparring.samplers import Popularity, Uniform

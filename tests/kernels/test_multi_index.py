@@ -4,15 +4,14 @@ import pytest
 import torch
 from kernels.switch import kernels_on
 
+from sparring.kernels.cell_order import records_of, sort_cells
 from sparring.kernels.multi_index import (
     BELOW,
     Cells,
     draw_from_cells,
     place_in_cells,
     probability_of,
-    records_of,
     remainder,
-    sort_cells,
 )
 
 ROWS, COLUMNS, ENTITIES, BATCH = 5, 3, 40, 6

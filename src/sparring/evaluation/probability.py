@@ -5,8 +5,7 @@ entities for the same query, to the probability that the candidate makes a true 
 """
 
 import math
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from types import ModuleType
 from typing import Literal
@@ -24,6 +23,12 @@ from sparring.evaluation.calibration import BIN_EDGES
 from sparring.evaluation.candidates import Exclusion, facts_of
 from sparring.evaluation.display import Result
 from sparring.evaluation.ranking import check_no_nan, eval_mode
+from sparring.evaluation.reliability import (
+    BIN_COLUMNS,
+    ReliabilityBin,
+    expected_calibration_error,
+    reliability,
+)
 from sparring.extras import optional
 from sparring.files import read_object, write_object
 from sparring.groups import ungroup
@@ -32,27 +37,6 @@ from sparring.samplers.base import NegativeSampler
 
 MANY_POSITIVES = 1000  # from which on a free curve is better than a logistic one
 HUGE = 1e30  # stands for infinite scores
-
-
-@dataclass(frozen=True)
-class ReliabilityBin:
-    """Candidates with similar probabilities.
-
-    Attributes:
-        low, high: bounds of the probability; `low` belongs to the bin.
-        candidates: how many per query, on average.
-        probability: their mean probability.
-        true: fraction of them that are facts.
-    """
-
-    low: float
-    high: float
-    candidates: float
-    probability: float
-    true: float
-
-
-BIN_COLUMNS = [each.name for each in fields(ReliabilityBin)]
 
 
 @dataclass(frozen=True, repr=False)
@@ -436,36 +420,3 @@ def _measure(calibration: ProbabilityCalibration, sample: Sample) -> Probability
         balanced_calibration_error=expected_calibration_error(balanced),
         bins=tuple(replace(each, candidates=each.candidates / sample.queries) for each in bins),
     )
-
-
-def reliability(
-    probability: Float[Tensor, "M"],
-    true: Float[Tensor, "M"],
-    weight: Float[Tensor, "M"],
-    edges: Sequence[float],
-) -> list[ReliabilityBin]:
-    """The bins that hold candidates.
-
-    Args:
-        probability: of each candidate to be true.
-        true: 1 for those that are, 0 for all others.
-        weight: how many candidates each stands for.
-        edges: bounds of the bins, from 0 to 1.
-    """
-    inner = torch.tensor(edges[1:-1], dtype=torch.double, device=probability.device)
-    place = torch.bucketize(probability.double(), inner, right=True)
-    columns = torch.stack([weight, weight * probability, weight * true], 1).double()
-    sums = torch.zeros(len(edges) - 1, 3, dtype=torch.double, device=probability.device)
-    sums.index_add_(0, place, columns)
-    return [
-        ReliabilityBin(low, high, number, mean / number, facts / number)
-        for low, high, (number, mean, facts) in zip(edges, edges[1:], sums.tolist())
-        if number
-    ]
-
-
-def expected_calibration_error(bins: Sequence[ReliabilityBin]) -> float:
-    """Mean over candidates of |mean probability - fraction of facts| of their bin."""
-    total = math.fsum(each.candidates for each in bins)
-    gaps = (each.candidates * abs(each.probability - each.true) for each in bins)
-    return math.fsum(gaps) / total

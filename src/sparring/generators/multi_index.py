@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from sparring.data.index import ragged_arange
 from sparring.groups import group_rows, group_size, ungroup
+from sparring.kernels.cell_order import records_of, sort_cells
 from sparring.kernels.multi_index import (
     Cells,
     Placed,
@@ -18,8 +19,6 @@ from sparring.kernels.multi_index import (
     mix_with_uniform,
     place_in_cells,
     probability_of,
-    records_of,
-    sort_cells,
 )
 from sparring.kernels.runtime import in_huge_pages
 
