@@ -31,11 +31,16 @@ from sparring.training.schedules import Constant
 WORKERS = 4
 
 
-def on_ranks(number, function, *given):
-    """What a function gives on each of so many ranks, in their order."""
+def on_ranks(number, function, *given, start="fork"):
+    """What a function gives on each of so many ranks, in their order.
+
+    Args:
+        start: "forkserver" for a function of a module that uses Polars, whose threads do not
+            outlive a fork of this process.
+    """
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
-        context = multiprocessing.get_context("fork")
+        context = multiprocessing.get_context(start)
         arguments = lambda rank: (rank, number, Path(folder), function, given)
         processes = [
             context.Process(target=_on_rank, args=arguments(rank)) for rank in range(number)
@@ -48,6 +53,11 @@ def on_ranks(number, function, *given):
         return [
             torch.load(Path(folder, f"{rank}.pt"), weights_only=False) for rank in range(number)
         ]
+
+
+def on_fresh_ranks(number, function, *given):
+    """The same, where Polars is used."""
+    return on_ranks(number, function, *given, start="forkserver")
 
 
 def _on_rank(rank, number, folder, function, given):

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from distributed.ranks import on_ranks, small_graph
+from distributed.ranks import on_fresh_ranks, small_graph
 from distributed.test_opened import tables
 
 from sparring.distributed import forecast as module
@@ -48,7 +48,7 @@ def foretold_and_taken(sampler, optimizer):
 @pytest.mark.parametrize("sampler", ["uniform", "generator"])
 @pytest.mark.parametrize("optimizer", ["adam", "adagrad", "rowwise-adagrad"])
 def test_the_bytes_of_all_tensors_are_foretold_from_a_few_entities(sampler, optimizer):
-    for foretold, taken in on_ranks(2, foretold_and_taken, sampler, optimizer):
+    for foretold, taken in on_fresh_ranks(2, foretold_and_taken, sampler, optimizer):
         assert foretold == pytest.approx(taken, rel=0.01)
 
 
@@ -63,7 +63,7 @@ def refused():
 
 
 def test_tables_that_do_not_fit_are_refused_on_all_ranks():
-    first, second = on_ranks(2, refused)
+    first, second = on_fresh_ranks(2, refused)
     assert first.startswith("another machine has too little memory")
     assert "in each process, and 1 run here, but 0.00 GB are free; start processes" in second
     assert module.available_memory() > 10**6

@@ -4,7 +4,7 @@ import os
 
 import pytest
 import torch
-from distributed.ranks import on_ranks, small_graph
+from distributed.ranks import on_fresh_ranks, small_graph
 
 from sparring.distributed import world
 from sparring.distributed.world import LaunchError
@@ -58,10 +58,10 @@ def numbers(folder, guide):
 )
 def test_numbers_do_not_depend_on_the_number_of_ranks(tmp_path, sampler, model, guide):
     folder = tmp_path / "run"
-    result = on_ranks(2, trained, folder, sampler, model)[0]
-    first = on_ranks(1, numbers, folder, guide)[0]
+    result = on_fresh_ranks(2, trained, folder, sampler, model)[0]
+    first = on_fresh_ranks(1, numbers, folder, guide)[0]
     for number in (2, 4):
-        for ranks, answers, audit in on_ranks(number, numbers, folder, guide):
+        for ranks, answers, audit in on_fresh_ranks(number, numbers, folder, guide):
             assert torch.equal(ranks, first[0])
             assert (answers, audit) == first[1:]
     if not guide:

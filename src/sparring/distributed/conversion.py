@@ -45,8 +45,11 @@ def whole_step(state: dict[str, Any]) -> dict[str, Any]:
 def whole_index(state: dict[str, Any]) -> InvertedMultiIndex:
     """The cells of a sharded index in one process; the next sweep over entities starts anew."""
     codebook, cell = state["codebook_1"], state["cell"]
+    codes = len(codebook)
+    if codes == len(cell):  # there are no more codes than entities, and half as many of the others
+        codes = max(codes, 2 * len(state["codebook_2"]))
     index = InvertedMultiIndex(
-        len(cell), dim=2 * codebook.shape[1], codes=len(codebook), assign_per_update=1
+        len(cell), dim=2 * codebook.shape[1], codes=codes, assign_per_update=1
     )
     for name in ("codebook_1", "codebook_2", "cell", "next_cell", "weight", "next_bias"):
         value: Tensor = state[name]
