@@ -388,7 +388,8 @@ def test_triples_outside_the_vocabulary_are_refused(name, row):
         audited(Says([5]), **{name: triples_of((0, 0, 1), row)})
 
 
-def test_an_audit_prints_as_a_table_against_uniform_draws():
+def test_an_audit_prints_as_a_table_against_uniform_draws(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "100")
     found = audited(Says([5, 3]))
     shown = found.shown()
     assert shown.columns[:3] == ["share", "all", "all, uniform"]
