@@ -227,9 +227,9 @@ def prototype(folder: Path, case: dict) -> dict:
     done = subprocess.run(
         words, capture_output=True, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"}, check=True
     )
-    told = json.loads(done.stdout.splitlines()[-1])
-    row = as_row(case, [{"ms": told["cpu_ms"], "mb": told["rss_mb"]}])
-    return {**row, "cpu_ms_all": round(told["cpu_ms"] * case["W"], 1), "sampler": "prototype"}
+    said = json.loads(done.stdout.splitlines()[-1])
+    row = as_row(case, [{"ms": said["cpu_ms"], "mb": said["rss_mb"]}])
+    return {**row, "cpu_ms_all": round(said["cpu_ms"] * case["W"], 1), "sampler": "prototype"}
 
 
 def table(rows: list[dict], about: dict) -> str:

@@ -40,7 +40,7 @@ def write_tensors(path: Path, tensors: Mapping[str, Any]) -> None:
     """Write a safetensors file.
 
     Raises:
-        OSError: if the disk is full, or whatever else safetensors reports as an error of its own.
+        OSError: if the disk is full, or the system fails otherwise; safetensors has its own error.
     """
     # imported here: they load PyTorch, and most who write files have no tensors
     from safetensors import SafetensorError

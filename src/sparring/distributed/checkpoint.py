@@ -31,6 +31,7 @@ from sparring.training.checkpoint import REMEDY, pack, unpack
 
 FORMAT = 1
 FOLDER = "sharded"
+FOR_TRAINING = ("optimizer", "seeds")  # entries that evaluation does not need
 
 
 def exists(folder: Path, name: str) -> bool:
@@ -124,6 +125,11 @@ def load_whole(folder: Path, name: str, leave_out: Collection[str] = ()) -> Any:
         rows = blocks.transpose(0, 1).flatten(0, 1)
         tensors[key] = rows[: body["entities"]].contiguous()
     return unpack(state, tensors)
+
+
+def best_name(folder: Path) -> str:
+    """The name of the best checkpoint of a run; of the last one where none was chosen."""
+    return "best" if exists(folder, "best") else "last"
 
 
 def outline(folder: Path, name: str) -> dict[str, Any]:

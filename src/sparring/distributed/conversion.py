@@ -22,8 +22,8 @@ def load_best(folder: Path) -> dict[str, Any]:
     Raises:
         CheckpointError: if it is missing or damaged.
     """
-    name = "best" if checkpoint.exists(folder, "best") else "last"
-    state = checkpoint.load_whole(folder, name, leave_out=("optimizer", "seeds"))
+    name = checkpoint.best_name(folder)
+    state = checkpoint.load_whole(folder, name, leave_out=checkpoint.FOR_TRAINING)
     return {**state, "step": whole_step(state["step"])}
 
 

@@ -1,15 +1,16 @@
 """What a sharded run is going to take, computed before its tables are made.
 
-A copy of the training step with few entities tells how many bytes each entity takes, whatever the
-parts are. The rest is arithmetic."""
+A copy of the training step with few entities shows how many bytes each entity takes, for any parts.
+The rest is arithmetic."""
 
 import copy
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
 from rich.console import Console
-from torch import Tensor
+from torch import Tensor, nn
 
 from sparring.distributed import world
 from sparring.distributed.layout import Layout
@@ -78,8 +79,8 @@ def forecast(
         layout: of the training itself.
         per_worker: queries of each virtual worker in a step.
     """
-    by_row = sum(bytes_of_rows(step, optimizer))
-    replicated = sum(replicated_bytes(step, optimizer))
+    kept = {**state_bytes(optimizer), **state_bytes(getattr(step.sampler, "optimizer", None))}
+    by_row, replicated = sum(bytes_of_rows(step, kept)), sum(replicated_bytes(step, kept))
     queries = layout.per_rank * per_worker
     pairs, dims = queries * (step.sampler.k + 2), sum(table.embedding_dim for table in main(step))
     return Forecast(
@@ -96,44 +97,57 @@ def main(step: TrainingStep) -> list[ShardedTable]:
     return [table for table in step.model.modules() if isinstance(table, ShardedTable)]
 
 
-def bytes_of_rows(step: TrainingStep, optimizer: torch.optim.Optimizer | None) -> list[int]:
-    """Bytes that each sharded table, with its optimizer, and each set of buffers has for a row."""
-    kept = [optimizer, getattr(step.sampler, "optimizer", None)]
+def bytes_of_rows(step: TrainingStep, kept: Mapping[Tensor, int]) -> list[int]:
+    """Bytes that each sharded table, with its optimizer, and each set of buffers has for a row.
+
+    Args:
+        kept: bytes that optimizers keep for each parameter.
+    """
     found = []
     for module in step.modules():
         if isinstance(module, ShardedTable):
             weight = module.rows.weight
-            found.append(module.embedding_dim * FLOAT + state_bytes(kept, weight) // len(weight))
+            found.append(module.embedding_dim * FLOAT + kept.get(weight, 0) // len(weight))
         elif isinstance(module, RowBuffers):
             found.append(module.bytes_of_row())
     return found
 
 
-def replicated_bytes(step: TrainingStep, optimizer: torch.optim.Optimizer | None) -> list[int]:
-    """Bytes of each parameter and buffer that every rank holds."""
-    kept = [optimizer, getattr(step.sampler, "optimizer", None)]
-    sharded = {id(one.rows.weight) for one in step.modules() if isinstance(one, ShardedTable)}
+def replicated_bytes(step: TrainingStep, kept: Mapping[Tensor, int]) -> list[int]:
+    """Bytes of each parameter and buffer that every rank holds.
+
+    Args:
+        kept: as for `bytes_of_rows`.
+    """
     rows = [m.row_buffers() for m in step.modules() if isinstance(m, RowBuffers)]
-    sharded |= {id(buffer) for buffers in rows for buffer in buffers}
-    parameters = [one for one in step.parameters() if id(one) not in sharded]
-    return [one.nbytes + state_bytes(kept, one) for one in parameters] + [
+    sharded = {id(buffer) for buffers in rows for buffer in buffers}
+    return [one.nbytes + kept.get(one, 0) for one in replicated_parameters(step)] + [
         buffer.nbytes for buffer in step.buffers() if id(buffer) not in sharded
     ]
 
 
-def state_bytes(optimizers: list[torch.optim.Optimizer | None], parameter: Tensor) -> int:
-    """Bytes that an optimizer keeps for a parameter, found by a step of a copy of it."""
-    for optimizer in filter(None, optimizers):
-        for group, of_group in enumerate(optimizer.param_groups):
-            for place, own in enumerate(of_group["params"]):
-                if own is parameter:
-                    copied = copy.deepcopy(optimizer)
-                    twin = copied.param_groups[group]["params"][place]
-                    twin.grad = torch.zeros_like(twin)
-                    copied.step()
-                    values = copied.state[twin].values()
-                    return sum(value.nbytes for value in values if isinstance(value, Tensor))
-    return 0
+def replicated_parameters(step: TrainingStep) -> list[nn.Parameter]:
+    """The parameters that every rank holds."""
+    sharded = {id(one.rows.weight) for one in step.modules() if isinstance(one, ShardedTable)}
+    return [one for one in step.parameters() if id(one) not in sharded]
+
+
+def state_bytes(optimizer: torch.optim.Optimizer | None) -> dict[Tensor, int]:
+    """Bytes that an optimizer keeps for each parameter, found by a step of a copy of it."""
+    if optimizer is None:
+        return {}
+    copied = copy.deepcopy(optimizer)
+    parameters, twins = (
+        [one for group in each.param_groups for one in group["params"]]
+        for each in (optimizer, copied)
+    )
+    for twin in twins:
+        twin.grad = torch.zeros_like(twin)
+    copied.step()
+    return {
+        own: sum(one.nbytes for one in copied.state[twin].values() if isinstance(one, Tensor))
+        for own, twin in zip(parameters, twins)
+    }
 
 
 def bytes_sent(step: TrainingStep, queries: int) -> int:
@@ -150,7 +164,6 @@ def bytes_sent(step: TrainingStep, queries: int) -> int:
     dims = sum(table.embedding_dim for table in main(step))
     vectors = 2 * queries * away * (ID + 2 * FLOAT * dims)
     lists = queries * k * away * (2 * ID + 2 * FLOAT) + 2 * FLOAT * queries * (ranks - 1) * dims
-    sharded = {id(one.rows.weight) for one in step.modules() if isinstance(one, ShardedTable)}
-    replicated = sum(one.numel() for one in step.parameters() if id(one) not in sharded)
+    replicated = sum(one.numel() for one in replicated_parameters(step))
     own = getattr(step.sampler, "bytes_sent", lambda number: 0)(queries)
     return int(vectors + lists + 2 * FLOAT * replicated * away) + own

@@ -15,7 +15,7 @@ from sparring.distributed.step import UnsupportedPartError
 from sparring.embedding import new_table
 from sparring.generators.ns_generator import NSGenerator
 from sparring.generators.student import StudentModel
-from sparring.kernels.distillation import distill_rows
+from sparring.kernels.distillation import distill
 
 FLOAT, ID = 4, 8  # bytes
 
@@ -61,7 +61,7 @@ class ShardedStudent(StudentModel):
         rows, place = table.distinct(torch.cat(parts))
         anchor, answer, candidates = place.split([len(part) for part in parts])
         given = (anchor, queries.relation, answer, candidates.view(ids.shape), log_q, target)
-        return distill_rows(rows, self.relation.weight, *given, answer_weight)
+        return distill(rows, self.relation.weight, *given, answer_weight, all_used=True)
 
 
 class ShardedGenerator(NSGenerator):

@@ -9,7 +9,6 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from sparring.batch import Queries
 from sparring.data.graph import CARDINALITIES, KnowledgeGraph, cardinality
 from sparring.evaluation.ranking import RankingResult
 
@@ -256,11 +255,8 @@ def _groups(
 
 def _has_reverse(evaluation: RankingResult, graph: KnowledgeGraph) -> Bool[Tensor, "Q"]:
     """Whether (answer, relation, anchor) is a training triple."""
-    relation, anchor, answer = (
-        given.cpu() for given in (evaluation.relation, evaluation.anchor, evaluation.answer)
-    )
-    reverse = Queries(answer, relation, anchor, torch.ones(len(answer)))
-    return graph.training.known.contains(reverse, anchor.unsqueeze(1)).squeeze(1)
+    reverse = torch.stack([evaluation.answer, evaluation.relation, evaluation.anchor], 1)
+    return graph.training.known.contains_triples(reverse.cpu())
 
 
 def _intervals(

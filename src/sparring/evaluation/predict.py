@@ -76,7 +76,8 @@ def predict(
     rows, chunk = chunk_sizes(batch_size, max_scores, len(graph.entities))
     device = next((parameter.device for parameter in model.parameters()), graph.train.device)
     excluded = Exclusion.of(graph, remove, exclude_anchor, types, device)
-    known, training = facts_of(graph, SPLITS, device), facts_of(graph, ("train",), device)
+    known = facts_of(graph, SPLITS, device)
+    training = facts_of(graph, ("train",), device) if calibration else None
     for_entity = [place for place, query in enumerate(queries) if query.relation is not None]
     for_relation = [place for place, query in enumerate(queries) if query.relation is None]
     encoded = entity_queries([queries[place] for place in for_entity], graph, device)
@@ -92,9 +93,10 @@ def predict(
                 key = _best(batch, score, excluded, k=k, chunk=chunk)
             ids, scores = _from_key(key)
             ids = ids.clamp(0, known.num_entities - 1)  # where there is no answer
-            probability = calibration and calibration(
-                scores, calibration.log_norm(score, device), training.count(batch)
-            )
+            probability = None
+            if calibration and training:
+                norm = calibration.log_norm(score, device)
+                probability = calibration(scores, norm, training.count(batch))
             best = _Best(ids, scores, key > NEVER, known.contains(batch, ids), probability)
             places = for_entity[start : start + rows]
             answers += best.answers(places, _entity_query_names(graph, batch), graph.entities)

@@ -118,8 +118,8 @@ def _opened_sharded(run: Run, config: Config, draws: bool) -> OpenShardedRun:
     graph = work.graph or (run.graph(config) if draws else None)
     known = graph.training.known if graph is not None and draws else None
     step, _ = assemble(config, work.facts, known)
-    name = "best" if checkpoint.exists(run.folder, "best") else "last"
-    state = checkpoint.load(run.folder, name, work.facts.layout, leave_out=("optimizer", "seeds"))
+    name, layout = checkpoint.best_name(run.folder), work.facts.layout
+    state = checkpoint.load(run.folder, name, layout, leave_out=checkpoint.FOR_TRAINING)
     path = run.folder / "config.json"
     check_config_digest(state, read_object(path), path)
     load_state(step, state, run.folder)

@@ -97,4 +97,4 @@ class StudentModel(nn.Module):
         """
         tables = (self.entity.weight, self.relation.weight)
         given = (queries.anchor, queries.relation, queries.answer, ids, log_q, target)
-        return distill(*tables, *given, answer_weight, self.entity.sparse)
+        return distill(*tables, *given, answer_weight, sparse=self.entity.sparse)

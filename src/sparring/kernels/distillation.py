@@ -47,7 +47,9 @@ def distill(
     log_q: Float[Tensor, "B K"],
     target: Float[Tensor, "B K"],
     answer_weight: float,
-    sparse: bool,
+    *,
+    sparse: bool = False,
+    all_used: bool = False,
 ) -> Float[Tensor, ""]:
     """Cross-entropy of the small model with the target among candidates, mean over queries.
 
@@ -60,35 +62,13 @@ def distill(
         answer_weight: weight of minus the log-probability of the answer, against candidates of this
             density (noise-contrastive estimation with one sum for all of them).
         sparse: give PyTorch's own gradient for entities as that of the rows in use; the loop always
-            does.
+            does, unless all are used.
+        all_used: every row of the entity table is one of the ids, as where these were looked up.
     """
     given = (anchor, relation, answer, ids, log_q, target)
     if enabled_for(entity_table):
-        return Distillation.apply(entity_table, relation_table, given, answer_weight, False)
+        return Distillation.apply(entity_table, relation_table, given, answer_weight, all_used)
     entity = lambda rows: F.embedding(rows, entity_table, sparse=sparse)
-    return distill_by_look_up(entity, F.embedding(relation, relation_table), *given, answer_weight)
-
-
-def distill_rows(
-    entity_rows: Float[Tensor, "U d1"],
-    relation_table: Float[Tensor, "R2 d2"],
-    anchor: Int[Tensor, "B"],
-    relation: Int[Tensor, "B"],
-    answer: Int[Tensor, "B"],
-    ids: Int[Tensor, "G K"],
-    log_q: Float[Tensor, "B K"],
-    target: Float[Tensor, "B K"],
-    answer_weight: float,
-) -> Float[Tensor, ""]:
-    """As `distill`, for rows of entities that were looked up and are all used.
-
-    Args:
-        anchor, answer, ids: numbers of `entity_rows`.
-    """
-    given = (anchor, relation, answer, ids, log_q, target)
-    if enabled_for(entity_rows):
-        return Distillation.apply(entity_rows, relation_table, given, answer_weight, True)
-    entity = lambda rows: F.embedding(rows, entity_rows)
     return distill_by_look_up(entity, F.embedding(relation, relation_table), *given, answer_weight)
 
 
