@@ -45,6 +45,7 @@ def foretold_and_taken(sampler, optimizer):
     return foretold.tables, sum(one.nbytes for one in tensors)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sampler", ["uniform", "generator"])
 @pytest.mark.parametrize("optimizer", ["adam", "adagrad", "rowwise-adagrad"])
 def test_the_bytes_of_all_tensors_are_foretold_from_a_few_entities(sampler, optimizer):
@@ -62,6 +63,7 @@ def refused():
         return str(error)
 
 
+@pytest.mark.slow
 def test_tables_that_do_not_fit_are_refused_on_all_ranks():
     first, second = on_fresh_ranks(2, refused)
     assert first.startswith("another machine has too little memory")

@@ -159,6 +159,7 @@ class TestContinued:
         ended = [row for row in found if row[2] != "fail"]
         assert ended == settings(tuned)
 
+    @pytest.mark.slow
     @pytest.mark.parametrize(
         "at", [1, 2, 6]
     )  # in the first trial, whose values are given, and later

@@ -63,6 +63,7 @@ def test_an_error_enables_loops_again():
     assert runtime.enabled_for(torch.zeros(1))
 
 
+@pytest.mark.slow  # a process of its own each
 @pytest.mark.parametrize("value, enabled", [("0", False), ("1", True), ("", True)])
 def test_a_variable_switches_loops_off(value, enabled):
     asked = "import torch; from sparring.kernels.runtime import enabled_for as enabled; "
