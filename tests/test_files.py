@@ -126,6 +126,7 @@ def test_one_at_a_time_holds_a_folder_that_comes_and_goes(tmp_path):
     assert not list(tmp_path.rglob(LOCK))
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_an_error_of_the_system_that_names_the_file(tmp_path):
     """In a process of its own, where no file may grow beyond a size."""
     code = (

@@ -45,6 +45,7 @@ def test_known_headers_are_recognized_in_any_order(header, order):
     assert read_back("facts.csv", as_csv(rows)) == FACTS
 
 
+@pytest.mark.slow
 @given(
     rows_of(names), orders, st.sampled_from(HEADERS), st.sampled_from(",;|\t"), st.integers(1, 40)
 )
@@ -55,6 +56,7 @@ def test_permuted_columns_are_read_by_their_header(rows, order, header, separato
     assert read_back("facts.csv", content, block, separator=separator) == rows
 
 
+@pytest.mark.slow
 @given(rows_of(names), orders, st.booleans())
 @few
 def test_permuted_columns_are_read_by_position(rows, order, quoting):

@@ -116,6 +116,7 @@ class TestContinued:
         study(graph, tmp_path, trials=1, methods=METHODS)
         assert settings(study(graph, tmp_path, trials=3, methods=METHODS)) == settings(tuned)
 
+    @pytest.mark.slow
     def test_methods_may_be_added_and_need_not_be_repeated(self, graph, tmp_path):
         first = study(graph, tmp_path, trials=1)
         both = study(graph, tmp_path, trials=1, methods={"popular": METHODS["popular"]})
@@ -143,6 +144,7 @@ class TestContinued:
         with locked(tmp_path), pytest.raises(FolderInUseError):
             study(graph, tmp_path)
 
+    @pytest.mark.slow
     def test_a_stopped_trial_is_tried_again(self, graph, tuned, tmp_path):
         trainers = []
 
@@ -181,6 +183,7 @@ class TestContinued:
         found = settings(study(graph, tmp_path, trials=3))
         assert [row for row in found if row[2] != "fail"] == settings(tuned)
 
+    @pytest.mark.slow
     def test_settings_that_never_end_are_given_up(self, graph, tuned, tmp_path):
         """Such as those that need more memory than there is, and end the process."""
         study(graph, tmp_path, trials=1)

@@ -34,6 +34,7 @@ def test_an_unknown_method_is_one_line(command, circle):
     assert "did you mean 'uniform'" in done.stderr
 
 
+@pytest.mark.slow
 def test_samplers_are_compared_on_a_graph(command, circle, tmp_path):
     words = ("compare", circle, "--samplers", "uniform,popularity", "--seeds", 1, *QUICK)
     done = command(*words)
