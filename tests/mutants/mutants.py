@@ -19,6 +19,7 @@ from mutants.plugin import mutant
 
 from sparring import printing
 from sparring.experiments import environment
+from sparring.files import Draft
 from sparring.training import checkpoint
 
 # batches and corruption
@@ -377,9 +378,9 @@ def altered_numbers_are_accepted(original):
     return lambda body: ""
 
 
-@mutant("sparring.training.checkpoint:write_atomically", "tests/training/test_checkpoint.py")
+@mutant("sparring.files:replaced_atomically", "tests/training/test_checkpoint.py")
 def a_checkpoint_is_written_in_place(original):
-    return lambda path, content: path.write_bytes(content)
+    return lambda path: nullcontext(Draft(path, path))
 
 
 # evaluation
