@@ -169,6 +169,8 @@ def start(call: dict[str, Any], said: Path) -> int:
         for name, options in call["setup"]:
             getattr(importlib.import_module("campaign.faults"), name)(**options)
         code = run(call["words"], said.with_suffix(".json"))
+    except KeyboardInterrupt:  # before the library began
+        code = 130
     finally:
         os._exit(code)
 
