@@ -20,6 +20,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +77,10 @@ class Method:
 
 
 OWN = Choice((16, 64, 256))
+NSSA: dict[str, Range] = {
+    "loss.margin": Log(1.0, 24.0),
+    "loss.adversarial_temperature": Log(0.25, 2.0),
+}
 METHODS = {
     "uniform": Method({"name": "uniform-filtered", "k": 64}, {"sampler.k": OWN}),
     "shared uniform": Method(
@@ -84,7 +89,7 @@ METHODS = {
     ),
     "self-adversarial": Method(
         {"name": "uniform-filtered", "k": 64},
-        {"sampler.k": OWN, "loss.margin": Log(1.0, 24.0), "loss.temperature": Log(0.25, 2.0)},
+        {"sampler.k": OWN, **NSSA},
         {"name": "nssa"},
     ),
     "1vsAll": Method({"name": "all-entities"}),
@@ -99,6 +104,38 @@ METHODS = {
         {"sampler.k": Choice((128, 256, 512)), "sampler.group_size": Choice((32, 64, 128))},
     ),
 }
+# further methods, for the cells that --only names them for
+FEW = {"sampler.k": Choice((8, 16, 32, 64))}
+FEW_INNER = {"sampler.inner.k": FEW["sampler.k"]}
+LOSSES: dict[str, tuple[dict[str, Any], dict[str, Range]]] = {
+    "uncorrected softmax": ({"name": "sampled-softmax", "correction": "none"}, {}),
+    "self-adversarial": ({"name": "nssa"}, NSSA),
+    "margin ranking": ({"name": "margin-ranking"}, {"loss.margin": Log(0.25, 8.0)}),
+    "cross-entropy": ({"name": "bce"}, {}),
+}
+
+
+def changing(start: float, end: float, steps: int) -> Method:
+    """The generator with a share of uniform draws that changes over some steps."""
+    how = {"option": "uniform_mix", "start": start, "end": end, "steps": steps}
+    return Method({"name": "curriculum", **how, "inner": {"name": "generator", "k": 32}}, FEW_INNER)
+
+
+QUESTIONS = {
+    "generator, hard later": changing(0.999, 0.1, 500),
+    "generator, hard first": changing(0.1, 0.9, 2000),
+    **{
+        f"generator, temperature {value}": Method(
+            {"name": "generator", "k": 32, "temperature": value}, FEW
+        )
+        for value in (0.5, 2.0, 4.0)
+    },
+    **{
+        f"{name}, {title}": Method({"name": name, "k": 32}, FEW | ranges, loss)
+        for name in ("generator", "uniform-filtered")
+        for title, (loss, ranges) in LOSSES.items()
+    },
+}
 COMMON: dict[str, Range] = {
     "optimizer.lr": Log(1e-3, 0.1),
     "model.dim": Choice((DIM,)),
@@ -110,7 +147,7 @@ def tuned(graph: KnowledgeGraph, cell: dict[str, str], trials: int, folder: Path
     """Rows of the trials of a cell; the best one is ranked on the test facts."""
     seconds, validated = GRAPHS[cell["graph"]]
     model, ranges = MODELS[cell["model"]]
-    method = METHODS[cell["method"]]
+    method = (METHODS | QUESTIONS)[cell["method"]]
     study = sparring.tune(
         graph,
         {cell["method"]: {"sampler": method.sampler, "loss": method.loss}},
@@ -160,15 +197,16 @@ def measured(run: Run) -> dict[str, Any]:
 
 def cells(only: list[str]) -> Iterator[dict[str, str]]:
     """The cells that are asked for, each as `KEY` has it; an empty part stands for all."""
-    for graph in GRAPHS:
-        for model in MODELS:
-            for method in METHODS:
-                cell = dict(zip(KEY, (graph, model, method)))
-                wanted = [dict(zip(KEY, one.split(":"))) for one in only]
-                if not wanted or any(
-                    all(value in ("", cell[name]) for name, value in one.items()) for one in wanted
-                ):
-                    yield cell
+    wanted = [dict(zip(KEY, one.split(":"))) for one in only]
+    named = {
+        one["method"]: QUESTIONS[one["method"]] for one in wanted if one["method"] in QUESTIONS
+    }
+    for graph, model, method in product(GRAPHS, MODELS, METHODS | named):
+        cell = dict(zip(KEY, (graph, model, method)))
+        if not wanted or any(
+            all(value in ("", cell[name]) for name, value in one.items()) for one in wanted
+        ):
+            yield cell
 
 
 def main() -> None:

@@ -1,16 +1,14 @@
 """What mined rules add to the estimate of missing facts.
 
-    python research/scripts/rules_as_evidence.py
+    python research/scripts/rules_as_evidence.py ../shared/data
 
-trains research/configs/withheld/fb15k-237.toml, unless runs/withheld holds it, and writes
+trains research/configs/withheld/fb15k-237.toml, unless runs/withheld/fb15k-237 holds it, and writes
 research/results/withheld/fb15k-237-rules.json. Its generator draws; half of the draws fit two
-small networks
-of the shape that `FalseNegativeClassifier` has, on the training facts held out, one with what
-`FalseNegativeClassifier`
-sees and one with the belief of the rules beside it. The other half judges them, and what the
-generator learned while training: by cross-entropy of being held out, and against the withheld
-facts of validation and test, which nothing else sees. Rules are mined from the training facts
-that are not held out.
+small networks of the shape that `FalseNegativeClassifier` has, on the training facts held out, one
+with what `FalseNegativeClassifier` sees and one with the belief of the rules as well. The other
+half judges them, and what the generator learned while training: by cross-entropy of being held out,
+and against the withheld facts of validation and test, which nothing else sees. Rules are mined from
+the training facts that are not held out.
 """
 
 import json
@@ -106,7 +104,7 @@ def estimates(network: nn.Module, inputs: Tensor) -> Tensor:
 def main() -> None:
     torch.set_num_threads(1)
     keep_freed_memory()
-    config, graph, step = trained()
+    config, graph, step = trained("fb15k-237", Path(sys.argv[1]))
     training = graph.training
     book = RulePredictor(training, mine_rules(training), aggregation="noisy-or")
     generator: Any = step.sampler

@@ -9,6 +9,7 @@ import pytest
 from sparring.experiments.commands.compare import RunCount
 from sparring.experiments.compare import check_comparison, compare, mean_over_seeds, read_comparison
 from sparring.experiments.run_folder import Run, RunError
+from sparring.experiments.trust import UntrustedError
 from sparring.files import read_object
 from sparring.registry import ConfigError
 
@@ -203,6 +204,15 @@ def test_a_changed_variant_is_refused(both, compared):
     both["compare"]["variants"]["popularity"]["sampler"]["k"] = 5
     with pytest.raises(RunError, match=r"holds another run, which differs in sampler; add --fresh"):
         compare(check_comparison("two", both), compared.folder)
+
+
+def test_a_variant_whose_configuration_was_altered_is_named(plan, compared):
+    path = compared.folder / "popularity" / "seed-0" / "config.json"
+    path.write_text(path.read_text().replace('"seed": 0', '"seed": 7'))
+    with pytest.raises(UntrustedError, match=r"seed-0/config\.json was altered after training"):
+        compare(plan, compared.folder)
+    again = compare(plan, compared.folder, fresh=True)
+    assert again.runs["popularity"][0].config().general.seed == 0
 
 
 def test_a_changed_variant_is_trained_anew_where_asked(both, compared):

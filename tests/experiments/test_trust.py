@@ -184,6 +184,13 @@ def test_a_configuration_altered_after_training_is_refused(finished, graph):
         changed.load_step(changed.config(), graph)
 
 
+def test_a_run_whose_configuration_was_altered_does_not_resume(finished, graph):
+    config = finished.config()
+    changed = renamed(finished.folder, sampler={"name": "uniform", "k": 5})
+    with pytest.raises(UntrustedError, match=r"config\.json was altered after training"):
+        run(config, changed.folder, resume=True)
+
+
 @pytest.mark.parametrize("name", ["result.json", "breakdown.json", "graph.json", "log.jsonl"])
 def test_an_altered_number_is_refused(finished, name):
     path = finished.folder / name

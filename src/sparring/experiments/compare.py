@@ -203,6 +203,7 @@ def _check_run_folder(config: Config, graph: KnowledgeGraph, place: Run, fresh: 
         return
     changed = config_changes(config, place) + graph_changes(place.folder, graph)
     if changed and not fresh:
+        place.check_config()
         raise RunError(
             f"{place.folder} holds another run, which differs in {', '.join(changed)}; "
             "add --fresh to train it again, or name another folder"

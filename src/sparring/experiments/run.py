@@ -280,6 +280,7 @@ def check_folder(folder: Path, config: Config, resume: bool) -> None:
 
     Raises:
         RunError: if it holds a run and `resume` is not set, or a run of another configuration.
+        UntrustedError: if the configuration of that run was altered.
     """
     if not (folder / "config.json").exists():
         return
@@ -288,6 +289,7 @@ def check_folder(folder: Path, config: Config, resume: bool) -> None:
             f"{folder} holds a run already; add --resume to continue it, or name another folder"
         )
     if changed := config_changes(config, Run(folder)):
+        Run(folder).check_config()
         raise RunError(
             f"the run of {folder / 'config.json'} was started with another configuration: "
             f"{', '.join(changed)} differ; "

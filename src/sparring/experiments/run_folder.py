@@ -80,6 +80,19 @@ class Run:
             override_value(tables, override)
         return check_config(tables)
 
+    def check_config(self) -> None:
+        """Check that the configuration is that of the checkpoints, where there are any.
+
+        Raises:
+            CheckpointError: if a checkpoint is altered.
+            UntrustedError: if the configuration was altered after training.
+        """
+        path = self.folder / "config.json"
+        for name in ("last", "best"):
+            if (self.folder / f"{name}.json").exists() and not conversion.exists(self.folder):
+                state = checkpoint.outline(self.folder, name)
+                check_config_digest(state, self._json(path.name), path)
+
     def kept_config(self) -> dict[str, Any]:
         """The tables in `config.json` as they are, under today's names of sections."""
         return with_current_sections(self._json("config.json"))
