@@ -86,7 +86,7 @@ def failing():
 def test_an_error_on_the_first_rank_reaches_all():
     first, second = on_ranks(2, failing)
     assert first.startswith("ZeroDivisionError")
-    assert second == "LaunchError: process 0 has failed: ZeroDivisionError: division by zero"
+    assert second == "FirstProcessError: process 0 has failed: ZeroDivisionError: division by zero"
 
 
 def saved(graph, folder):

@@ -1,40 +1,65 @@
-"""Starting the processes of a run on one machine, and what they need from their environment."""
+"""What the processes of a run on one machine need, and how they tell their launcher of an error.
+
+Nothing here imports PyTorch."""
 
 import os
-import subprocess
-import sys
+import time
 from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from sparring.files import DamagedFileError, read_object, write_object
+from sparring.option_types import ConfigError
 
 SETTING = "distributed.virtual_workers"
 VIRTUAL_WORKERS = 64  # divided by the usual numbers of processes
 # with it, PyTorch 2.13 cannot start workers again under gloo (pytorch#135712)
 ENVIRONMENT = {"TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1", "OMP_NUM_THREADS": "1"}
+REFUSAL = "SPARRING_REFUSAL"  # names the file for an error, in the environment of processes
+PATIENCE = 60.0  # seconds that a process waits for its launcher to end it
 
 
-def launch(words: Sequence[str], workers: int, *, restarts: int) -> int:
-    """Run a `sparring` command on several processes of this machine, with `torchrun`.
+@dataclass(frozen=True)
+class Refusal:
+    """An error that comes again however often the processes are started, such as a wrong option.
 
-    A process that dies ends the others; all start again from the last checkpoint.
-
-    Args:
-        words: of the command, without `sparring`.
-        workers: number of processes.
-        restarts: how often they are started again, at most.
-
-    Returns:
-        the exit code.
+    Attributes:
+        message: one line.
+        code: with which the command exits.
+        process: id of the process that met it.
     """
-    command = [
-        *(sys.executable, "-m", "torch.distributed.run", "--standalone"),
-        *(f"--nproc-per-node={workers}", f"--max-restarts={restarts}"),
-        *("-m", "sparring", *words),
-    ]
-    with subprocess.Popen(command, env={**ENVIRONMENT, **os.environ}) as process:
-        while True:
-            try:
-                return process.wait()
-            except KeyboardInterrupt:
-                continue  # torchrun has received it too, and lets the workers save
+
+    message: str
+    code: int
+    process: int
+
+    @classmethod
+    def read(cls, path: Path) -> "Refusal | None":
+        """The error in a file; None if there is none."""
+        try:
+            found = read_object(path)
+        except (FileNotFoundError, DamagedFileError):
+            return None
+        return cls(found["message"], found["code"], found["process"])
+
+
+def has_launcher() -> bool:
+    """Whether `sparring --workers` has started this process, and prints its errors."""
+    return REFUSAL in os.environ
+
+
+def refuse(message: str, code: int) -> None:
+    """Tell the launcher of an error, and wait until it ends this process and all others.
+
+    A process that ended by itself would look like one that has crashed, which is started again.
+    """
+    write_object(Path(os.environ[REFUSAL]), asdict(Refusal(message, code, os.getpid())))
+    await_end()
+
+
+def await_end() -> None:
+    """Wait until the launcher ends this process."""
+    time.sleep(PATIENCE)
 
 
 def with_virtual_workers(overrides: Sequence[str]) -> list[str]:
@@ -47,11 +72,11 @@ def check_workers(overrides: Sequence[str], workers: int) -> None:
     """Make sure that so many processes can share the virtual workers, before any is started.
 
     Raises:
-        ValueError: if their number does not divide that of virtual workers.
+        ConfigError: if their number does not divide that of virtual workers.
     """
     given = _virtual_workers(overrides) or str(VIRTUAL_WORKERS)
     if given.isdecimal() and int(given) % workers:
-        raise ValueError(
+        raise ConfigError(
             f"{workers} processes cannot share {given} virtual workers evenly; add "
             f"--set {SETTING}=N with a multiple N of {workers}, or start another number"
         )

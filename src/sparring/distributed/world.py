@@ -16,13 +16,18 @@ from torch import Tensor
 from torch.autograd import Function
 
 from sparring.kernels.rows import stable_order
+from sparring.option_types import ConfigError
 
 Result = TypeVar("Result")
 LAUNCHED = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")  # set by torchrun
 
 
-class LaunchError(ValueError):
+class LaunchError(ConfigError):
     """Processes that cannot work together as they were started."""
+
+
+class FirstProcessError(LaunchError):
+    """The first process has met an error, which it reports itself."""
 
 
 @contextmanager
@@ -159,7 +164,7 @@ def on_first_rank(action: Callable[[], Result]) -> Result | None:
     """What an action gives on rank 0, which alone runs it; None on all others.
 
     Raises:
-        LaunchError: on the other ranks, if the action fails.
+        FirstProcessError: on the other ranks, if the action fails.
         Exception: on rank 0, as the action does.
     """
     error, result = None, None
@@ -173,7 +178,7 @@ def on_first_rank(action: Callable[[], Result]) -> Result | None:
     if error:
         raise error
     if reason[0]:
-        raise LaunchError(f"process 0 has failed: {reason[0]}")
+        raise FirstProcessError(f"process 0 has failed: {reason[0]}")
     return result
 
 

@@ -7,6 +7,7 @@ an exit code; `--debug` shows the traceback.
 import os
 import re
 import sys
+import traceback
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -20,7 +21,7 @@ from rich.table import Table
 from rich.text import Text
 from typer.core import TyperGroup
 
-from sparring.distributed.launch import launch, without_option
+from sparring.distributed.launch import await_end, has_launcher, refuse, without_option
 from sparring.extras import MissingExtraError
 from sparring.printing import printable, to_json
 
@@ -79,8 +80,16 @@ def launched(workers: int, restarts: int = 0) -> None:
         restarts: how often they are started again, at most, if one of them dies.
     """
     if workers and "WORLD_SIZE" not in os.environ:
+        from sparring.distributed.agent import launch
+
         words = without_option(sys.argv[1:], "--workers")
-        raise typer.Exit(launch(words, workers, restarts=restarts))
+        refusal = launch(words, workers, restarts=restarts)
+        err.show_cursor()  # which the bar of a process that was killed has hidden
+        if refusal is None:
+            raise typer.Exit
+        if refusal.message:
+            err.print(Text(refusal.message, style="red"), soft_wrap=True)
+        raise typer.Exit(refusal.code)
 
 
 MISUSED, FAILED, STOPPED = 2, 1, 130
@@ -110,13 +119,27 @@ class Commands(TyperGroup):
             raise typer.Exit(STOPPED) from None
         except Exception as error:
             code = exit_code(error)
-            if code is None or ctx.meta["debug"]:
+            if code is None or (ctx.meta["debug"] and not has_launcher()):
                 raise
+            if ctx.meta["debug"]:
+                traceback.print_exception(error)
             error.__traceback__ = error.__context__ = None  # its frames may hold all the memory
             message = printable(f"error: {sentence(error)}")
+            if has_launcher():
+                _leave_to_launcher(error, message, code)
             with suppress(OSError):  # the disk that holds the output may be full, too
                 err.print(Text(message, style="red"), soft_wrap=True)
             raise typer.Exit(code) from None
+
+
+def _leave_to_launcher(error: Exception, message: str, code: int) -> None:
+    """Let the launcher report an error, and end this process."""
+    from sparring.distributed.world import FirstProcessError
+
+    if isinstance(error, FirstProcessError):
+        await_end()
+    else:
+        refuse(message, code)
 
 
 def exit_code(error: Exception) -> int | None:

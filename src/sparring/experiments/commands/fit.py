@@ -183,7 +183,8 @@ def fit(
         again = ["sparring", "fit", graph, "--folder", str(folder), "--seed", str(seed), "--resume"]
         again += [w for n, v in words.items() if v is not None for w in (f"--{n}", str(v))]
         again += [word for override in overrides for word in ("--set", override)]
-        line(f"stopped; to continue: {shlex.join(again)}", to=err)
+        if is_first():
+            line(f"stopped; to continue: {shlex.join(again)}", to=err)
         raise typer.Exit(STOPPED)
     if not is_first():
         return

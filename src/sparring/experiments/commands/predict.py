@@ -110,6 +110,11 @@ def predict(
 
     Example: `sparring predict runs/atlas --head Iceland --relation currency`
     """
+    given = [word for word in (head, relation, tail) if word is not None]
+    if queries and given:
+        raise typer.BadParameter("give --queries, or two of --head, --relation and --tail")
+    if not queries and len(given) != 2:
+        raise typer.BadParameter("give two of --head, --relation and --tail, or --queries")
     launched(workers)
     from sparring.data.graph import SPLITS
     from sparring.distributed.world import is_first
@@ -120,11 +125,6 @@ def predict(
     from sparring.experiments.run import ensemble
     from sparring.experiments.run_folder import Run
 
-    given = [word for word in (head, relation, tail) if word is not None]
-    if queries and given:
-        raise typer.BadParameter("give --queries, or two of --head, --relation and --tail")
-    if not queries and len(given) != 2:
-        raise typer.BadParameter("give two of --head, --relation and --tail, or --queries")
     asked = read_queries(queries) if queries else [PredictionQuery(head, relation, tail)]
     place = Run(run, trust)
     config = place.config(overrides or [])

@@ -88,7 +88,8 @@ def run(
         again = ["sparring", "run", str(config), "--folder", str(folder), "--resume"]
         again += [word for override in overrides for word in ("--set", override)]
         again += ["--record", str(record)] if record else []
-        line(f"stopped; to continue: {shlex.join(again)}", to=err)
+        if is_first():
+            line(f"stopped; to continue: {shlex.join(again)}", to=err)
         raise typer.Exit(STOPPED)
     if not is_first():
         return
