@@ -16,6 +16,7 @@ MRR of the best trial.
 
 import argparse
 import json
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -24,7 +25,11 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
+import torch
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import breadth_first_order
 
 import sparring
 from sparring.data.graph import KnowledgeGraph
@@ -32,6 +37,7 @@ from sparring.experiments.config import PARTS
 from sparring.experiments.environment import provenance
 from sparring.experiments.run_folder import Run
 from sparring.experiments.search import Choice, Log, Range
+from sparring.files import locked
 
 ROOT = Path(__file__).parents[2]
 RESULT = ROOT / "research" / "results" / "trials.parquet"
@@ -51,6 +57,11 @@ GRAPHS = {
     "wordnet30": (60, 1000),
     "human-bio": (90, 1000),
     "debian-kg": (120, 1000),
+    # pieces with so many entities
+    "debian-kg/1000": (10, 0),
+    "debian-kg/3000": (15, 1000),
+    "debian-kg/10000": (25, 1000),
+    "debian-kg/30000": (45, 1000),
 }
 BILINEAR = {"dim": DIM, "init": 0.1}
 PENALTY: dict[str, Range] = {"model.n3": Log(1e-4, 0.5), "model.dropout": Choice((0.0, 0.2))}
@@ -143,6 +154,28 @@ COMMON: dict[str, Range] = {
 }
 
 
+def load(name: str, data: Path) -> KnowledgeGraph:
+    """A graph, or a piece of one, as the keys of `GRAPHS` say."""
+    folder, _, size = name.partition("/")
+    graph = sparring.load_graph(data / folder)
+    return piece(graph, int(size), name) if size else graph
+
+
+def piece(graph: KnowledgeGraph, size: int, name: str) -> KnowledgeGraph:
+    """All facts among the entities nearest to a random one, split anew."""
+    triples = torch.cat([graph.train, graph.valid, graph.test]).numpy()
+    heads, tails = triples[:, 0], triples[:, 2]
+    joined = coo_array((np.ones(len(triples)), (heads, tails)), shape=(len(graph.entities),) * 2)
+    start = heads[np.random.default_rng(SEED).integers(len(heads))]
+    near = breadth_first_order(joined.tocsr(), start, directed=False, return_predecessors=False)
+    inside = np.isin(heads, near[:size]) & np.isin(tails, near[:size])
+    named = [
+        (graph.entities[head], graph.relations[relation], graph.entities[tail])
+        for head, relation, tail in triples[inside].tolist()
+    ]
+    return sparring.load_graph(named, name=name.replace("/", "-"))
+
+
 def tuned(graph: KnowledgeGraph, cell: dict[str, str], trials: int, folder: Path) -> list[dict]:
     """Rows of the trials of a cell; the best one is ranked on the test facts."""
     seconds, validated = GRAPHS[cell["graph"]]
@@ -209,6 +242,21 @@ def cells(only: list[str]) -> Iterator[dict[str, str]]:
             yield cell
 
 
+def kept_rows(cell: dict[str, str]) -> pl.DataFrame:
+    """The rows of a cell that are kept."""
+    rows = pl.read_parquet(RESULT) if RESULT.exists() else pl.DataFrame()
+    return rows.filter(**cell) if len(rows) else rows
+
+
+def keep(found: list[dict]) -> None:
+    """Write the rows of a cell instead of those that are kept of it; several processes may."""
+    made = pl.DataFrame(found, infer_schema_length=None)
+    with locked(STUDIES, wait=True):
+        rows = pl.read_parquet(RESULT) if RESULT.exists() else made.clear()
+        others = rows.join(made, on=list(KEY), how="anti")
+        pl.concat([others, made], how="diagonal_relaxed").write_parquet(RESULT)
+
+
 def main() -> None:
     words = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     words.add_argument("data", type=Path, help="folder with a folder for each graph")
@@ -220,24 +268,20 @@ def main() -> None:
     kept = ("commit", "cpu")
     graphs: dict[str, KnowledgeGraph] = {}
     for cell in cells(given.only):
-        rows = pl.read_parquet(RESULT) if RESULT.exists() else pl.DataFrame()
-        mine = rows.filter(**cell) if len(rows) else rows
-        if len(mine) >= given.trials + len(given.seeds):
+        if len(kept_rows(cell)) >= given.trials + len(given.seeds):
             continue
         name = cell["graph"]
-        graphs = {name: graphs.get(name) or sparring.load_graph(given.data / name)}
-        folder = STUDIES / "-".join(cell.values()).replace(",", "").replace(" ", "-")
+        graphs = {name: graphs.get(name) or load(name, given.data)}
+        folder = STUDIES / re.sub(r"\W+", "-", "-".join(cell.values()))
         found = tuned(graphs[name], cell, given.trials, folder)
         found += [repeated(graphs[name], Run(folder / "best"), seed) for seed in given.seeds]
-        origin = {one: value for one, value in provenance().items() if one in kept}
-        made = pl.DataFrame(
-            [{**cell, "seconds": float(GRAPHS[name][0]), **row, **origin} for row in found],
-            infer_schema_length=None,
-        )
-        others = rows.join(made, on=list(KEY), how="anti") if len(rows) else rows
-        pl.concat([others, made], how="diagonal_relaxed").write_parquet(RESULT)
+        about = {"seconds": float(GRAPHS[name][0]), "entities": len(graphs[name].entities)}
+        about |= {"facts": len(graphs[name].train)}
+        about |= {one: value for one, value in provenance().items() if one in kept}
+        keep([{**cell, **about, **row} for row in found])
         shutil.rmtree(folder)
-        print(cell, made.filter("best").select("seed", "valid_mrr", "mrr", "epochs"), flush=True)
+        found = [(row["seed"], row["valid_mrr"], row["mrr"]) for row in found if row["best"]]
+        print(cell, found, flush=True)
 
 
 if __name__ == "__main__":
