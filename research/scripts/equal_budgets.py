@@ -28,8 +28,6 @@ from typing import Any
 import numpy as np
 import polars as pl
 import torch
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import breadth_first_order
 
 import sparring
 from sparring.data.graph import KnowledgeGraph
@@ -162,13 +160,18 @@ def load(name: str, data: Path) -> KnowledgeGraph:
 
 
 def piece(graph: KnowledgeGraph, size: int, name: str) -> KnowledgeGraph:
-    """All facts among the entities nearest to a random one, split anew."""
+    """All facts among the entities that a random walk meets first, split anew."""
     triples = torch.cat([graph.train, graph.valid, graph.test]).numpy()
-    heads, tails = triples[:, 0], triples[:, 2]
-    joined = coo_array((np.ones(len(triples)), (heads, tails)), shape=(len(graph.entities),) * 2)
-    start = heads[np.random.default_rng(SEED).integers(len(heads))]
-    near = breadth_first_order(joined.tocsr(), start, directed=False, return_predecessors=False)
-    inside = np.isin(heads, near[:size]) & np.isin(tails, near[:size])
+    ends = np.concatenate([triples[:, [0, 2]], triples[:, [2, 0]]])
+    ends = ends[ends[:, 0].argsort(kind="stable")]
+    first = np.searchsorted(ends[:, 0], np.arange(len(graph.entities) + 1))
+    rng = np.random.default_rng(SEED)
+    entity = ends[rng.integers(len(ends)), 0]
+    met = {entity}
+    while len(met) < size:
+        entity = ends[rng.integers(first[entity], first[entity + 1]), 1]
+        met.add(entity)
+    inside = np.isin(triples[:, [0, 2]], list(met)).all(1)
     named = [
         (graph.entities[head], graph.relations[relation], graph.entities[tail])
         for head, relation, tail in triples[inside].tolist()
