@@ -4,6 +4,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+MOST_ROUNDS = 1000
+
 
 def k_means(
     points: Float[Tensor, "N d"],
@@ -22,7 +24,12 @@ def k_means(
         rounds: how often they move to the mean of their points.
         chunk_size: points compared with the centroids at a time; None for all.
         repeatable: on a GPU, add points up in a fixed order, by matrix products.
+
+    Raises:
+        ValueError: for more rounds than could ever matter.
     """
+    if rounds > MOST_ROUNDS:
+        raise ValueError(f"k-means takes at most {MOST_ROUNDS} rounds; got {rounds}")
     add_up = _sums_by_product if repeatable else _sums_by_index
     parts = points.split(chunk_size or max(1, len(points)))
     for _ in range(rounds):

@@ -327,7 +327,9 @@ def _made(
         return maker(**given)
     except ConfigError:
         raise
-    except ValueError as error:
+    except (ValueError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and type(error) is not RuntimeError:
+            raise  # not one of PyTorch, of numbers that it cannot use
         raise ConfigError(f"[{where}] {error}") from error
 
 

@@ -3,12 +3,12 @@
 Many cases share a process, so that ten thousand take minutes.
 """
 
+import faulthandler
 import io
 import json
 import random
 import shutil
 import sys
-import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -164,8 +164,8 @@ def fuzz(world: World, seeds: Sequence[int], name: str) -> list[str]:
         rows = [json.loads(row) for row in results.read_text().splitlines()]
         found |= {seed: fault for seed, fault in rows}
         if len(rows) < len(left):
-            end = "no end" if done.code == HUNG else f"exit code {done.code}: {done.said[-200:]}"
-            found[left[len(rows)]] = end
+            end = f"exit code {done.code}: {done.said[:300]}"
+            found[left[len(rows)]] = "no end" if done.code == HUNG else end
     return [found[seed] for seed in seeds]
 
 
@@ -175,12 +175,10 @@ def cases(kind: str, seeds: list[int], places: dict[str, str], scratch: str, res
         for seed in seeds:
             rng = random.Random(f"{kind} {seed}")
             line = KINDS[kind](Path(scratch), rng, places)
-            began = time.monotonic()
+            faulthandler.dump_traceback_later(SLOW, exit=True)  # says where, and ends the process
             code, said = captured(line)
-            seconds = time.monotonic() - began
-            fault = fault_of(code, said, line) or (
-                f"took {seconds:.0f} s" if seconds > SLOW else ""
-            )
+            faulthandler.cancel_dump_traceback_later()
+            fault = fault_of(code, said, line)
             shown = [word[:60] for word in line]
             file.write(json.dumps([seed, f"{shown}: {fault}" if fault else ""]) + "\n")
             file.flush()

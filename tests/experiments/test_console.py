@@ -129,6 +129,31 @@ def test_options_that_do_not_fit_are_a_failure_in_one_line(command, finished, ov
     assert result.stderr.count("\n") == 1
 
 
+ABSURD = 100_000_000_000
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "model={name='distmult',init=-1.0}",
+        "model={name='distmult',init_range=1e308}",
+        f"model={{name='nbfnet',dim=4,layers={ABSURD}}}",
+        "optimizer={name='adagrad',lr=1e308}",
+        f"sampler={{name='resample-known',rounds={ABSURD},inner={{name='uniform',k=3}}}}",
+        f"sampler={{name='mcns',steps={ABSURD},inner={{name='uniform',k=3}}}}",
+        f"sampler={{name='eans',k=3,width=4.0,clusters=4,rounds={ABSURD}}}",
+        "sampler={name='adversarial-tree',k=3,dim=-1}",
+        "sampler={name='softmax-generator',k=3,lr=1e308}",
+    ],
+)
+def test_numbers_that_no_training_can_use_are_an_error_in_one_line(
+    command, write, tables, tmp_path, override
+):
+    result = command("run", write(tables), "--folder", tmp_path / "run", "-q", "--set", override)
+    assert result.exit_code in (console.FAILED, console.MISUSED)
+    assert result.stderr.startswith("error: ") and result.stderr.count("\n") == 1
+
+
 @pytest.mark.parametrize("shape", [(2**40,), (128, 2**63 - 1), (2**40, 2**40, 2**40)])
 def test_more_memory_than_there_can_be_is_an_error_in_one_line(shape):
     with pytest.raises(RuntimeError) as found:

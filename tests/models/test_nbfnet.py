@@ -129,7 +129,7 @@ def test_a_stopped_run_goes_on_bit_for_bit(tmp_path):
 
 def test_the_options_are_validated():
     with pytest.raises(
-        ValueError, match="NBFNet needs at least one dimension and layer; got dim=0, layers=3"
+        ValueError, match=r"NBFNet needs at least one dimension, .* got dim=0, layers=3"
     ):
         made(dim=0)
     spec = {"name": "nbfnet", "dim": 4, "layers": 1}

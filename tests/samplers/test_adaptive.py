@@ -520,7 +520,7 @@ def test_a_proposal_without_density_is_refused():
 
 
 def test_at_least_one_step():
-    with pytest.raises(ValueError, match="at least one step; got steps=0"):
+    with pytest.raises(ValueError, match="takes 1 to 1000 steps; got steps=0"):
         MCNS(CHAIN_WORLD, inner=Uniform(CHAIN_WORLD, k=3), steps=0)
 
 

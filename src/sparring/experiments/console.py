@@ -99,6 +99,7 @@ OUT_OF_MEMORY = (  # messages of PyTorch
     "integer multiplication overflow",
 )
 LESS_MEMORY = "lower batch_size, dim or max_scores"
+TOO_LARGE = "cannot be converted to type float without overflow"  # of PyTorch, in a step
 EXPECTED = (ValueError, FloatingPointError, OSError, MemoryError, MissingExtraError)
 
 
@@ -146,10 +147,10 @@ def exit_code(error: Exception) -> int | None:
     """The exit code for an error that a user can cause; None for any other error."""
     from sparring.registry import ConfigError
 
-    if isinstance(error, ConfigError):
-        return MISUSED
-    if isinstance(error, RuntimeError) and _says_out_of_memory(error):
+    if isinstance(error, ConfigError | RuntimeError) and _says_out_of_memory(error):
         return FAILED
+    if isinstance(error, ConfigError) or TOO_LARGE in str(error):
+        return MISUSED
     if isinstance(error, typer.Exit | typer.Abort | BrokenPipeError):
         return None
     if isinstance(error, EXPECTED):
@@ -163,6 +164,8 @@ def sentence(error: Exception) -> str:
         asked = re.search(r"allocate (\d+) bytes", str(error))
         size = f": {int(asked[1]) / 2**30:,.1f} GiB more were asked for" if asked else ""
         return f"not enough memory{size}; {LESS_MEMORY}"
+    if TOO_LARGE in str(error):
+        return "a number of the configuration is too large for 32-bit floats; look at lr first"
     if isinstance(error, MemoryError) and not str(error):
         return f"not enough memory; {LESS_MEMORY}"
     if isinstance(error, OSError) and error.filename is not None:

@@ -8,6 +8,8 @@ from torch.nn import functional as F
 from sparring.batch import Queries
 from sparring.data.graph import TrainGraph
 
+MOST_LAYERS = 100  # of networks that pass messages over it
+
 
 class RelationalAdjacency(nn.Module):
     """Neighbors of every entity, grouped by the relation that leads from them to it.

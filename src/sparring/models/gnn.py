@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from sparring.batch import Queries, Scorer
 from sparring.data.graph import TrainGraph
 from sparring.extras import optional
-from sparring.models.adjacency import RelationalAdjacency
+from sparring.models.adjacency import MOST_LAYERS, RelationalAdjacency
 from sparring.models.base import KGEModel
 from sparring.models.decoders import Decoder, DistMultDecoder
 from sparring.registry import register
@@ -127,9 +127,10 @@ class RGCN(GNNModel):
         edge_dropout: float = 0.0,
     ):
         super().__init__(graph, dim=dim, decoder=decoder, init=init, edge_dropout=edge_dropout)
-        if layers < 1 or bases < 1:
+        if bases < 1 or not 1 <= layers <= MOST_LAYERS:
             raise ValueError(
-                f"R-GCN needs at least one layer and basis; got layers={layers}, bases={bases}"
+                f"R-GCN needs at least one basis, and 1 to {MOST_LAYERS} layers; "
+                f"got bases={bases}, layers={layers}"
             )
         convolution = load_convolutions("R-GCN").RelationalConvolution
         self.layers = nn.ModuleList(
@@ -179,8 +180,8 @@ class CompGCN(GNNModel):
         edge_dropout: float = 0.0,
     ):
         super().__init__(graph, dim=dim, decoder=decoder, init=init, edge_dropout=edge_dropout)
-        if layers < 1:
-            raise ValueError(f"CompGCN needs at least one layer; got layers={layers}")
+        if not 1 <= layers <= MOST_LAYERS:
+            raise ValueError(f"CompGCN needs 1 to {MOST_LAYERS} layers; got layers={layers}")
         convolutions = load_convolutions("CompGCN")
         compose = convolutions.COMPOSITIONS[composition]
         self.layers = nn.ModuleList(

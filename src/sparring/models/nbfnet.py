@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from sparring.batch import Queries, Scorer
 from sparring.data.graph import TrainGraph
-from sparring.models.adjacency import RelationalAdjacency
+from sparring.models.adjacency import MOST_LAYERS, RelationalAdjacency
 from sparring.models.base import KGEModel
 from sparring.models.scorers import PrecomputedScorer
 from sparring.registry import register
@@ -35,9 +35,10 @@ class NBFNet(KGEModel):
 
     def __init__(self, graph: TrainGraph, *, dim: int = 32, layers: int = 4):
         super().__init__()
-        if dim < 1 or layers < 1:
+        if dim < 1 or not 1 <= layers <= MOST_LAYERS:
             raise ValueError(
-                f"NBFNet needs at least one dimension and layer; got dim={dim}, layers={layers}"
+                f"NBFNet needs at least one dimension, and 1 to {MOST_LAYERS} layers; "
+                f"got dim={dim}, layers={layers}"
             )
         self.dim = dim
         self.adjacency = RelationalAdjacency(graph)

@@ -24,6 +24,8 @@ from sparring.samplers.base import (
     is_repeated,
 )
 
+MOST_STEPS = 1000  # of a chain
+
 
 class ScoreSelected(SamplerWrapper, ABC):
     """A choice by score among the candidates of another sampler; its density is unknown.
@@ -294,7 +296,7 @@ class MCNS(SamplerWrapper):
             of the batch, which then move together.
 
     Raises:
-        ValueError: without steps, for a negative alpha, or if `inner` has no `log_prob`.
+        ValueError: for no or too many steps, for a negative alpha, or if `inner` has no `log_prob`.
     """
 
     schedulable = (("alpha", 0.0, math.inf),)
@@ -314,8 +316,8 @@ class MCNS(SamplerWrapper):
                 f"a chain divides by the density of its proposals, and {type(inner).__name__} "
                 "has no `log_prob`; propose by another sampler"
             )
-        if steps < 1:
-            raise ValueError(f"a chain takes at least one step; got steps={steps}")
+        if not 1 <= steps <= MOST_STEPS:
+            raise ValueError(f"a chain takes 1 to {MOST_STEPS} steps; got steps={steps}")
         if alpha < 0:
             raise ValueError(f"below 0, alpha would prefer low scores; got alpha={alpha}")
         self.steps, self.alpha, self.compat = steps, alpha, compat

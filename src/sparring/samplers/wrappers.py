@@ -26,6 +26,8 @@ from sparring.data.graph import TrainGraph
 from sparring.registry import register
 from sparring.samplers.base import Capabilities, NegativeSampler, SamplerWrapper
 
+MOST_ROUNDS = 1000
+
 
 @register("mask-known", example={"inner": {"name": "uniform", "k": 5}}, aliases=["hide-known"])
 class MaskKnown(SamplerWrapper):
@@ -57,11 +59,16 @@ class ResampleKnown(SamplerWrapper):
 
     Args:
         inner: draws the candidates.
-        rounds: how often to draw again.
+        rounds: how often to draw again, at most 1,000 times.
+
+    Raises:
+        ValueError: for another number of rounds.
     """
 
     def __init__(self, graph: TrainGraph, *, inner: NegativeSampler, rounds: int = 3):
         super().__init__(inner)
+        if not 0 <= rounds <= MOST_ROUNDS:
+            raise ValueError(f"rounds is between 0 and {MOST_ROUNDS}; got rounds={rounds}")
         has_log_prob = inner.capabilities.has_log_prob
         self.capabilities = replace(
             inner.capabilities,
