@@ -39,13 +39,16 @@ def kill(world: World, rng: random.Random, name: str) -> str:
 
 
 def full_disk(world: World, rng: random.Random, name: str) -> str:
-    """No file can be made from some moment on, or grow beyond a size; then there is room again."""
+    """No file can be made from some moment on, or grow beyond a size; then there is room again.
+
+    What the process says is such a file too, so there is room for an error in it.
+    """
     folder = begin(world, name)
     if rng.random() < 0.5:
         at = rng.randint(1, world.whole(name).operations)
         setup: Setup = ("at_file_operation", {"folder": str(folder), "how": "full", "at": at})
     else:
-        setup = ("limit_file_size", {"size": int(2 ** rng.uniform(4, 17))})
+        setup = ("limit_file_size", {"size": int(2 ** rng.uniform(11, 17))})
     done = disturbed(world, name, folder, False, (setup,))
     return ended(world, name, folder, done) or continued(world, name, folder)
 

@@ -138,6 +138,7 @@ ABSURD = 100_000_000_000
         "model={name='distmult',init=-1.0}",
         "model={name='distmult',init_range=1e308}",
         f"model={{name='nbfnet',dim=4,layers={ABSURD}}}",
+        "threads=1000000",
         "optimizer={name='adagrad',lr=1e308}",
         f"sampler={{name='resample-known',rounds={ABSURD},inner={{name='uniform',k=3}}}}",
         f"sampler={{name='mcns',steps={ABSURD},inner={{name='uniform',k=3}}}}",

@@ -1,6 +1,7 @@
 """The process that trains: signals, memory, and what a record says about code and machine."""
 
 import ctypes
+import os
 import platform
 import signal
 import subprocess
@@ -15,8 +16,10 @@ from typing import Any
 import torch
 
 from sparring.kernels.runtime import enabled_for
+from sparring.registry import ConfigError
 
 PACKAGE = Path(__file__).resolve().parents[1]
+THREADS_PER_PROCESSOR = 16  # more only take memory
 
 
 @contextmanager
@@ -56,6 +59,22 @@ def keep_freed_memory() -> None:
     trim_threshold, mmap_threshold = -1, -3
     mallopt(mmap_threshold, 2**30)
     mallopt(trim_threshold, 2**31 - 1)
+
+
+def use_threads(number: int) -> None:
+    """Let PyTorch compute with so many CPU threads; 0 leaves their number as it is.
+
+    Raises:
+        ConfigError: for far more than there are processors, which take memory and time.
+    """
+    most = THREADS_PER_PROCESSOR * (os.cpu_count() or 1)
+    if number > most:
+        raise ConfigError(
+            f"[general] threads={number:,} are more than {THREADS_PER_PROCESSOR} for each of "
+            f"{os.cpu_count()} processors; ask for {most} at most, or 0 for PyTorch's own choice"
+        )
+    if number:
+        torch.set_num_threads(number)
 
 
 def provenance() -> dict[str, Any]:

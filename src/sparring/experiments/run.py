@@ -25,6 +25,7 @@ from sparring.experiments.environment import (
     keep_freed_memory,
     provenance,
     stopped_by_signals,
+    use_threads,
     versions,
 )
 from sparring.experiments.graphs import load_graph
@@ -142,8 +143,7 @@ def _run(
     for name in ("last", "best", "ranks"):
         checkpoint.remove_former(folder, name)
     keep_freed_memory()
-    if config.general.threads:
-        torch.set_num_threads(config.general.threads)
+    use_threads(config.general.threads)
     if graph is None:
         kept = resume and store.exists(folder / GRAPH)
         graph = store.load(folder / GRAPH) if kept else load_graph(config.graph)

@@ -35,7 +35,12 @@ from sparring.embedding import Init, sharded_tables
 from sparring.experiments.assembly import build_part, device_of
 from sparring.experiments.callbacks import Callback, JsonLines
 from sparring.experiments.config import PARTS, Config
-from sparring.experiments.environment import keep_freed_memory, stopped_by_signals, versions
+from sparring.experiments.environment import (
+    keep_freed_memory,
+    stopped_by_signals,
+    use_threads,
+    versions,
+)
 from sparring.experiments.graphs import load_graph
 from sparring.experiments.loggers import LogOptions
 from sparring.experiments.run import breakdown_of, check_folder, keep_config, metrics, run, summary
@@ -105,7 +110,7 @@ def _run(
         raise ConfigError("[log] a sharded run logs to its folder only; leave [log] out")
     if config.general.start:
         raise ConfigError("[start] a sharded run cannot start from another one yet")
-    torch.set_num_threads(config.general.threads or torch.get_num_threads())
+    use_threads(config.general.threads)
     work = Work.of(config, graph)
     expected = foreseen(config, work.facts)
     if console and world.is_first():
