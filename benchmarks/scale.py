@@ -1,6 +1,6 @@
 """What training takes where entities are many: one process vs. several that share the tables.
 
-    python benchmarks/scale.py [--entities N ...] [--prototype FOLDER] [--again]
+    python benchmarks/scale.py [--entities N ...] [--prototype FOLDER] [--torchrec] [--again]
 
 writes research/results/benchmarks/scale.json and the same as a table, scale.md. A step is ComplEx,
 d = 64, on 2,048 queries of a random graph of a million triples, with 64 negatives per query,
@@ -10,7 +10,7 @@ processes of its own; times are processor milliseconds per step, the mean of the
 steps. The re-coding of the generator, once in a sweep over all entities, is added in proportion.
 Locally, the generator also draws lists for groups of 32 queries. Cases that the record has already
 are not run again, without --again. FOLDER holds a prototype in a few lines, `kgc.py`, to compare
-with.
+with. --torchrec, where TorchRec is installed, also measures its tables, with 10^6 entities.
 """
 
 import argparse
@@ -35,6 +35,7 @@ from sparring.distributed.forecast import bytes_sent
 from sparring.distributed.generator import ShardedGenerator
 from sparring.distributed.layout import Layout
 from sparring.distributed.table import ShardedTable
+from sparring.distributed.torchrec import TorchRecTable
 from sparring.embedding import sharded_tables
 from sparring.experiments.environment import keep_freed_memory, provenance
 from sparring.generators import NSGenerator
@@ -47,10 +48,10 @@ from sparring.training import TrainingStep
 
 SIZES, RANKS, TRIPLES = (1_000_000, 10_000_000), (0, 1, 2, 4), 1_000_000
 DIM, K, BATCH, V, STEPS, WARM = 64, 64, 1024, 64, 36, 12
-GROUP, GROUPED = 32, "generator, groups of 32"
+GROUP, GROUPED, TORCHREC = 32, "generator, groups of 32", "uniform, TorchRec"
 
 
-def cases(sizes: list[int]) -> list[dict]:
+def cases(sizes: list[int], torchrec: bool) -> list[dict]:
     """What is measured."""
     found = []
     for size in sizes:
@@ -59,6 +60,8 @@ def cases(sizes: list[int]) -> list[dict]:
                 if route == "push" or ranks > 1:
                     found.append({"N": size, "W": ranks, "sampler": sampler, "route": route})
         found.append({"N": size, "W": 0, "sampler": GROUPED, "route": "push"})
+    for ranks in (1, 2) if torchrec else ():
+        found.append({"N": SIZES[0], "W": ranks, "sampler": TORCHREC, "route": "rows"})
     return found
 
 
@@ -69,12 +72,12 @@ class Traffic:
         self.sent = 0
         whole = dist.all_to_all_single, dist.all_gather, dist.all_reduce
 
-        def exchange(out, rows, received=None, sent=None, **given):
+        def exchange(output, input, output_split_sizes=None, input_split_sizes=None, **given):
             size = dist.get_world_size()
-            parts = sent or [len(rows) // size] * size
+            parts = input_split_sizes or [len(input) // size] * size
             away = sum(parts) - parts[dist.get_rank()]
-            self.sent += away * (rows[:1].nbytes if len(rows) else 0)
-            return whole[0](out, rows, received, sent, **given)
+            self.sent += away * (input[:1].nbytes if len(input) else 0)
+            return whole[0](output, input, output_split_sizes, input_split_sizes, **given)
 
         def gather(parts, rows, **given):
             self.sent += rows.nbytes * (dist.get_world_size() - 1)
@@ -108,14 +111,13 @@ def sharded_step(size: int, sampler: str) -> tuple[TrainingStep, Facts, int]:
     queries, sizes = own_queries(graph.triples, layout)
     facts = Facts(layout, queries, sizes, 2 * TRIPLES, torch.ones(size))
     seeds, parts = Seeds(0), facts.graph()
-    table = lambda dim, init: ShardedTable(
-        layout, dim, init=init, seeds=seeds, name=str(next(names))
-    )
+    kind = TorchRecTable if sampler == TORCHREC else ShardedTable
+    table = lambda dim, init: kind(layout, dim, init=init, seeds=seeds, name=str(next(names)))
     torch.manual_seed(0)
     with sharded_tables(size, table):
         model = ComplEx(parts, dim=DIM, init=0.1)
         made = ShardedGenerator(parts, k=K) if sampler == "generator" else Uniform(parts, k=K)
-    if sampler == "uniform":
+    if sampler != "generator":
         made = sharded.PerWorkerSampler(made, layout.own)
     else:
         sharded.average_gradients(made, made.optimizer)
@@ -149,13 +151,15 @@ def measure(case: dict, rank: int, store: str) -> dict:
         starts = torch.tensor([0, *facts.sizes]).cumsum(0).tolist()
         optimizer = RowwiseAdagrad(step.trainable_parameters(), lr=0.1)
         sharded.average_gradients(step.model, optimizer)
+        step.model.entity.attach(optimizer)
 
         def batch():
             pairs = zip(starts, facts.sizes)
             rows = [a + torch.randint(n, (per_worker,), generator=order) for a, n in pairs]
             return facts.queries[torch.cat(rows)]
 
-        if case["route"] == "rows":
+        own_rows = case["route"] == "rows" and case["sampler"] != TORCHREC
+        if own_rows:
             ShardedTable._push = lambda self, scorer, ids: scorer.score_in_pytorch(ids)
     else:
         step, triples, size = local_step(case["N"], case["sampler"])
@@ -174,10 +178,10 @@ def measure(case: dict, rank: int, store: str) -> dict:
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
     if case["W"]:
         expected = bytes_sent(step, len(facts.sizes) * per_worker)
-        if case["route"] == "rows":  # ids and vectors for pairs and scores, and no queries
+        if own_rows:  # ids and vectors for pairs and scores, and no queries
             queries, away = 2 * BATCH / ranks, (ranks - 1) / ranks
             expected += queries * K * away * (8 + 8 * DIM - 24) - 8 * queries * (ranks - 1) * DIM
-    if case["sampler"] != "uniform":
+    if case["sampler"] not in ("uniform", TORCHREC):
         index = step.sampler.index
         per_update = index.step if case["W"] else index.assign_per_update
         rows = facts.layout.block if case["W"] else case["N"]
@@ -258,6 +262,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--entities", type=int, nargs="*", default=list(SIZES))
     parser.add_argument("--prototype", type=Path)
+    parser.add_argument("--torchrec", action="store_true")
     parser.add_argument("--case", nargs=3)
     parser.add_argument("--again", action="store_true")
     words = parser.parse_args()
@@ -269,7 +274,7 @@ def main() -> None:
     before = json.loads(kept.read_text()) if kept.exists() else {}
     rows = [] if words.again else before.get("measurements", [])
     done = [{name: row[name] for name in ("N", "W", "sampler", "route")} for row in rows]
-    for case in cases(words.entities):
+    for case in cases(words.entities, words.torchrec):
         wanted = [(case, run)]
         if words.prototype and case["W"] and case["sampler"] == "uniform":
             again = {**case, "sampler": "prototype"}

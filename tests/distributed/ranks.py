@@ -80,17 +80,18 @@ def small_graph(entities=61, relations=5, triples=500):
     return graph_from_frames(splits, name="small")
 
 
-def made(graph, model="complex", sampler=None, **options):
+def made(graph, model="complex", sampler=None, kind=ShardedTable, **options):
     """Facts and a training step of a graph, under fixed seeds."""
     layout = Layout(len(graph.entities), len(graph.relations), WORKERS)
     facts, seeds = Facts.of(graph, layout), Seeds(0)
     names = iter(range(9))
-    table = lambda dim, init: ShardedTable(
-        layout, dim, init=init, seeds=seeds, name=f"{next(names)}"
+    table = lambda kind: (
+        lambda dim, init: kind(layout, dim, init=init, seeds=seeds, name=f"{next(names)}")
     )
     torch.manual_seed(0)
-    with sharded_tables(layout.num_entities, table):
+    with sharded_tables(layout.num_entities, table(kind)):
         built = MODELS[model](facts.graph(), dim=8, **options)
+    with sharded_tables(layout.num_entities, table(ShardedTable)):
         drawn = None if sampler is None else sampler(facts.graph(), k=6, codes=4, dim=8)
     if drawn is None:
         drawn = PerWorkerSampler(Uniform(facts.graph(), k=6), layout.own)

@@ -15,10 +15,9 @@ from torch import Tensor, nn
 from sparring.distributed import world
 from sparring.distributed.layout import Layout
 from sparring.distributed.memory import available_memory
-from sparring.distributed.table import RowBuffers, ShardedTable
+from sparring.distributed.table import FLOAT, ID, RowBuffers, ShardedTable
 from sparring.training import TrainingStep
 
-FLOAT, ID = 4, 8  # bytes
 MANY = 2**16  # entities of the copy that is measured, at most
 
 
@@ -153,17 +152,11 @@ def state_bytes(optimizer: torch.optim.Optimizer | None) -> dict[Tensor, int]:
 def bytes_sent(step: TrainingStep, queries: int) -> int:
     """Bytes that one rank sends in a step, if no entity occurs twice.
 
-    b queries per rank, K candidates per query, d numbers per vector, a fraction f = (W - 1) / W of
-    all rows elsewhere. Anchors and answers: 2 b f ids and vectors there and back. Own lists: pairs
-    of row and query and two numbers back per candidate, and the queries to all ranks and back.
-    Replicated parameters: their gradients to and from all ranks. A sampler that sends something of
-    its own adds it.
+    What tables send, and the gradients of replicated parameters, to and from all ranks. A sampler
+    that sends something of its own adds it.
     """
-    ranks, k = world.size(), step.sampler.k
-    away = (ranks - 1) / ranks
-    dims = sum(table.embedding_dim for table in main(step))
-    vectors = 2 * queries * away * (ID + 2 * FLOAT * dims)
-    lists = queries * k * away * (2 * ID + 2 * FLOAT) + 2 * FLOAT * queries * (ranks - 1) * dims
+    away = (world.size() - 1) / world.size()
+    tables = sum(table.bytes_sent(queries, step.sampler.k) for table in main(step))
     replicated = sum(one.numel() for one in replicated_parameters(step))
     own = getattr(step.sampler, "bytes_sent", lambda number: 0)(queries)
-    return int(vectors + lists + 2 * FLOAT * replicated * away) + own
+    return tables + int(2 * FLOAT * replicated * away) + own

@@ -12,12 +12,11 @@ from sparring.distributed import world
 from sparring.distributed.facts import PartialGraph
 from sparring.distributed.index import ShardedMultiIndex
 from sparring.distributed.step import UnsupportedPartError
+from sparring.distributed.table import FLOAT, ID
 from sparring.embedding import new_table
 from sparring.generators.ns_generator import NSGenerator
 from sparring.generators.student import StudentModel
 from sparring.kernels.distillation import distill
-
-FLOAT, ID = 4, 8  # bytes
 
 
 class ShardedStudent(StudentModel):

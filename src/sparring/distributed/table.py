@@ -17,6 +17,8 @@ from sparring.groups import ungroup
 from sparring.kernels.rows import TakeRows, distinct
 from sparring.seeds import Seeds
 
+FLOAT, ID = 4, 8  # bytes
+
 
 class WholeTableError(TypeError):
     """A part that reads all rows of a table at once, which no rank holds."""
@@ -97,6 +99,22 @@ class ShardedTable(Sharded, ScoringTable):
     def distinct(self, ids: Int[Tensor, "P"]) -> tuple[Float[Tensor, "U d"], Int[Tensor, "P"]]:
         """The vectors of these entities, each once, and the number of each id's."""
         return fetch_distinct(self.layout, ids, self.rows)
+
+    def attach(self, optimizer: torch.optim.Optimizer) -> None:
+        """Prepare for an optimizer; this table leaves its gradients to it as any parameter does."""
+
+    def bytes_sent(self, queries: int, k: int) -> int:
+        """Bytes that a rank sends in a step for b queries with k candidates of their own.
+
+        With a fraction f = (W - 1) / W of all rows elsewhere, anchors and answers take 2 b f ids,
+        and vectors there and back; candidates a pair of row and query and two numbers back each,
+        and the queries to all ranks and back.
+        """
+        ranks, vector = world.size(), FLOAT * self.embedding_dim
+        away = (ranks - 1) / ranks
+        vectors = 2 * queries * away * (ID + 2 * vector)
+        pairs = queries * k * away * (2 * ID + 2 * FLOAT)
+        return int(vectors + pairs + 2 * queries * (ranks - 1) * vector)
 
     def compare(self, scorer: TableScorer, ids: Int[Tensor, "G K"]) -> Float[Tensor, "B K"]:
         """Scores of entities for the queries of a scorer, of which equal numbers share a list.

@@ -72,6 +72,9 @@ class ShardedTrainer(Trainer):
         self.steps_per_epoch = -(-facts.total // (layout.workers * self.per_worker))
         self.wants_to_stop = False
         average_gradients(step.model, optimizer)
+        for module in step.model.modules():
+            if isinstance(module, ShardedTable):
+                module.attach(optimizer)
 
     def stop(self) -> None:
         """Save and stop after the next record, when all ranks know of it."""

@@ -87,10 +87,12 @@ class DistributedOptions:
             divides it, and results depend on it instead of that number. 0 trains in one process
             without such parts.
         timeout: seconds that processes wait for another one before they give it up.
+        tables: what trains them: "sharded" is the library's own, "torchrec" is TorchRec.
     """
 
     virtual_workers: int = 0
     timeout: float = 600.0
+    tables: Literal["sharded", "torchrec"] = "sharded"
 
     def __post_init__(self) -> None:
         if self.virtual_workers < 0 or self.timeout <= 0:

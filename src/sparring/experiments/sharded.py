@@ -1,5 +1,6 @@
 """Run one experiment on all ranks that were launched; the first one writes the run's folder."""
 
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
@@ -30,8 +31,9 @@ from sparring.distributed.step import (
     refuse_unsupported,
 )
 from sparring.distributed.table import ShardedTable
+from sparring.distributed.torchrec import TorchRecTable
 from sparring.distributed.trainer import ShardedTrainer, queries_per_worker
-from sparring.embedding import Init, sharded_tables
+from sparring.embedding import TableMaker, sharded_tables
 from sparring.experiments.assembly import build_part, device_of
 from sparring.experiments.callbacks import Callback, JsonLines
 from sparring.experiments.config import PARTS, Config
@@ -54,6 +56,7 @@ from sparring.seeds import Seeds
 from sparring.training import Trainer, TrainingStep, checkpoint
 
 JOB = "job.json"  # which launch has worked on a folder
+TABLES = {"sharded": ShardedTable, "torchrec": TorchRecTable}
 SHARDED = {"generator": "sparring.distributed.generator:ShardedGenerator"}
 
 
@@ -338,18 +341,17 @@ def assemble(
     """
     seeds, layout, graph = Seeds(config.general.seed), facts.layout, facts.graph(known)
     torch.manual_seed(seeds.number("parameters"))
-    made: list[ShardedTable] = []
+    names = (f"table/{number}" for number in itertools.count())
 
-    def table(dim: int, init: Init) -> ShardedTable:
-        name = f"table/{len(made)}"
-        made.append(ShardedTable(layout, dim, init=init, seeds=seeds, name=name))
-        return made[-1]
+    def maker(kind: type[ShardedTable]) -> TableMaker:
+        return lambda dim, init: kind(layout, dim, init=init, seeds=seeds, name=next(names))
 
     sampler_table = dict(config.parts["sampler"])
     sampler_table["name"] = SHARDED.get(sampler_table["name"], sampler_table["name"])
-    with sharded_tables(layout.num_entities, table):
+    with sharded_tables(layout.num_entities, maker(TABLES[config.distributed.tables])):
         model = build_part("model", config.parts["model"], graph, {})
         refuse_unsupported(model)
+    with sharded_tables(layout.num_entities, maker(ShardedTable)):
         sampler: NegativeSampler = build_part("sampler", sampler_table, graph, {})
         loss = build_part("loss", config.parts["loss"], graph, {})
     if not isinstance(sampler, NegativeGenerator):
