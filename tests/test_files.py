@@ -82,6 +82,16 @@ def test_renames_are_made_to_last(tmp_path, monkeypatch):
     assert os.path.samestat(synced[-1], tmp_path.stat())
 
 
+def test_a_pipe_is_written_to_and_not_replaced(tmp_path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with ThreadPoolExecutor(1) as threads:
+        reader = threads.submit(pipe.read_bytes)
+        write_atomically(pipe, b"content")
+        assert reader.result() == b"content"
+    assert pipe.is_fifo()
+
+
 def test_drafts_of_killed_processes_are_removed(tmp_path):
     (tmp_path / "graph").mkdir()
     drafts = (".last.json.77.draft", "graph/.index.json.77.draft", ".tmpjCNv2k")

@@ -73,8 +73,11 @@ class Draft:
 def replaced_atomically(path: Path) -> Iterator[Draft]:
     """Write a draft that replaces a file in one step, unless an error is raised.
 
-    For content that memory should not hold as a whole.
+    For content that memory should not hold as a whole. A device or a pipe is written to as it is.
     """
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        yield Draft(path, path)
+        return
     draft = Draft(path.with_name(f".{path.name}.{os.getpid()}.draft"), path)
     try:
         draft.path.touch()
