@@ -98,6 +98,14 @@ def test_a_run_may_be_stopped_again_and_again(tmp_path):
     assert state(last) == state(unbroken)
 
 
+def test_a_run_that_is_stopped_in_its_last_step_has_finished(tmp_path):
+    trainer = trainer_of(tmp_path)
+    trainer.step.register_forward_hook(lambda *_: trainer.stop())
+    trainer.progress.step = trainer.steps - 1
+    *_, end = trainer.run()
+    assert trainer.progress.finished and end.values == {"stopped": 0.0}
+
+
 def test_a_run_stopped_between_reports_checks_and_keeps_every_step(tmp_path):
     unbroken = trainer_of(tmp_path / "unbroken", log_every=4)
     records = train(unbroken)

@@ -138,9 +138,10 @@ class Trainer:
         if metrics:
             self._means(metrics)
         self._stop_clock()
-        if self.stopping and not self.progress.finished:
+        stopped = self.stopping and not self.progress.finished
+        if stopped:
             self.save()
-        yield self._record("end", {"stopped": float(self.stopping)})
+        yield self._record("end", {"stopped": float(stopped)})
 
     def _start_clock(self) -> None:
         self.clock = time.process_time()
