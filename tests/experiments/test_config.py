@@ -169,6 +169,14 @@ def test_threads_are_not_negative(tables):
     refused({**tables, "threads": -1}, r"\[experiment\] threads must not be negative; got -1")
 
 
+def test_tables_of_torchrec_are_for_sharded_runs(tables):
+    tables["distributed"] = {"tables": "torchrec"}
+    with pytest.raises(ConfigError, match=r"\[distributed\] tables = .* set virtual_workers too"):
+        check_config(tables)
+    tables["distributed"]["virtual_workers"] = 64
+    assert check_config(tables).distributed.tables == "torchrec"
+
+
 def test_a_graph_must_be_named(tables):
     refused({**tables, "graph": {}}, r"\[graph\] no graph is given; set name = \"atlas\" or path")
 

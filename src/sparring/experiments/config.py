@@ -100,6 +100,11 @@ class DistributedOptions:
                 "virtual_workers is at least 0 and timeout above 0; got "
                 f"virtual_workers={self.virtual_workers}, timeout={self.timeout}"
             )
+        if self.tables != "sharded" and not self.virtual_workers:
+            raise ValueError(
+                f'tables = "{self.tables}" is for sharded runs; set virtual_workers too, for '
+                "example to 64"
+            )
 
 
 PARTS: dict[str, tuple[Registry, dict[str, Any]]] = {
