@@ -6,9 +6,9 @@ trains research/configs/withheld/fb15k-237.toml, unless runs/withheld/fb15k-237 
 research/results/withheld/fb15k-237-rules.json. Its generator draws; half of the draws fit two
 small networks of the shape that `FalseNegativeClassifier` has, on the training facts held out, one
 with what `FalseNegativeClassifier` sees and one with the belief of the rules as well. The other
-half judges them, and what the generator learned while training: by cross-entropy of being held out,
-and against the withheld facts of validation and test, which nothing else sees. Rules are mined from
-the training facts that are not held out.
+half evaluates them, and what the generator learned while training: by cross-entropy of being held
+out, and against the withheld facts of validation and test, which nothing else sees. Rules are mined
+from the training facts that are not held out.
 """
 
 import json

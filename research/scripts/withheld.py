@@ -7,11 +7,11 @@ research/results/withheld/GRAPH.json. Hidden facts are those of validation and t
 a wider source (`extra_true`) or the next release (`later_true`) holds; nothing but this audit sees
 them.
 
-The trained main model judges hardness, by the mean rank of counted draws among all entities, and
-by the share of them that score above the answer. The generator is asked at several degrees of
-sharpness, with and without its floor, and with several probabilities of being a missing fact above
-which draws do not count (`max_p_false_negative`); the pool at several sizes, whose rates are
-interpolated to the hardness of the other, both in logarithm. Samplers that know nothing but the
+Hardness is by the scores of the trained main model: the mean rank of counted draws among all
+entities, and the share of them that score above the answer. The generator is asked at several
+degrees of sharpness, with and without its floor, and with several probabilities of being a missing
+fact above which draws do not count (`max_p_false_negative`); the pool at several sizes, whose rates
+are interpolated to the hardness of the other, both in logarithm. Samplers that know nothing but the
 graph are compared with the pool likewise. `weighed` counts draws by their weight, which is what the
 loss sees.
 
@@ -62,7 +62,7 @@ WIDER = ("extra_true", "later_true")
 
 
 def trained(name: str, data: Path) -> tuple[Config, KnowledgeGraph, TrainingStep]:
-    """The run that is judged: its configuration, graph, model and generator."""
+    """The run that is audited: its configuration, graph, model and generator."""
     config = read_config(CONFIGS / f"{name}.toml")
     config = replace(config, graph=replace(config.graph, name="", path=str(data / name)))
     folder = RUNS / name

@@ -154,7 +154,7 @@ def outline(folder: Path, name: str) -> dict[str, Any]:
 
 def as_global(rows: Tensor, layout: Layout) -> DTensor:
     """This rank's rows as a part of one tensor of V blocks, without a copy."""
-    shape = torch.Size((layout.workers * layout.block, *rows.shape[1:]))
+    shape = torch.Size((layout.all_rows, *rows.shape[1:]))
     stride = torch.empty(shape, device="meta").stride()
     mesh = init_device_mesh(rows.device.type, (world.size(),))
     return DTensor.from_local(rows, mesh, [Shard(0)], run_check=False, shape=shape, stride=stride)

@@ -53,6 +53,11 @@ class Layout:
         return -(-self.num_entities // self.workers)
 
     @property
+    def all_rows(self) -> int:
+        """Rows of all ranks."""
+        return self.workers * self.block
+
+    @property
     def per_rank(self) -> int:
         """Virtual workers of each rank."""
         return self.workers // world.size()

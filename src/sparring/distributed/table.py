@@ -182,7 +182,7 @@ def fetch_distinct(
     layout: Layout, ids: Int[Tensor, "P"], look_up: Callable[[Tensor], Tensor]
 ) -> tuple[Shaped[Tensor, "U d"], Int[Tensor, "P"]]:
     """What the owners of these entities know, for each entity once, and the number of each id's."""
-    rows, place = distinct(layout.row(ids), layout.workers * layout.block)
+    rows, place = distinct(layout.row(ids), layout.all_rows)
     route = Route.to(layout.rank_of_row(rows), ordered=True)
     return route.answer(look_up(route.send(rows) - layout.first_row)), place
 

@@ -48,7 +48,7 @@ class TorchRecTable(ShardedTable):
                 f"{type(optimizer).__name__}; choose it, {REMEDY}"
             )
         weight = self.rows.weight
-        trained = TrainedRows(self.num_rows, weight, _options(optimizer, weight)["eps"])
+        trained = TrainedRows(self.layout.all_rows, weight, _options(optimizer, weight)["eps"])
         self.trained, weight.data = trained, trained.weight
 
         def step(*_: Any) -> None:
@@ -64,11 +64,6 @@ class TorchRecTable(ShardedTable):
         optimizer.register_step_pre_hook(step)
         optimizer.register_load_state_dict_post_hook(share_sums)
 
-    @property
-    def num_rows(self) -> int:
-        """Rows of all ranks."""
-        return self.layout.workers * self.layout.block
-
     def in_training(self) -> "TrainedRows | None":
         """TorchRec's rows, where a look-up belongs to a training step."""
         return self.trained if torch.is_grad_enabled() and not self.is_local else None
@@ -78,7 +73,7 @@ class TorchRecTable(ShardedTable):
         trained = self.in_training()
         if trained is None:
             return super().forward(ids)
-        rows, place = distinct(self.layout.row(ids.flatten()), self.num_rows)
+        rows, place = distinct(self.layout.row(ids.flatten()), self.layout.all_rows)
         return TakeRows.apply(trained.use(rows), place).view(*ids.shape, self.embedding_dim)
 
     def compare(self, scorer: TableScorer, ids: Int[Tensor, "G K"]) -> Float[Tensor, "B K"]:
@@ -154,7 +149,7 @@ class TrainedRows:
 
 
 def _options(optimizer: torch.optim.Optimizer, weight: Tensor) -> dict[str, Any]:
-    """What an optimizer is told of a weight, as it is now."""
+    """The options that an optimizer has for a weight, as they are now."""
     groups = optimizer.param_groups
     return next(group for group in groups if any(one is weight for one in group["params"]))
 

@@ -87,11 +87,13 @@ class Run:
             CheckpointError: if a checkpoint is altered.
             UntrustedError: if the configuration was altered after training.
         """
+        if conversion.exists(self.folder):
+            return
         path = self.folder / "config.json"
+        tables = self._json(path.name)
         for name in ("last", "best"):
-            if (self.folder / f"{name}.json").exists() and not conversion.exists(self.folder):
-                state = checkpoint.outline(self.folder, name)
-                check_config_digest(state, self._json(path.name), path)
+            if checkpoint.exists(self.folder, name):
+                check_config_digest(checkpoint.outline(self.folder, name), tables, path)
 
     def kept_config(self) -> dict[str, Any]:
         """The tables in `config.json` as they are, under today's names of sections."""
