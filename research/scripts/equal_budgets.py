@@ -62,14 +62,14 @@ GRAPHS = {
     "debian-kg/30000": (45, 1000),
 }
 BILINEAR = {"dim": DIM, "init": 0.1}
-PENALTY: dict[str, Range] = {"model.n3": Log(1e-4, 0.5), "model.dropout": Choice((0.0, 0.2))}
+PENALTY: dict[str, Range] = {"model.n3": Log(1e-3, 0.3), "model.dropout": Choice((0.0, 0.2))}
 DROPOUT: dict[str, Range] = {"model.dropout": Choice((0.0, 0.1, 0.2, 0.3))}
 # options and ranges
 MODELS: dict[str, tuple[dict[str, Any], dict[str, Range]]] = {
     "transe": ({"dim": DIM, "norm": 2, "init": 0.1}, DROPOUT),
     "rote": ({"dim": DIM}, DROPOUT),
-    "distmult": ({**BILINEAR, "n3": 1e-2}, PENALTY),
-    "complex": ({**BILINEAR, "n3": 1e-2, "reciprocal_relations": True}, PENALTY),
+    "distmult": ({**BILINEAR, "n3": 5e-2}, PENALTY),
+    "complex": ({**BILINEAR, "n3": 5e-2, "reciprocal_relations": True}, PENALTY),
     "rescal": (BILINEAR, DROPOUT),
 }
 
@@ -146,7 +146,7 @@ QUESTIONS = {
     },
 }
 COMMON: dict[str, Range] = {
-    "optimizer.lr": Log(1e-3, 0.1),
+    "optimizer.lr": Log(3e-3, 0.1),
     "model.dim": Choice((DIM,)),
     "train.batch_size": Choice((BATCH,)),
 }
