@@ -25,6 +25,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+import generator_variants  # noqa: F401, registers them
 import numpy as np
 import polars as pl
 import torch
@@ -63,7 +64,10 @@ GRAPHS = {
 }
 BILINEAR = {"dim": DIM, "init": 0.1}
 PENALTY: dict[str, Range] = {"model.n3": Log(1e-3, 0.3), "model.dropout": Choice((0.0, 0.2))}
-DROPOUT: dict[str, Range] = {"model.dropout": Choice((0.0, 0.1, 0.2, 0.3))}
+DROPOUT: dict[str, Range] = {
+    "model.n3": Choice((0.0,)),
+    "model.dropout": Choice((0.0, 0.1, 0.2, 0.3)),
+}
 # options and ranges
 MODELS: dict[str, tuple[dict[str, Any], dict[str, Range]]] = {
     "transe": ({"dim": DIM, "norm": 2, "init": 0.1}, DROPOUT),
@@ -87,7 +91,7 @@ class Method:
 
 OWN = Choice((16, 64, 256))
 NSSA: dict[str, Range] = {
-    "loss.margin": Log(1.0, 24.0),
+    "loss.margin": Log(0.5, 24.0),
     "loss.adversarial_temperature": Log(0.25, 2.0),
 }
 METHODS = {
@@ -99,7 +103,7 @@ METHODS = {
     "self-adversarial": Method(
         {"name": "uniform-filtered", "k": 64},
         {"sampler.k": OWN, **NSSA},
-        {"name": "nssa"},
+        {"name": "nssa", "margin": 3.0},
     ),
     "1vsAll": Method({"name": "all-entities"}),
     "nscaching": Method(
@@ -118,7 +122,7 @@ FEW = {"sampler.k": Choice((8, 16, 32, 64))}
 FEW_INNER = {"sampler.inner.k": FEW["sampler.k"]}
 LOSSES: dict[str, tuple[dict[str, Any], dict[str, Range]]] = {
     "uncorrected softmax": ({"name": "sampled-softmax", "correction": "none"}, {}),
-    "self-adversarial": ({"name": "nssa"}, NSSA),
+    "self-adversarial": ({"name": "nssa", "margin": 3.0}, NSSA),
     "margin ranking": ({"name": "margin-ranking"}, {"loss.margin": Log(0.25, 8.0)}),
     "cross-entropy": ({"name": "bce"}, {}),
 }
@@ -130,7 +134,18 @@ def changing(start: float, end: float, steps: int) -> Method:
     return Method({"name": "curriculum", **how, "inner": {"name": "generator", "k": 32}}, FEW_INNER)
 
 
+BLOCKS = [{"name": "generator", "k": 16}, {"name": "uniform", "k": 512, "groups": 1}]
 QUESTIONS = {
+    "blocks": Method({"name": "blocks", "parts": BLOCKS}),
+    **{
+        f"generator, {what}": Method({"name": name, "k": 32}, FEW)
+        for what, name in (
+            ("averaged", "averaged-generator"),
+            ("pairwise", "pairwise-generator"),
+            ("all entities", "softmax-generator"),
+            ("all entities, squared", "squared-generator"),
+        )
+    },
     "generator, hard later": changing(0.999, 0.1, 500),
     "generator, hard first": changing(0.1, 0.9, 2000),
     **{
