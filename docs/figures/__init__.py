@@ -12,17 +12,18 @@ ROOT = HERE.parents[1]
 
 def all_charts() -> dict[str, Callable[[Path], None]]:
     """Name of every chart, and what draws it to a path."""
-    from figures import audits, curves, diagrams, parts, speed, theory
+    from figures import audits, budgets, curves, diagrams, parts, speed, theory
 
-    rooms = (audits, curves, diagrams, parts, speed, theory)
+    rooms = (audits, budgets, curves, diagrams, parts, speed, theory)
     return {name: draw for room in rooms for name, draw in room.CHARTS.items()}
 
 
 def newest() -> float:
     """When anything that charts are made of was last changed."""
-    folders = {HERE: "*.py", ROOT / "research" / "results": "**/*.json"}
-    folders |= {ROOT / "src" / "sparring" / "losses": "*.py"}
-    return max(path.stat().st_mtime for where, form in folders.items() for path in where.glob(form))
+    results = ROOT / "research" / "results"
+    watched = [(HERE, "*.py"), (results, "**/*.json"), (results, "*.parquet")]
+    watched.append((ROOT / "src" / "sparring" / "losses", "*.py"))
+    return max(path.stat().st_mtime for where, form in watched for path in where.glob(form))
 
 
 def draw_all(folder: Path) -> None:

@@ -12,6 +12,8 @@ The kind of a table is in its marker, which ends with `<!-- end of KIND -->`:
 - `<!-- methods: <K> <study> ... -->`: models by methods at one K;
 - `<!-- trials: <study> ... -->`: all trials;
 - `<!-- auto: <file> -->`: a record of `research/scripts/auto.py`, and of `pykeen_pipeline.py`;
+- `<!-- budgets: <file> -->`: a record of `research/scripts/equal_budgets.py`, by graph and model;
+- `<!-- hidden: <graph> -->`: a record of `research/scripts/withheld.py`;
 - `<!-- example: <library> -->`: the example of a library and what it printed.
 """
 
@@ -20,6 +22,7 @@ import re
 import sys
 from pathlib import Path
 
+import polars as pl
 from sampler_figures import current_name, figures, markdown
 
 from sparring.losses import LOSSES
@@ -198,7 +201,46 @@ def auto(record: str) -> str:
     return markdown(rows)
 
 
+def budgets(record: str) -> str:
+    """Mean test MRR over seeds of each method at equal processor time, by graph and model."""
+    runs = pl.read_parquet(ROOT / "research" / "results" / record).filter("best")
+    methods = [name for name in runs["method"].unique(maintain_order=True)]
+    rows = [["graph", "model", "CPU s", *methods]]
+    for (graph, model, seconds), cell in runs.group_by(
+        "graph", "model", "seconds", maintain_order=True
+    ):
+        means = dict(cell.group_by("method").agg(pl.col("mrr").mean()).rows())
+        best = max(means.values())
+        cells = [f"{means[name]:.4f}" if name in means else "" for name in methods]
+        bold = [f"**{text}**" if text == f"{best:.4f}" else text for text in cells]
+        rows.append([graph, model, f"{seconds:.0f}", *bold])
+    return markdown(rows)
+
+
+def hidden(graph: str) -> str:
+    """Hidden facts among the draws of one graph, and the hardness of these draws."""
+    found = json.loads((ROOT / "research" / "results" / "withheld" / f"{graph}.json").read_text())
+    rows = [["draws", "mean rank", "above the answer", "hidden facts", "fewer than the pool"]]
+    named = [(f"hardest 8 of {row['pool']:,}", row) for row in found["hardest-of-pool"]]
+    named += [(row["sampler"], row) for row in found["others"]]
+    named += [
+        (
+            f"generator, logits x {row['sharpness']:g}, {row['floor']:.0%} uniform"
+            + (f", at most {row['tolerate']:g} probably true" if row["tolerate"] < 1 else ""),
+            row,
+        )
+        for row in found["generator"]
+    ]
+    for name, row in named:
+        less = row.get("withheld_less_at_equal_mean_rank")
+        cells = [f"{row['mean_rank']:,.0f}", f"{row['above']:.2%}", f"{row['withheld']:.3%}"]
+        rows.append([name, *cells, "" if less is None else f"{less:.0%}"])
+    return markdown(rows)
+
+
 MADE = {
+    "budgets": budgets,
+    "hidden": hidden,
     "auto": auto,
     "table": table,
     "curve": curve,
