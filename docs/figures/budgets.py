@@ -10,6 +10,7 @@ import numpy as np
 import polars as pl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from figures.records import RESULTS
 from figures.style import COLORS, FAINT, INK, MARKS, save
@@ -60,10 +61,10 @@ Series = dict[str, list[tuple[float, float, float]]]  # x, mean and error of poi
 def best_runs() -> pl.DataFrame:
     """The runs with the best settings of each cell, one for each seed."""
     rows = pl.read_parquet(RESULTS / "trials.parquet").filter("best")
-    queries = 2 * pl.col("epochs") * pl.col("facts")
+    scores = 2 * pl.col("epochs") * pl.col("facts") * pl.col("scored_per_query")
     return rows.with_columns(
         density=2 * pl.col("facts") / pl.col("entities"),
-        microseconds=1e6 * pl.col("cpu_seconds") / queries,
+        nanoseconds=1e9 * pl.col("cpu_seconds") / scores,
     )
 
 
@@ -107,12 +108,13 @@ def gains() -> Iterator[tuple[str, str, float, float]]:
 
 def over_seconds(path: Path) -> None:
     """Validation MRR by processor seconds, a panel for each graph and model."""
-    shown = [(graph, model) for graph, model, *_ in gains() if "/" not in graph]
+    shown = sorted((graph, model) for graph, model, *_ in gains() if "/" not in graph)
     rows = -(-len(shown) // COLUMNS)
-    size = (7.6, 0.9 + 1.9 * rows)
+    size = (7.6, 0.9 + 2.1 * rows)
     figure, panels = plt.subplots(rows, COLUMNS, figsize=size, layout="constrained", squeeze=False)
     lines = {}
     for axes, (graph, model) in zip(panels.flat, shown):
+        bottom: list[float] = []
         for place, (method, label) in enumerate(METHODS.items()):
             runs = runs_of(graph=graph, model=model, method=method)
             if not len(runs):
@@ -120,11 +122,14 @@ def over_seconds(path: Path) -> None:
             seconds, mean, low, high = band(runs)
             style = {"color": COLORS[place], "lw": 1.2}
             lines[label] = axes.plot(seconds, mean, **style)[0]
+            bottom.append(mean[len(mean) // 6])
             axes.fill_between(seconds, low, high, color=COLORS[place], alpha=0.15, linewidth=0)
+        axes.set_ylim(bottom=min(bottom))
         axes.set_title(f"{graph}, {MODELS[model]}", fontsize=9)
+        axes.set_xlabel("CPU seconds of training", fontsize=8)
+        axes.tick_params(labelsize=8)
     for axes in panels.flat[len(shown) :]:
         axes.set_visible(False)
-    figure.supxlabel("CPU seconds", fontsize=10)
     figure.supylabel("validation MRR", fontsize=10)
     figure.legend(lines.values(), lines.keys(), loc="outside lower center", ncols=4)
     save(figure, path)
@@ -150,8 +155,8 @@ def over_uniform(path: Path) -> None:
     axes.axvline(0, color=INK, lw=0.7)
     mean = float(np.mean(values))
     axes.axvline(mean, color=FAINT, lw=1, ls="--")
-    place = {"textcoords": "offset points", "fontsize": 8}
-    axes.annotate(f"mean {mean:+.3f}", (mean, -0.4), (4, 0), **place)
+    axes.set_title(f"mean {mean:+.3f} (dashed)", fontsize=9)
+    axes.set_ylim(-0.6, len(found) - 0.4)
     axes.set_xlabel("test MRR: generator minus the better of own and shared uniform negatives")
     save(figure, path)
 
@@ -204,11 +209,11 @@ def by_loss(path: Path) -> None:
 
 
 def when_it_pays(path: Path) -> None:
-    """Gain over uniform negatives by number of entities, density, and cost of a query."""
+    """Gain over uniform negatives by number of entities, density, and cost of a score."""
     axis_of = {
         "entities": "entities",
         "density": "facts per entity",
-        "microseconds": "CPU microseconds per query\nwith uniform negatives",
+        "nanoseconds": "CPU nanoseconds per score\nwith uniform negatives",
     }
     size = (7.6, 3.2)
     figure, panels = plt.subplots(1, len(axis_of), figsize=size, layout="constrained", sharey=True)
@@ -223,6 +228,10 @@ def when_it_pays(path: Path) -> None:
             axes.errorbar(x, mean, yerr=error, label=name, **style)
         axes.axhline(0, color=INK, lw=0.7)
         axes.set_xscale("log")
+        axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 3.0)))
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+        axes.xaxis.set_minor_formatter(NullFormatter())
+        axes.tick_params(labelsize=8)
         axes.set_xlabel(label)
     panels[0].set_ylabel("gain in test MRR")
     handles, labels = panels[0].get_legend_handles_labels()

@@ -5,7 +5,7 @@
 trains research/configs/withheld/GRAPH.toml, unless runs/withheld/GRAPH holds it, and writes
 research/results/withheld/GRAPH.json. Hidden facts are those of validation and test, and those that
 a wider source (`extra_true`) or the next release (`later_true`) holds; nothing but this audit sees
-them.
+them. The graph `world` is made by rules, so that all of its facts are known.
 
 Hardness is by the scores of the trained main model: the mean rank of counted draws among all
 entities, and the share of them that score above the answer. The generator is asked at several
@@ -50,6 +50,7 @@ from sparring.samplers import (
     TypeConstrained,
     UniformFiltered,
 )
+from sparring.testing.synthetic import synthetic_world
 from sparring.training import TrainingStep
 
 ROOT = Path(__file__).parents[2]
@@ -59,17 +60,28 @@ DRAWS, K = 2**17, 8
 HARDNESS = ("mean_rank", "above")
 SHARPNESS, TOLERATED, POOLS = (1.0, 2.0, 4.0), (1.0, 0.1, 0.05), (8, 9, 16, 64, 256, 1024, 4096)
 WIDER = ("extra_true", "later_true")
+WORLD, PEOPLE, UNKNOWN = "world", 2000, 0.2  # share of its facts that no split holds
 
 
-def trained(name: str, data: Path) -> tuple[Config, KnowledgeGraph, TrainingStep]:
-    """The run that is audited: its configuration, graph, model and generator."""
+def loaded(name: str, data: Path) -> tuple[Config, KnowledgeGraph, Tensor]:
+    """The configuration, the graph, and true facts that it lacks."""
     config = read_config(CONFIGS / f"{name}.toml")
+    if name == WORLD:
+        world = synthetic_world(PEOPLE, withheld=UNKNOWN)
+        graph = replace(world.graph, hold_out=config.graph.hold_out)
+        return config, graph, world.hidden
     config = replace(config, graph=replace(config.graph, name="", path=str(data / name)))
-    folder = RUNS / name
-    if not (folder / "result.json").exists() and run(config, folder, resume=True) is None:
-        raise SystemExit(f"the training of {folder} was stopped; start again to go on with it")
     graph = load_graph(config.graph)
-    return config, graph, Run(folder).load_step(config, graph)
+    return config, graph, triples_of(name, data, graph, *WIDER)
+
+
+def trained(name: str, config: Config, graph: KnowledgeGraph) -> TrainingStep:
+    """The model and the generator that are audited."""
+    folder = RUNS / name
+    done = (folder / "result.json").exists()
+    if not done and run(config, folder, graph=graph, resume=True) is None:
+        raise SystemExit(f"the training of {folder} was stopped; start again to go on with it")
+    return Run(folder).load_step(config, graph)
 
 
 def triples_of(name: str, data: Path, graph: KnowledgeGraph, *files: str) -> Tensor:
@@ -123,8 +135,8 @@ def curated(name: str, data: Path, graph: KnowledgeGraph, step: TrainingStep) ->
 
 def study(name: str, data: Path) -> Iterator[dict]:
     """The parts of the record of a graph."""
-    config, graph, step = trained(name, data)
-    training, wider = graph.training, triples_of(name, data, graph, *WIDER)
+    config, graph, wider = loaded(name, data)
+    training, step = graph.training, trained(name, config, graph)
 
     def audited(sampler) -> Audit:
         rng = torch.Generator().manual_seed(0)
@@ -146,7 +158,8 @@ def study(name: str, data: Path) -> Iterator[dict]:
         return row
 
     generator: Any = step.sampler
-    yield {"config": config.as_dict(), "hidden": {"splits": len(graph.valid) + len(graph.test)}}
+    hidden = {"splits": len(graph.valid) + len(graph.test), "wider": len(wider)}
+    yield {"config": config.as_dict(), "hidden": hidden}
     yield {"calibration": asdict(audited(generator).calibration)}
     yield {"curated": curated(name, data, graph, step)}
     harder = (
