@@ -12,9 +12,9 @@ ROOT = HERE.parents[1]
 
 def all_charts() -> dict[str, Callable[[Path], None]]:
     """Name of every chart, and what draws it to a path."""
-    from figures import audits, budgets, curves, diagrams, parts, speed, theory
+    from figures import audits, budgets, curves, diagrams, hidden, parts, speed, theory
 
-    rooms = (audits, budgets, curves, diagrams, parts, speed, theory)
+    rooms = (audits, budgets, curves, diagrams, hidden, parts, speed, theory)
     return {name: draw for room in rooms for name, draw in room.CHARTS.items()}
 
 
