@@ -13,6 +13,7 @@ The kind of a table is in its marker, which ends with `<!-- end of KIND -->`:
 - `<!-- trials: <study> ... -->`: all trials;
 - `<!-- auto: <file> -->`: a record of `research/scripts/auto.py`, and of `pykeen_pipeline.py`;
 - `<!-- budgets: <file> -->`: a record of `research/scripts/equal_budgets.py`, by graph and model;
+- `<!-- variants: <file> -->`: methods of that record that differ from the generator in one thing;
 - `<!-- hidden: <graph> -->`: a record of `research/scripts/withheld.py`;
 - `<!-- example: <library> -->`: the example of a library and what it printed.
 """
@@ -201,45 +202,79 @@ def auto(record: str) -> str:
     return markdown(rows)
 
 
+# methods of research/scripts/equal_budgets.py that were tried on many graphs; others vary one thing
+MAIN = (
+    "generator",
+    "generator, grouped",
+    "uniform",
+    "shared uniform",
+    "1vsAll",
+    "self-adversarial",
+    "nscaching",
+)
+
+
 def budgets(record: str) -> str:
     """Mean test MRR over seeds of each method at equal processor time, by graph and model."""
     runs = pl.read_parquet(ROOT / "research" / "results" / record).filter("best")
-    methods = [name for name in runs["method"].unique(maintain_order=True)]
+    methods = [name for name in MAIN if len(runs.filter(method=name))]
     rows = [["graph", "model", "CPU s", *methods]]
-    for (graph, model, seconds), cell in runs.group_by(
-        "graph", "model", "seconds", maintain_order=True
-    ):
-        means = dict(cell.group_by("method").agg(pl.col("mrr").mean()).rows())
-        best = max(means.values())
-        cells = [f"{means[name]:.4f}" if name in means else "" for name in methods]
-        bold = [f"**{text}**" if text == f"{best:.4f}" else text for text in cells]
-        rows.append([graph, model, f"{seconds:.0f}", *bold])
+    for (graph, model, seconds), cell in _by(runs, "graph", "model", "seconds"):
+        if cells := _means(cell, methods):
+            rows.append([graph, model, f"{seconds:.0f}", *cells])
     return markdown(rows)
+
+
+def variants(record: str) -> str:
+    """Mean test MRR over seeds of methods that differ from the generator in one thing."""
+    runs = pl.read_parquet(ROOT / "research" / "results" / record).filter("best", model="complex")
+    others = runs.filter(~pl.col("method").is_in(MAIN))
+    graphs = others["graph"].unique(maintain_order=True).sort().to_list()
+    rows = [["method", *graphs]]
+    for method in ("generator", "uniform", *others["method"].unique().sort()):
+        cells = [runs.filter(method=method, graph=graph)["mrr"] for graph in graphs]
+        rows.append([method, *(f"{cell.mean():.4f}" if len(cell) else "" for cell in cells)])
+    return markdown(rows)
+
+
+def _by(rows: pl.DataFrame, *columns: str) -> list[tuple[tuple, pl.DataFrame]]:
+    return sorted(rows.group_by(*columns), key=lambda group: group[0])
+
+
+def _means(cell: pl.DataFrame, methods: list[str]) -> list[str]:
+    """Mean test MRR of each method, the greatest in bold; nothing for fewer than two methods."""
+    means = dict(cell.group_by("method").agg(pl.col("mrr").mean()).rows())
+    texts = [f"{means[name]:.4f}" if name in means else "" for name in methods]
+    best = max(texts)
+    bold = [f"**{text}**" if text == best else text for text in texts]
+    return bold if len(set(texts) - {""}) > 1 else []
 
 
 def hidden(graph: str) -> str:
     """Hidden facts among the draws of one graph, and the hardness of these draws."""
     found = json.loads((ROOT / "research" / "results" / "withheld" / f"{graph}.json").read_text())
-    rows = [["draws", "mean rank", "above the answer", "hidden facts", "fewer than the pool"]]
+    rows = [["draws", "mean rank", "above the answer", "hidden facts", "times those of the pool"]]
     named = [(f"hardest 8 of {row['pool']:,}", row) for row in found["hardest-of-pool"]]
     named += [(row["sampler"], row) for row in found["others"]]
     named += [
         (
-            f"generator, logits x {row['sharpness']:g}, {row['floor']:.0%} uniform"
+            f"generator, logits x {row['sharpness']:g}"
             + (f", at most {row['tolerate']:g} probably true" if row["tolerate"] < 1 else ""),
             row,
         )
         for row in found["generator"]
+        if row["floor"]
     ]
     for name, row in named:
-        less = row.get("withheld_less_at_equal_mean_rank")
+        less = row.get("withheld_less_at_equal_above")
         cells = [f"{row['mean_rank']:,.0f}", f"{row['above']:.2%}", f"{row['withheld']:.3%}"]
-        rows.append([name, *cells, "" if less is None else f"{less:.0%}"])
+        rows.append([name, *cells, "" if less is None else f"{1 - less:.2f}"])
     return markdown(rows)
 
 
 MADE = {
     "budgets": budgets,
+    "variants": variants,
     "hidden": hidden,
     "auto": auto,
     "table": table,
