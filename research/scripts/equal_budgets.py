@@ -13,8 +13,8 @@ end early.
 All trials and runs are rows of research/results/trials.parquet, written as each cell ends. Cells
 whose rows are there are not made again; an interrupted one goes on in runs/equal-budgets.
 `cpu_seconds` are those of training and validation. `curve` holds pairs of seconds and validation
-MRR of the best trial. `mrr_without_reverse` leaves out queries that a training triple from answer to
-anchor gives away, as a third of those of WN18RR.
+MRR of the best trial. `mrr_without_reverse` leaves out queries that a training triple from the
+answer to the anchor gives away, a third of those of WN18RR.
 """
 
 import argparse
