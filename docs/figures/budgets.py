@@ -1,7 +1,7 @@
 """Methods at equal processor time and with equal tuning, from research/results/trials.parquet."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 from pathlib import Path
 
@@ -170,16 +170,18 @@ def lines(axes: Axes, points: Series) -> None:
     axes.legend(fontsize=8)
 
 
+def tried(graph: str, methods: Iterable[str]) -> list[tuple[float, float, float]]:
+    """Place on the axis, mean test MRR and error of the methods that were tried with ComplEx."""
+    found = [runs_of(graph=graph, model="complex", method=method)["mrr"] for method in methods]
+    return [(place, *mean_and_error(mrr)) for place, mrr in enumerate(found) if len(mrr)]
+
+
 def by_method(methods: dict[str, str], xlabel: str, path: Path) -> None:
-    """Test MRR of ComplEx with some methods, a line for each graph that has them all."""
-    points: Series = {}
-    for (graph,) in cells("graph"):
-        found = [runs_of(graph=graph, model="complex", method=method) for method in methods]
-        if all(map(len, found)):
-            values = [mean_and_error(runs["mrr"]) for runs in found]
-            points[graph] = [(place, *value) for place, value in enumerate(values)]
+    """Test MRR of ComplEx with some methods, a line for each graph where they were tried."""
+    points = {graph: tried(graph, methods) for (graph,) in cells("graph")}
     figure, axes = one_panel()
-    lines(axes, points)
+    # all graphs have the two ends
+    lines(axes, {graph: found for graph, found in points.items() if len(found) > 2})
     axes.set_xticks(range(len(methods)), methods.values())
     axes.set_xlabel(xlabel)
     axes.set_ylabel("test MRR")
@@ -197,12 +199,9 @@ def by_loss(path: Path) -> None:
     for (graph,) in cells("graph"):
         for sampler, first in (("generator", "generator"), ("uniform-filtered", "uniform")):
             names = [first, *(f"{sampler}{loss}" for loss in LOSSES if loss)]
-            found = [runs_of(graph=graph, model="complex", method=name) for name in names]
-            if all(map(len, found)):
-                values = [mean_and_error(runs["mrr"]) for runs in found]
-                points[f"{graph}, {first}"] = [(x, *value) for x, value in enumerate(values)]
+            points[f"{graph}, {first}"] = tried(graph, names)
     figure, axes = one_panel()
-    lines(axes, points)
+    lines(axes, {label: found for label, found in points.items() if len(found) > 1})
     axes.set_xticks(range(len(LOSSES)), LOSSES.values())
     axes.set_ylabel("test MRR")
     save(figure, path)
