@@ -57,7 +57,7 @@ def choose(path: Path) -> None:
             "`generator`, K = 56 of 72 scores per query;\nhalf of them uniform if facts are few",
         ),
         ("Inner products?", "`generator`, K = 32;\nor 512 shared `uniform` to save time"),
-        ("Distances", "`generator`, K = 8 to 16"),
+        ("Distances", "`generator`, K = 8 to 32"),
     )
     for number, (question, answer) in enumerate(questions):
         y = 4.6 - number * 1.03

@@ -14,6 +14,7 @@ The kind of a table is in its marker, which ends with `<!-- end of KIND -->`:
 - `<!-- auto: <file> -->`: a record of `research/scripts/auto.py`, and of `pykeen_pipeline.py`;
 - `<!-- budgets: <file> -->`: a record of `research/scripts/equal_budgets.py`, by graph and model;
 - `<!-- variants: <file> -->`: methods of that record that differ from the generator in one thing;
+- `<!-- reverse: <file> -->`: WN18RR with and without queries that a reverse triple gives away;
 - `<!-- hidden: <graph> -->`: a record of `research/scripts/withheld.py`;
 - `<!-- example: <library> -->`: the example of a library and what it printed.
 """
@@ -237,6 +238,17 @@ def variants(record: str) -> str:
     return markdown(rows)
 
 
+def reverse(record: str) -> str:
+    """Mean test MRR with and without queries that a reverse triple in train gives away."""
+    runs = pl.read_parquet(ROOT / "research" / "results" / record)
+    runs = runs.filter("best", pl.col("mrr_without_reverse").is_not_null(), graph="wn18rr")
+    rows = [["model", "method", "all queries", "without these"]]
+    for (model, method), cell in _by(runs, "model", "method"):
+        means = (cell[column].mean() for column in ("mrr", "mrr_without_reverse"))
+        rows.append([model, method, *(f"{mean:.4f}" for mean in means)])
+    return markdown(rows)
+
+
 def _by(rows: pl.DataFrame, *columns: str) -> list[tuple[tuple, pl.DataFrame]]:
     return sorted(rows.group_by(*columns), key=lambda group: group[0])
 
@@ -275,6 +287,7 @@ def hidden(graph: str) -> str:
 MADE = {
     "budgets": budgets,
     "variants": variants,
+    "reverse": reverse,
     "hidden": hidden,
     "auto": auto,
     "table": table,
