@@ -46,13 +46,6 @@ TEMPERATURE = {
     "generator, temperature 4.0": "4",
     "uniform": "∞",
 }
-LOSSES = {
-    "": "corrected\nsoftmax",
-    ", uncorrected softmax": "plain\nsoftmax",
-    ", self-adversarial": "self-\nadversarial",
-    ", margin ranking": "margin\nranking",
-    ", cross-entropy": "cross-\nentropy",
-}
 COLUMNS = 3
 Series = dict[str, list[tuple[float, float, float]]]  # x, mean and error of points, by label
 
@@ -193,20 +186,6 @@ def one_panel() -> tuple[Figure, Axes]:
     return plt.subplots(figsize=(7.4, 3.4), layout="constrained")
 
 
-def by_loss(path: Path) -> None:
-    """Test MRR of ComplEx with each loss, with learned and with uniform draws."""
-    points: Series = {}
-    for (graph,) in cells("graph"):
-        for sampler, first in (("generator", "generator"), ("uniform-filtered", "uniform")):
-            names = [first, *(f"{sampler}{loss}" for loss in LOSSES if loss)]
-            points[f"{graph}, {first}"] = tried(graph, names)
-    figure, axes = one_panel()
-    lines(axes, {label: found for label, found in points.items() if len(found) > 1})
-    axes.set_xticks(range(len(LOSSES)), LOSSES.values())
-    axes.set_ylabel("test MRR")
-    save(figure, path)
-
-
 def when_it_pays(path: Path) -> None:
     """Gain over uniform negatives by number of entities, density, and cost of a score."""
     axis_of = {
@@ -245,6 +224,5 @@ CHARTS: dict[str, Callable[[Path], None]] = {
     "budgets-temperature": lambda path: by_method(
         TEMPERATURE, "temperature of the generator's target", path
     ),
-    "budgets-loss": by_loss,
     "budgets-when": when_it_pays,
 }
