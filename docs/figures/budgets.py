@@ -42,9 +42,15 @@ HARD_SINCE = {
 TEMPERATURE = {
     "generator, temperature 0.5": "0.5",
     "generator": "1",
-    "generator, temperature 2.0": "2",
     "generator, temperature 4.0": "4",
     "uniform": "∞",
+}
+LOSSES = {
+    "": "corrected\nsoftmax",
+    ", uncorrected softmax": "plain\nsoftmax",
+    ", self-adversarial": "self-\nadversarial",
+    ", margin ranking": "margin\nranking",
+    ", cross-entropy": "cross-\nentropy",
 }
 COLUMNS = 3
 Series = dict[str, list[tuple[float, float, float]]]  # x, mean and error of points, by label
@@ -186,6 +192,20 @@ def one_panel() -> tuple[Figure, Axes]:
     return plt.subplots(figsize=(7.4, 3.4), layout="constrained")
 
 
+def by_loss(path: Path) -> None:
+    """Test MRR of ComplEx with each loss, with learned and with uniform draws."""
+    points: Series = {}
+    for (graph,) in cells("graph"):
+        for sampler, first in (("generator", "generator"), ("uniform-filtered", "uniform")):
+            names = [first, *(f"{sampler}{loss}" for loss in LOSSES if loss)]
+            points[f"{graph}, {first}"] = tried(graph, names)
+    figure, axes = one_panel()
+    lines(axes, {label: found for label, found in points.items() if len(found) > 1})
+    axes.set_xticks(range(len(LOSSES)), LOSSES.values())
+    axes.set_ylabel("test MRR")
+    save(figure, path)
+
+
 def when_it_pays(path: Path) -> None:
     """Gain over uniform negatives by number of entities, density, and cost of a score."""
     axis_of = {
@@ -224,5 +244,6 @@ CHARTS: dict[str, Callable[[Path], None]] = {
     "budgets-temperature": lambda path: by_method(
         TEMPERATURE, "temperature of the generator's target", path
     ),
+    "budgets-loss": by_loss,
     "budgets-when": when_it_pays,
 }
