@@ -280,19 +280,29 @@ def cells(only: list[str]) -> Iterator[dict[str, str]]:
             yield cell
 
 
+def rows_of(path: Path, **where: Any) -> pl.DataFrame:
+    """The rows of a table with these values; none if there is no table."""
+    rows = pl.read_parquet(path) if path.exists() else pl.DataFrame()
+    return rows.filter(**where) if len(rows) else rows
+
+
+def replace_rows(path: Path, found: list[dict], key: tuple[str, ...]) -> None:
+    """Write rows instead of those with the same key; several processes may."""
+    made = pl.DataFrame(found, infer_schema_length=None)
+    with locked(STUDIES, wait=True):
+        rows = pl.read_parquet(path) if path.exists() else made.clear()
+        others = rows.join(made, on=list(key), how="anti")
+        pl.concat([others, made], how="diagonal_relaxed").write_parquet(path)
+
+
 def kept_rows(cell: dict[str, str]) -> pl.DataFrame:
     """The rows of a cell that are kept."""
-    rows = pl.read_parquet(RESULT) if RESULT.exists() else pl.DataFrame()
-    return rows.filter(**cell) if len(rows) else rows
+    return rows_of(RESULT, **cell)
 
 
 def keep(found: list[dict]) -> None:
-    """Write the rows of a cell instead of those that are kept of it; several processes may."""
-    made = pl.DataFrame(found, infer_schema_length=None)
-    with locked(STUDIES, wait=True):
-        rows = pl.read_parquet(RESULT) if RESULT.exists() else made.clear()
-        others = rows.join(made, on=list(KEY), how="anti")
-        pl.concat([others, made], how="diagonal_relaxed").write_parquet(RESULT)
+    """Write the rows of a cell instead of those that are kept of it."""
+    replace_rows(RESULT, found, KEY)
 
 
 def main() -> None:

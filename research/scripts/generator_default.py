@@ -15,14 +15,22 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-import polars as pl
-from equal_budgets import BATCH, EPOCHS, GRAPHS, METHODS, MODELS, RESULT, STUDIES, load
+from equal_budgets import (
+    BATCH,
+    EPOCHS,
+    GRAPHS,
+    METHODS,
+    MODELS,
+    RESULT,
+    load,
+    replace_rows,
+    rows_of,
+)
 
 import sparring
 from sparring.data.graph import KnowledgeGraph
 from sparring.experiments.environment import provenance
 from sparring.experiments.search import Method
-from sparring.files import locked
 
 ROWS = RESULT.with_name("generator_default.parquet")
 START = {"sampler.k": 32}
@@ -44,12 +52,10 @@ SETTINGS: dict[str, dict[str, Any]] = {
 
 def start(graph: str) -> dict[str, Any]:
     """Rate, penalty and dropout of the best trial of the graph."""
-    rows = pl.read_parquet(RESULT).filter(
-        "best", pl.col("settings").is_not_null(), graph=graph, model="complex", method="generator"
-    )
+    rows = rows_of(RESULT, graph=graph, model="complex", method="generator", best=True)
     if not len(rows):
         raise SystemExit(f"tune {graph}:complex:generator with equal_budgets.py first")
-    found = json.loads(rows["settings"][0])
+    found = json.loads(rows["settings"].drop_nulls()[0])
     return {path: value for path, value in found.items() if path in TUNED}
 
 
@@ -98,13 +104,11 @@ def main() -> None:
         for seed in given.seeds:
             for setting in given.only:
                 key = {"graph": name, "setting": setting, "seed": seed}
-                if ROWS.exists() and len(pl.read_parquet(ROWS).filter(**key)):
+                if len(rows_of(ROWS, **key)):
                     continue
                 row = {**key, **trained(graph, name, setting, seed)}
                 row |= {one: value for one, value in provenance().items() if one == "commit"}
-                with locked(STUDIES, wait=True):
-                    kept = [pl.read_parquet(ROWS)] if ROWS.exists() else []
-                    pl.concat([*kept, pl.DataFrame([row])]).write_parquet(ROWS)
+                replace_rows(ROWS, [row], tuple(key))
                 print(row, flush=True)
 
 
